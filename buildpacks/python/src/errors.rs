@@ -1,0 +1,194 @@
+//! Everything that can stop a build, and all words about it: what happened, why, what to do.
+//!
+//! The tools' own output has been shown by the time an explanation is printed, so it is not repeated.
+
+mod django;
+mod environment;
+mod install;
+mod project;
+
+use crate::bytecode::BytecodeError;
+use crate::checks::CheckError;
+use crate::django::DjangoError;
+use crate::install::InstallError;
+use crate::interpreter::InterpreterError;
+use crate::layers::pip::PipError;
+use crate::layers::python::PythonError;
+use crate::layers::uv::UvError;
+use crate::layers::venv::VenvError;
+use crate::log;
+use crate::python_version::{
+    PYTHON_VERSION_FILE, PythonVersion, PythonVersionError, RUNTIME_TXT, Request, Support,
+};
+use crate::requirements::RequirementsError;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+/// What detection says when it passes an app by.
+pub(crate) const NOT_A_PYTHON_PROJECT: &str = "\
+No Python project found: the app's root folder has no requirements.txt, no pyproject.toml, no manage.py,
+no other file of a Python package manager, and no *.py file.
+If it is a Python app, check that the right folder is built, and that requirements.txt is committed and
+not excluded (.slugignore, project.toml).";
+
+/// Why the build stopped, by the part of the build's story that stopped it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BuildpackError {
+    #[error("the project can't be built as it is")]
+    Check(#[source] CheckError),
+    #[error("the Python version asked for can't be used")]
+    PythonVersion(#[source] PythonVersionError),
+    #[error("a Python does not work")]
+    Interpreter(#[source] InterpreterError),
+    #[error("the stack has no Python")]
+    NoPython,
+    #[error("Python could not be installed")]
+    Python(#[source] PythonError),
+    #[error("uv is not available")]
+    Uv(#[source] UvError),
+    #[error("pip is not available")]
+    Pip(#[source] PipError),
+    #[error("the requirements can't be read")]
+    Requirements(#[source] RequirementsError),
+    #[error("the virtual environment could not be made")]
+    Venv(#[source] VenvError),
+    #[error("the requirements could not be installed")]
+    Install(#[source] InstallError),
+    #[error("bytecode could not be compiled")]
+    Bytecode(#[source] BytecodeError),
+    #[error("static files could not be collected")]
+    Django(#[source] DjangoError),
+}
+
+impl From<BuildpackError> for libcnb::Error<BuildpackError> {
+    fn from(error: BuildpackError) -> Self {
+        Self::BuildpackError(error)
+    }
+}
+
+/// An explanation: the title says what happened; the body says why and what to do.
+#[derive(Debug, PartialEq, Eq)]
+struct Explanation {
+    title: String,
+    body: String,
+}
+
+impl Explanation {
+    fn new(title: impl Into<String>, body: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            body: body.into(),
+        }
+    }
+}
+
+/// Prints why the build stopped.
+pub(crate) fn explain(error: &libcnb::Error<BuildpackError>) {
+    let explanation = match error {
+        libcnb::Error::BuildpackError(error) => explanation_of(error),
+        framework => Explanation::new(
+            "The buildpack could not do its work",
+            format!(
+                "{framework}\n\n\
+                 This comes from the platform's side of the build (layers, plan or environment), not from \
+                 the app.\nBuild again with a cleared cache; if it happens again, report it with this text."
+            ),
+        ),
+    };
+    log::error(&explanation.title, &explanation.body);
+}
+
+fn explanation_of(error: &BuildpackError) -> Explanation {
+    match error {
+        BuildpackError::Check(error) => project::check(error),
+        BuildpackError::PythonVersion(error) => project::python_version(error),
+        BuildpackError::Requirements(error) => project::requirements(error),
+        BuildpackError::NoPython => environment::no_python(),
+        BuildpackError::Python(error) => environment::python(error),
+        BuildpackError::Uv(error) => environment::uv(error),
+        BuildpackError::Pip(error) => environment::pip(error),
+        BuildpackError::Install(error) => install::explain(error),
+        BuildpackError::Django(error) => django::explain(error),
+        BuildpackError::Interpreter(error) => environment::broken(error),
+        BuildpackError::Venv(error) => environment::broken(error),
+        BuildpackError::Bytecode(error) => environment::broken(error),
+    }
+}
+
+/// An error with its causes, each once.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Writing into a String can't fail.
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Virtual environments in the app's folder.
+pub(crate) fn warn_of_stray_venvs(folders: &[PathBuf]) {
+    for folder in folders {
+        log::warning(
+            "The app contains a virtual environment",
+            &format!(
+                "The folder {0}/ is a virtual environment made on another machine. It is not used: the image \
+                 gets one\nof its own. It only makes the image bigger.\n\
+                 Leave it out: add \"{0}/\" to .gitignore and .slugignore, and, if it was committed, run\n\
+                 git rm -r --cached {0}",
+                folder.display()
+            ),
+        );
+    }
+}
+
+/// A version file that is on its way out. `used` is what the version files say together.
+pub(crate) fn warn_of_runtime_txt(used: Option<Request>) {
+    let Some(request) = used else { return };
+    let body = if request.file == RUNTIME_TXT {
+        format!(
+            "The file {RUNTIME_TXT} is deprecated. Replace it by a file {PYTHON_VERSION_FILE} with this line:\n\
+             {}",
+            request.series
+        )
+    } else {
+        format!(
+            "The file {RUNTIME_TXT} is ignored, because there is a {PYTHON_VERSION_FILE}. Remove it."
+        )
+    };
+    log::warning("runtime.txt is deprecated", &body);
+}
+
+/// A series that gets no fixes any more.
+pub(crate) fn warn_of_ended_support(request: Request, support: Support) {
+    if let Support::Ended(month) = support {
+        log::warning(
+            &format!("Python {} gets no security fixes any more", request.series),
+            &format!(
+                "Its support ended in {month}. Move to a newer one: write for example \"3.13\" in \
+                 {PYTHON_VERSION_FILE}."
+            ),
+        );
+    }
+}
+
+/// The stack has another patch release than the one asked for.
+pub(crate) fn warn_of_other_patch(request: Request, stack: PythonVersion) {
+    if request.patch.is_some_and(|patch| patch != stack.patch) {
+        log::warning(
+            &format!("Python {stack} is used instead of {request}"),
+            &format!(
+                "{file} asks for exactly {request}; the stack has {stack}, which is compatible and gets security \
+                 fixes\nwith the stack. To say that any {series} will do, write only \"{series}\" in {file}.",
+                file = if request.file == RUNTIME_TXT {
+                    PYTHON_VERSION_FILE
+                } else {
+                    request.file
+                },
+                series = request.series,
+            ),
+        );
+    }
+}

@@ -1,0 +1,92 @@
+//! Words about the stack and the tools.
+
+use super::{Explanation, chain};
+use crate::layers::pip::PipError;
+use crate::layers::python::PythonError;
+use crate::layers::uv::{UV_VERSION, UvError};
+use crate::python_version::PYTHON_VERSION_FILE;
+use std::error::Error;
+
+pub(super) fn no_python() -> Explanation {
+    Explanation::new(
+        "The stack has no Python",
+        format!(
+            "There is no python3 on the build image's PATH, and no {PYTHON_VERSION_FILE} asks for another one.\n\
+             Build on a stack with Python (slug-13 has one), or name a version in {PYTHON_VERSION_FILE}."
+        ),
+    )
+}
+
+pub(super) fn python(error: &PythonError) -> Explanation {
+    let PythonError::Install { request, stack, .. } = error else {
+        return broken(error);
+    };
+    let use_stack = stack.map_or_else(String::new, |series| {
+        format!(
+            "  * Or use the stack's Python, which needs no download: write \"{series}\" in {PYTHON_VERSION_FILE}.\n"
+        )
+    });
+    Explanation::new(
+        format!("Python {request} could not be installed"),
+        format!(
+            "{file} asks for Python {request}. The stack does not have it, so uv tried to download a \
+             build of it\n(python-build-standalone), which failed; its own words are above.\n\n\
+             What to do:\n  \
+             * If the network was down for a moment, build again.\n  \
+             * If this network has no way to that site, mirror the builds and name the mirror:\n    \
+             -e UV_PYTHON_INSTALL_MIRROR=https://mirror.example/python-build-standalone\n{use_stack}",
+            file = request.file
+        ),
+    )
+}
+
+pub(super) fn uv(error: &UvError) -> Explanation {
+    match error {
+        UvError::Fetch(_) => Explanation::new(
+            format!("uv {UV_VERSION} could not be fetched"),
+            format!(
+                "The requirements are installed by uv, which comes from the package index that pip is set to; \
+                 fetching it\nfailed, pip's own words are above.\n\n\
+                 What to do:\n  \
+                 * If the network was down for a moment, build again.\n  \
+                 * If packages come from an index of your own, set PIP_INDEX_URL (-e PIP_INDEX_URL=...), and see that \
+                 it has\n    uv {UV_VERSION} with the same files as the public index.\n  \
+                 * Or install with pip, which the stack has: -e BP_PYTHON_INSTALLER=pip"
+            ),
+        ),
+        UvError::NoPython => Explanation::new(
+            "uv can't be fetched without a Python",
+            format!(
+                "The stack has neither python3 nor uv {UV_VERSION}, and one of them is needed to begin with.\n\
+                 Build on a stack with Python (slug-13 has one)."
+            ),
+        ),
+    }
+}
+
+pub(super) fn pip(error: &PipError) -> Explanation {
+    Explanation::new(
+        "pip can't be used",
+        format!(
+            "{}.\n{}\nBP_PYTHON_INSTALLER=pip needs the pip that Python brings along (Debian: python3-venv). Build on \
+             a stack\nthat has it, or leave BP_PYTHON_INSTALLER unset to install with uv.",
+            chain(error),
+            match error {
+                PipError::Unpack(source) => source.output(),
+                PipError::List { .. } => "",
+            }
+        ),
+    )
+}
+
+/// Failures that no setting of the user's causes.
+pub(super) fn broken(error: &dyn Error) -> Explanation {
+    Explanation::new(
+        "The build could not go on",
+        format!(
+            "{}.\n\nIf the disk is full, make room and build again. If not, build once more with a cleared cache; if \
+             it happens\nagain, report it with this text.",
+            chain(error)
+        ),
+    )
+}

@@ -1,0 +1,208 @@
+//! Words about the project's own files and settings.
+
+use super::{Explanation, chain};
+use crate::checks::CheckError;
+use crate::python_version::{NEWEST, OLDEST, PYTHON_VERSION_FILE, PythonVersionError, RUNTIME_TXT};
+use crate::requirements::RequirementsError;
+use crate::text_file::TextFileError;
+
+pub(super) fn check(error: &CheckError) -> Explanation {
+    match error {
+        CheckError::Look(_) => Explanation::new(
+            "The app's files could not be read",
+            format!(
+                "{}.\nCheck the permissions of the app's folder.",
+                chain(error)
+            ),
+        ),
+        CheckError::RefusedVariable { name, reason } => Explanation::new(
+            format!("The variable {name} must not be set"),
+            format!(
+                "{name} is set for this build, but {reason}.\n\
+                 Remove it from the build's variables (-e, --env-file, project.toml) and build again."
+            ),
+        ),
+        CheckError::MisspeltRequirements { name } => Explanation::new(
+            format!("The file {name} is not called requirements.txt"),
+            format!(
+                "There is a file {name}, but no requirements.txt, which is the only name that is read.\n\
+                 Rename it: mv {name} requirements.txt"
+            ),
+        ),
+        CheckError::OtherManager {
+            file,
+            manager,
+            export,
+        } => Explanation::new(
+            format!("{file} can't be installed yet"),
+            format!(
+                "The app's dependencies are in {file} ({manager}), and there is no requirements.txt. This version \
+                 of the\nbuildpack installs only requirements.txt. Export one and commit it:\n    {export}"
+            ),
+        ),
+        CheckError::ProjectWithoutRequirements => Explanation::new(
+            "The dependencies in pyproject.toml can't be installed yet",
+            "pyproject.toml names dependencies, and there is no requirements.txt. This version of the buildpack \
+             installs\nonly requirements.txt. Write one and commit it, either the pinned versions:\n    \
+             uv pip compile pyproject.toml --output-file requirements.txt\n\
+             or, to install the project itself with whatever it asks for, a file with this line:\n    .",
+        ),
+        CheckError::MalformedPyproject(source) => Explanation::new(
+            "pyproject.toml is not valid TOML",
+            format!("{source}\nCorrect the file at the place shown and build again."),
+        ),
+        CheckError::UnknownInstaller { value } => Explanation::new(
+            "The installer asked for is not known",
+            format!(
+                "BP_PYTHON_INSTALLER is \"{value}\". It can be \"uv\" (used when it is not set) or \"pip\"."
+            ),
+        ),
+    }
+}
+
+pub(super) fn python_version(error: &PythonVersionError) -> Explanation {
+    let example = format!("Write the series alone, for example:\n    {NEWEST}");
+    match error {
+        PythonVersionError::Read(source) => text_file(source),
+        PythonVersionError::Empty { file } => Explanation::new(
+            format!("{file} names no Python version"),
+            format!(
+                "The file is empty or has only comments. {example}\nor remove it to get the stack's Python."
+            ),
+        ),
+        PythonVersionError::Several { file, lines } => Explanation::new(
+            format!("{file} names more than one Python version"),
+            format!(
+                "There is a version in each of these lines: {}. An image has one Python: keep one line.",
+                lines
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+        ),
+        PythonVersionError::Malformed { file, line, text } => {
+            let expected = if *file == RUNTIME_TXT {
+                format!(
+                    "\"python-X.Y.Z\" is expected in {RUNTIME_TXT}, which is deprecated. Better remove it and write a \
+                     {PYTHON_VERSION_FILE}.\n"
+                )
+            } else {
+                String::new()
+            };
+            Explanation::new(
+                format!("{file} is not understood"),
+                format!(
+                    "{file}, line {line}: \"{text}\" is not a version of CPython (X.Y or X.Y.Z).\n{expected}{example}"
+                ),
+            )
+        }
+        PythonVersionError::EndOfLife { request, since } => Explanation::new(
+            format!("Python {} is past its end of life", request.series),
+            format!(
+                "{file} asks for Python {request}, which {since}; it can't be installed.\n\
+                 The oldest that can be is {OLDEST}, the newest is {NEWEST}. Write one of them in {PYTHON_VERSION_FILE}, \
+                 run the app's tests\nwith it, and build again.",
+                file = request.file,
+                since = since.map_or_else(
+                    || "ended long ago".to_owned(),
+                    |month| format!("has had no security fixes since {month}")
+                ),
+            ),
+        ),
+        PythonVersionError::Unknown { request } => Explanation::new(
+            format!("Python {} is not known", request.series),
+            format!(
+                "{file} asks for Python {request}; the newest that this buildpack knows is {NEWEST}.\n\
+                 Write a version from {OLDEST} to {NEWEST} in {PYTHON_VERSION_FILE}, or use a newer buildpack.",
+                file = request.file
+            ),
+        ),
+    }
+}
+
+pub(super) fn requirements(error: &RequirementsError) -> Explanation {
+    match error {
+        RequirementsError::Text(source) => text_file(source),
+        RequirementsError::MissingFile {
+            file,
+            line,
+            missing,
+        } => Explanation::new(
+            format!("{} is missing", missing.display()),
+            format!(
+                "{}, line {line}, includes {}, which is not there.\n\
+                 Paths are relative to the file that includes them. Check the name, and that the file is committed \
+                 and not\nexcluded (.slugignore, project.toml).",
+                file.display(),
+                missing.display()
+            ),
+        ),
+        RequirementsError::MissingLocal {
+            file,
+            line,
+            missing,
+        } => Explanation::new(
+            format!("{} is missing", missing.display()),
+            format!(
+                "{}, line {line}, asks for the folder or archive {}, which is not there.\n\
+                 Paths are relative to the app's root. Check the name, and that it is committed and not excluded \
+                 (.slugignore,\nproject.toml). A package from the index is written without a path.",
+                file.display(),
+                missing.display()
+            ),
+        ),
+        RequirementsError::Cycle {
+            file,
+            line,
+            included,
+        } => Explanation::new(
+            "The requirements files include each other",
+            format!(
+                "{}, line {line}, includes {}, which leads to this line again.\nRemove one of the two inclusions.",
+                file.display(),
+                included.display()
+            ),
+        ),
+        RequirementsError::MergeMarker { file, line } => Explanation::new(
+            format!("{} has an unfinished merge", file.display()),
+            format!(
+                "{}, line {line}, is a marker that git leaves where two versions conflict.\n\
+                 Choose which lines to keep, remove the markers (<<<<<<<, =======, >>>>>>>), and commit the file.",
+                file.display()
+            ),
+        ),
+        RequirementsError::Local(source) => Explanation::new(
+            "A local requirement could not be read",
+            format!("{}.\nCheck its permissions.", chain(source)),
+        ),
+    }
+}
+
+fn text_file(error: &TextFileError) -> Explanation {
+    match error {
+        TextFileError::Read { path, .. } => Explanation::new(
+            format!("{} could not be read", path.display()),
+            format!(
+                "{}.\nCheck that it is a file and that it may be read.",
+                chain(error)
+            ),
+        ),
+        TextFileError::Utf16 { path } => Explanation::new(
+            format!("{} is encoded as UTF-16", path.display()),
+            format!(
+                "Some Windows tools (PowerShell's \">\", Notepad) write UTF-16; UTF-8 is expected.\n\
+                 Save it as \"UTF-8\" in the editor, or convert it:\n    \
+                 iconv -f UTF-16 -t UTF-8 {0} > new.txt && mv new.txt {0}",
+                path.display()
+            ),
+        ),
+        TextFileError::NotUtf8 { path, line } => Explanation::new(
+            format!("{} is not valid UTF-8", path.display()),
+            format!(
+                "Line {line} of {} holds bytes that are no UTF-8 text. Save the file as UTF-8 in the editor.",
+                path.display()
+            ),
+        ),
+    }
+}

@@ -1,0 +1,479 @@
+//! The app's virtual environment: build, launch and cache layer.
+//!
+//! Three things can happen to the environment of the last build:
+//! - everything that an install depends on is the same: it is used as it is, without one write;
+//! - the requirements or settings changed: uv brings it up to date from its cache;
+//! - Python, platform or tools changed, or the last install did not come to its end: it is made anew,
+//!   linked from uv's cache.
+//!
+//! The layer's metadata is marked incomplete before the first write and complete after the last
+//! one, so a build that is killed leaves nothing that is mistaken for an environment.
+
+use crate::bytecode;
+use crate::install::{self, Freshness, Installer};
+use crate::interpreter::Interpreter;
+use crate::records::{self, Installed};
+use crate::requirements::Requirements;
+use crate::{BuildpackError, PythonBuildpack, log, tool_env};
+use libcnb::Env;
+use libcnb::build::BuildContext;
+use libcnb::data::layer_name;
+use libcnb::layer::{
+    CachedLayerDefinition, InvalidMetadataAction, LayerRef, LayerState, RestoredLayerAction,
+};
+use libcnb::layer_env::{LayerEnv, ModificationBehavior, Scope};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+/// Raised when what this file makes of the same inputs changes.
+const LAYOUT: u32 = 1;
+
+/// Asks for a look at the index: a switch, or the name of a period in which one look is enough.
+pub(crate) const REFRESH_VARIABLE: &str = "BP_PYTHON_REFRESH";
+
+/// The environment could not be written or read.
+#[derive(Debug, thiserror::Error)]
+#[error("could not prepare the virtual environment in {}", folder.display())]
+pub(crate) struct VenvError {
+    folder: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+/// Everything that decides what is in the environment.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+struct Metadata {
+    layout: u32,
+    python: String,
+    platform: String,
+    installer: String,
+    requirements: String,
+    settings: String,
+    period: String,
+    /// Whether the install came to its end.
+    complete: bool,
+}
+
+/// What is to be done with the environment of the last build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Decision {
+    Reuse,
+    Update(&'static str),
+    Remake(&'static str),
+}
+
+/// What the environment is made of.
+pub(crate) struct Inputs<'a> {
+    pub(crate) python: &'a Interpreter,
+    pub(crate) requirements: Option<&'a Requirements>,
+    pub(crate) installer: &'a Installer,
+    /// The user's variables over the buildpack's.
+    pub(crate) env: &'a Env,
+}
+
+/// The environment, with its packages in place.
+pub(crate) struct Venv {
+    pub(crate) path: PathBuf,
+    /// Where its packages lie.
+    pub(crate) site_packages: PathBuf,
+    /// Modules that have no bytecode yet.
+    pub(crate) uncompiled: Vec<PathBuf>,
+    layer: LayerRef<PythonBuildpack, (), Decision>,
+    metadata: Metadata,
+}
+
+impl Venv {
+    /// Its Python.
+    pub(crate) fn python(&self) -> PathBuf {
+        self.path.join("bin/python")
+    }
+
+    /// Declares the environment complete: the next build may use it.
+    pub(crate) fn seal(&self) -> libcnb::Result<(), BuildpackError> {
+        if self.layer.state
+            == (LayerState::Restored {
+                cause: Decision::Reuse,
+            })
+        {
+            return Ok(());
+        }
+        self.layer.write_metadata(Metadata {
+            complete: true,
+            ..self.metadata.clone()
+        })
+    }
+}
+
+/// Provides the environment with the requirements installed.
+pub(crate) fn provide(
+    context: &BuildContext<PythonBuildpack>,
+    inputs: &Inputs,
+) -> libcnb::Result<Venv, BuildpackError> {
+    let refresh = inputs
+        .env
+        .get(REFRESH_VARIABLE)
+        .filter(|value| tool_env::is_on(value));
+    let period = refresh.map(|value| value.to_string_lossy().into_owned());
+    let forced = period.as_deref().is_some_and(is_switch);
+    let wanted = Metadata {
+        layout: LAYOUT,
+        python: format!(
+            "{} {}",
+            inputs.python.version,
+            inputs.python.executable.display()
+        ),
+        platform: platform(context),
+        installer: inputs.installer.to_string(),
+        requirements: inputs
+            .requirements
+            .map(|requirements| requirements.fingerprint.clone())
+            .unwrap_or_default(),
+        settings: tool_env::fingerprint(inputs.env),
+        period: period.filter(|_| !forced).unwrap_or_default(),
+        complete: false,
+    };
+    let can_update = matches!(inputs.installer, Installer::Uv { .. });
+    let layer = context.cached_layer(
+        layer_name!("venv"),
+        CachedLayerDefinition {
+            build: true,
+            launch: true,
+            invalid_metadata_action: &|_| InvalidMetadataAction::DeleteLayer,
+            restored_layer_action: &|cached: &Metadata, _| {
+                let decision = decide(cached, &wanted, forced, can_update);
+                let action = match decision {
+                    Decision::Reuse | Decision::Update(_) => RestoredLayerAction::KeepLayer,
+                    Decision::Remake(_) => RestoredLayerAction::DeleteLayer,
+                };
+                (action, decision)
+            },
+        },
+    )?;
+    let path = layer.path();
+    let mut venv = Venv {
+        site_packages: path.join(format!(
+            "lib/python{}/site-packages",
+            inputs.python.version.series
+        )),
+        path,
+        uncompiled: Vec::new(),
+        layer,
+        metadata: wanted,
+    };
+    let freshness = if forced || inputs.requirements.is_some_and(|some| some.local_sources) {
+        Freshness::Revalidated
+    } else {
+        Freshness::Cached
+    };
+    match venv.layer.state {
+        LayerState::Restored {
+            cause: Decision::Reuse,
+        } => {
+            log::step("Reusing the virtual environment: nothing changed that it depends on.");
+            return Ok(venv);
+        }
+        LayerState::Restored {
+            cause: Decision::Update(reason) | Decision::Remake(reason),
+        } => {
+            log::step(format!(
+                "Updating the virtual environment ({reason}) with {}.",
+                inputs.installer
+            ));
+            if update(&mut venv, inputs, freshness, context)? {
+                return Ok(venv);
+            }
+            log::step("Making the virtual environment anew: two packages share a file.");
+            clear(&venv.path).map_err(|source| error_at(&venv.path, source))?;
+        }
+        LayerState::Empty { cause } => {
+            if let libcnb::layer::EmptyLayerCause::RestoredLayerAction {
+                cause: Decision::Remake(reason),
+            } = cause
+            {
+                log::step(format!("Making the virtual environment anew ({reason})."));
+            }
+            if !matches!(inputs.installer, Installer::Nothing) {
+                log::step(format!(
+                    "Installing requirements.txt with {}.",
+                    inputs.installer
+                ));
+            }
+        }
+    }
+    make(&mut venv, inputs, freshness, context)?;
+    Ok(venv)
+}
+
+/// What changed decides what has to be done; the reason is for the user.
+fn decide(cached: &Metadata, wanted: &Metadata, forced: bool, can_update: bool) -> Decision {
+    let remake = [
+        (!cached.complete, "the last install did not come to its end"),
+        (cached.layout != wanted.layout, "the buildpack changed"),
+        (cached.platform != wanted.platform, "the stack changed"),
+        (cached.python != wanted.python, "Python changed"),
+        (
+            cached.installer != wanted.installer,
+            "the installer changed",
+        ),
+    ];
+    if let Some((_, reason)) = remake.into_iter().find(|(changed, _)| *changed) {
+        return Decision::Remake(reason);
+    }
+    let update = [
+        (
+            cached.requirements != wanted.requirements,
+            "the requirements changed",
+        ),
+        (
+            cached.settings != wanted.settings,
+            "the installer's settings changed",
+        ),
+        (
+            forced || cached.period != wanted.period && !wanted.period.is_empty(),
+            "a look at the index is due",
+        ),
+    ];
+    match update.into_iter().find(|(changed, _)| *changed) {
+        None => Decision::Reuse,
+        Some((_, reason)) if can_update => Decision::Update(reason),
+        Some((_, reason)) => Decision::Remake(reason),
+    }
+}
+
+/// Makes the environment from nothing.
+fn make(
+    venv: &mut Venv,
+    inputs: &Inputs,
+    freshness: Freshness,
+    context: &BuildContext<PythonBuildpack>,
+) -> libcnb::Result<(), BuildpackError> {
+    venv.layer.write_metadata(&venv.metadata)?;
+    venv.layer.write_env(layer_env(&venv.path))?;
+    create(venv, inputs.python).map_err(|source| error_at(&venv.path, source))?;
+    install::install(
+        inputs.installer,
+        &venv.path,
+        freshness,
+        &context.app_dir,
+        inputs.env,
+    )
+    .map_err(BuildpackError::Install)?;
+    settle(venv, &Installed::new()).map_err(|source| error_at(&venv.path, source))?;
+    Ok(())
+}
+
+/// Brings the environment up to date. False when that can't give what a fresh one would hold.
+fn update(
+    venv: &mut Venv,
+    inputs: &Inputs,
+    freshness: Freshness,
+    context: &BuildContext<PythonBuildpack>,
+) -> libcnb::Result<bool, BuildpackError> {
+    venv.layer.write_metadata(&venv.metadata)?;
+    let failed = |source| error_at(&venv.path, source);
+    let before = records::installed(&venv.site_packages).map_err(failed)?;
+    install::install(
+        inputs.installer,
+        &venv.path,
+        freshness,
+        &context.app_dir,
+        inputs.env,
+    )
+    .map_err(BuildpackError::Install)?;
+    let after = records::installed(&venv.site_packages).map_err(failed)?;
+    if !records::consistent(&venv.site_packages, &after).map_err(failed)? {
+        return Ok(false);
+    }
+    settle(venv, &before).map_err(|source| error_at(&venv.path, source))?;
+    Ok(true)
+}
+
+/// Removes what the tools leave behind besides packages, and notes which modules to compile: those
+/// of the packages that were not there `before`.
+fn settle(venv: &mut Venv, before: &Installed) -> io::Result<()> {
+    remove_if_there(&venv.path.join(".lock"))?;
+    let after = records::installed(&venv.site_packages)?;
+    for (package, identity) in &after {
+        if before.get(package) == Some(identity) {
+            continue;
+        }
+        records::drop_cache_note(&venv.site_packages, package)?;
+        venv.uncompiled.extend(
+            records::files(&venv.site_packages, package)?
+                .into_iter()
+                .filter(|file| {
+                    file.extension().is_some_and(|extension| extension == "py")
+                        && file.starts_with(&venv.site_packages)
+                }),
+        );
+    }
+    for entry in fs::read_dir(&venv.path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if entry.file_type()?.is_dir() && name != "bin" && name != "lib" {
+            // The environment variables of the layer lie here too; their folders are never empty.
+            if bytecode::prune(&entry.path())? {
+                fs::remove_dir(entry.path())?;
+            }
+        }
+    }
+    bytecode::prune(&venv.site_packages)?;
+    Ok(())
+}
+
+/// A virtual environment is three links and a file (PEP 405); writing them takes no process.
+fn create(venv: &Venv, python: &Interpreter) -> io::Result<()> {
+    let series = python.version.series;
+    fs::create_dir_all(&venv.site_packages)?;
+    symlink("lib", venv.path.join("lib64"))?;
+    let bin = venv.path.join("bin");
+    fs::create_dir_all(&bin)?;
+    symlink(&python.executable, bin.join("python"))?;
+    symlink("python", bin.join("python3"))?;
+    symlink("python", bin.join(format!("python{series}")))?;
+    let home = python.executable.parent().unwrap_or(Path::new("/usr/bin"));
+    fs::write(
+        venv.path.join("pyvenv.cfg"),
+        format!(
+            "home = {}\nimplementation = CPython\nversion_info = {}\ninclude-system-site-packages = false\n",
+            home.display(),
+            python.version
+        ),
+    )
+}
+
+/// What the app and later buildpacks see. `bin` and `lib` come by themselves, by the specification.
+fn layer_env(venv: &Path) -> LayerEnv {
+    use ModificationBehavior::{Default, Override};
+    LayerEnv::new()
+        .chainable_insert(Scope::All, Override, "VIRTUAL_ENV", venv)
+        .chainable_insert(Scope::All, Override, "PYTHONUNBUFFERED", "1")
+        .chainable_insert(Scope::All, Default, "LANG", "C.UTF-8")
+        .chainable_insert(Scope::All, Default, "PIP_DISABLE_PIP_VERSION_CHECK", "1")
+        // The router is the only one that reaches the app.
+        .chainable_insert(Scope::Launch, Default, "FORWARDED_ALLOW_IPS", "*")
+        .chainable_insert(
+            Scope::Launch,
+            Default,
+            "GUNICORN_CMD_ARGS",
+            "--access-logfile -",
+        )
+}
+
+fn platform(context: &BuildContext<PythonBuildpack>) -> String {
+    let target = &context.target;
+    format!(
+        "{} {} {}",
+        target.arch, target.distro_name, target.distro_version
+    )
+}
+
+/// Whether the variable says "look now" rather than naming a period.
+fn is_switch(value: &str) -> bool {
+    matches!(
+        value.trim().to_ascii_lowercase().as_str(),
+        "1" | "true" | "yes" | "on"
+    )
+}
+
+fn clear(folder: &Path) -> io::Result<()> {
+    fs::remove_dir_all(folder)?;
+    fs::create_dir(folder)
+}
+
+fn remove_if_there(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn error_at(folder: &Path, source: io::Error) -> BuildpackError {
+    BuildpackError::Venv(VenvError {
+        folder: folder.to_path_buf(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata() -> Metadata {
+        Metadata {
+            layout: LAYOUT,
+            python: "3.13.5 /usr/bin/python3.13".to_owned(),
+            platform: "amd64 debian 13".to_owned(),
+            installer: "uv 1".to_owned(),
+            requirements: "a".to_owned(),
+            settings: "b".to_owned(),
+            period: String::new(),
+            complete: true,
+        }
+    }
+
+    #[test]
+    fn nothing_changed() {
+        let wanted = Metadata {
+            complete: false,
+            ..metadata()
+        };
+        assert_eq!(decide(&metadata(), &wanted, false, true), Decision::Reuse);
+        assert_eq!(
+            decide(&metadata(), &wanted, true, true),
+            Decision::Update("a look at the index is due")
+        );
+    }
+
+    #[test]
+    fn a_period_counts_once() {
+        let cached = Metadata {
+            period: "monday".to_owned(),
+            ..metadata()
+        };
+        assert_eq!(decide(&cached, &cached, false, true), Decision::Reuse);
+        assert_eq!(decide(&cached, &metadata(), false, true), Decision::Reuse);
+        assert_eq!(
+            decide(&metadata(), &cached, false, true),
+            Decision::Update("a look at the index is due")
+        );
+    }
+
+    #[test]
+    fn what_changed_decides() {
+        let update = "the requirements changed";
+        let wanted = Metadata {
+            requirements: "c".to_owned(),
+            ..metadata()
+        };
+        assert_eq!(
+            decide(&metadata(), &wanted, false, true),
+            Decision::Update(update)
+        );
+        assert_eq!(
+            decide(&metadata(), &wanted, false, false),
+            Decision::Remake(update)
+        );
+
+        let wanted = Metadata {
+            python: "3.14.0 /usr/bin/python3.14".to_owned(),
+            ..wanted
+        };
+        assert_eq!(
+            decide(&metadata(), &wanted, false, true),
+            Decision::Remake("Python changed")
+        );
+        let killed = Metadata {
+            complete: false,
+            ..metadata()
+        };
+        assert!(matches!(
+            decide(&killed, &metadata(), false, true),
+            Decision::Remake(_)
+        ));
+    }
+}

@@ -1,0 +1,103 @@
+//! The Python buildpack: a virtual environment with the app's requirements.
+
+#![forbid(unsafe_code)]
+
+mod bytecode;
+mod checks;
+mod command;
+mod detect;
+mod django;
+mod errors;
+mod fingerprint;
+mod install;
+mod interpreter;
+mod layers;
+mod log;
+mod python_version;
+mod records;
+mod redact;
+mod requirements;
+mod text_file;
+mod tool_env;
+mod tools;
+
+use crate::errors::BuildpackError;
+use crate::tools::Tools;
+use libcnb::build::{BuildContext, BuildResult, BuildResultBuilder};
+use libcnb::data::build_plan::BuildPlanBuilder;
+use libcnb::detect::{DetectContext, DetectResult, DetectResultBuilder};
+use libcnb::generic::{GenericMetadata, GenericPlatform};
+use libcnb::{Buildpack, Platform, buildpack_main};
+
+struct PythonBuildpack;
+
+impl Buildpack for PythonBuildpack {
+    type Platform = GenericPlatform;
+    type Metadata = GenericMetadata;
+    type Error = BuildpackError;
+
+    fn detect(&self, context: DetectContext<Self>) -> libcnb::Result<DetectResult, BuildpackError> {
+        let project = detect::look(&context.app_dir)
+            .map_err(|error| BuildpackError::Check(checks::CheckError::Look(error)))?;
+        if !project.is_python {
+            log::step(errors::NOT_A_PYTHON_PROJECT);
+            return DetectResultBuilder::fail().build();
+        }
+        let plan = BuildPlanBuilder::new()
+            .provides("python")
+            .requires("python")
+            .build();
+        DetectResultBuilder::pass().build_plan(plan).build()
+    }
+
+    fn build(&self, context: BuildContext<Self>) -> libcnb::Result<BuildResult, BuildpackError> {
+        checks::environment(context.platform.env()).map_err(BuildpackError::Check)?;
+        errors::warn_of_stray_venvs(&checks::stray_venvs(&context.app_dir));
+        let env = tool_env::with_user_variables(context.platform.env());
+
+        log::section("Python");
+        let mut tools = Tools::new(&context, &env)?;
+        let python = tools.python()?;
+
+        log::section("Requirements");
+        let requirements = if checks::requirements_file(&context.app_dir)
+            .map_err(BuildpackError::Check)?
+        {
+            Some(requirements::read(&context.app_dir, &env).map_err(BuildpackError::Requirements)?)
+        } else {
+            log::step("There is no requirements.txt: the app gets Python without any packages.");
+            None
+        };
+        let installer = tools.installer(&python, requirements.as_ref())?;
+        let mut venv = layers::venv::provide(
+            &context,
+            &layers::venv::Inputs {
+                python: &python,
+                requirements: requirements.as_ref(),
+                installer: &installer,
+                env: &env,
+            },
+        )?;
+
+        // Django imports its own modules while the other processors compile the rest.
+        let modules = std::mem::take(&mut venv.uncompiled);
+        let compiles = !modules.is_empty();
+        let compilation =
+            bytecode::start(&venv.python(), modules).map_err(BuildpackError::Bytecode)?;
+        let collected = django::collect_static(&context.app_dir, &venv, &env);
+        let compiled = compilation.finish().map_err(BuildpackError::Bytecode)?;
+        // The environment is complete whatever Django said: a mended project need not install again.
+        venv.seal()?;
+        collected.map_err(BuildpackError::Django)?;
+        if compiles {
+            log::step(format!("Compiled {compiled} modules to bytecode."));
+        }
+        BuildResultBuilder::new().build()
+    }
+
+    fn on_error(&self, error: libcnb::Error<BuildpackError>) {
+        errors::explain(&error);
+    }
+}
+
+buildpack_main!(PythonBuildpack);

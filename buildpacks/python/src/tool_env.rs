@@ -1,0 +1,206 @@
+//! The environment in which pip, uv and the app's own code run.
+//!
+//! Both installers are configured by environment variables, each by its own. What the user set for pip
+//! is translated for uv, so that one set of variables serves both.
+
+use libcnb::Env;
+use sha2::{Digest, Sha256};
+use std::ffi::OsString;
+
+/// pip's variables with uv's names for them, for those whose values mean the same.
+const SAME_VALUE: [(&str, &str); 5] = [
+    ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"),
+    ("PIP_EXTRA_INDEX_URL", "UV_INDEX"),
+    ("PIP_CERT", "SSL_CERT_FILE"),
+    ("PIP_DEFAULT_TIMEOUT", "UV_HTTP_TIMEOUT"),
+    ("PIP_CONSTRAINT", "UV_CONSTRAINT"),
+];
+/// The same for switches.
+const SWITCHES: [(&str, &str, &str); 3] = [
+    ("PIP_NO_INDEX", "UV_NO_INDEX", "true"),
+    ("PIP_PRE", "UV_PRERELEASE", "allow"),
+    ("PIP_NO_BUILD_ISOLATION", "UV_NO_BUILD_ISOLATION", "true"),
+];
+/// The same for lists, which pip separates by spaces and uv by commas.
+const LISTS: [(&str, &str); 2] = [
+    ("PIP_FIND_LINKS", "UV_FIND_LINKS"),
+    ("PIP_TRUSTED_HOST", "UV_INSECURE_HOST"),
+];
+
+/// The time that builds of source packages see, so that archives made on the way are the same each
+/// time: 1980-01-01 plus a day, the earliest that ZIP can hold in every time zone.
+const SOURCE_DATE_EPOCH: &str = "315532801";
+
+/// Variables that decide what an install gives, besides those with the prefixes `PIP_` and `UV_`.
+const COMPILERS: [&str; 11] = [
+    "AR",
+    "CC",
+    "CFLAGS",
+    "CPATH",
+    "CPPFLAGS",
+    "CXX",
+    "CXXFLAGS",
+    "LDFLAGS",
+    "LIBRARY_PATH",
+    "PKG_CONFIG_PATH",
+    "SOURCE_DATE_EPOCH",
+];
+
+/// The environment of the buildpack with the user's variables over it.
+pub(crate) fn with_user_variables(user: &Env) -> Env {
+    let mut env = Env::from_current();
+    for (name, value) in user {
+        env.insert(name, value);
+    }
+    env
+}
+
+/// What both installers need besides the user's settings.
+pub(crate) fn for_builds_from_source(env: &Env) -> Env {
+    let mut env = env.clone();
+    default(&mut env, "SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH);
+    // Debug information would hold the path of the scratch folder, which is another one each time.
+    default(&mut env, "CFLAGS", "-g0");
+    default(&mut env, "CXXFLAGS", "-g0");
+    env
+}
+
+/// The environment for uv: the user's settings for uv, else those for pip, and never a Python of
+/// uv's own choice.
+pub(crate) fn for_uv(env: &Env) -> Env {
+    let mut env = env.clone();
+    let own_index = env.contains_key("UV_INDEX_URL") || env.contains_key("UV_DEFAULT_INDEX");
+    for (pip, uv) in SAME_VALUE {
+        if uv == "UV_DEFAULT_INDEX" && own_index {
+            continue;
+        }
+        if uv == "UV_INDEX" && env.contains_key("UV_EXTRA_INDEX_URL") {
+            continue;
+        }
+        if let Some(value) = env.get(pip).cloned() {
+            default(&mut env, uv, value);
+        }
+    }
+    for (pip, uv, value) in SWITCHES {
+        if env.get(pip).is_some_and(|set| is_on(set)) {
+            default(&mut env, uv, value);
+        }
+    }
+    for (pip, uv) in LISTS {
+        if let Some(value) = env.get(pip) {
+            let value = value.to_string_lossy();
+            let commas = value.split_whitespace().collect::<Vec<_>>().join(",");
+            default(&mut env, uv, commas);
+        }
+    }
+    default(&mut env, "UV_SYSTEM_CERTS", "true");
+    default(&mut env, "UV_PYTHON_DOWNLOADS", "never");
+    env.insert("UV_NO_PROGRESS", "true");
+    env
+}
+
+/// The environment for pip: the user's index settings for uv where there are none for pip.
+pub(crate) fn for_pip(env: &Env) -> Env {
+    let mut env = env.clone();
+    for (uv, pip) in [
+        ("UV_DEFAULT_INDEX", "PIP_INDEX_URL"),
+        ("UV_INDEX_URL", "PIP_INDEX_URL"),
+        ("UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL"),
+        ("UV_INDEX", "PIP_EXTRA_INDEX_URL"),
+    ] {
+        if let Some(value) = env.get(uv).cloned() {
+            default(&mut env, pip, value);
+        }
+    }
+    env.insert("PIP_DISABLE_PIP_VERSION_CHECK", "1");
+    env.insert("PIP_NO_INPUT", "1");
+    env.insert("PIP_ROOT_USER_ACTION", "ignore");
+    env.insert("PIP_PROGRESS_BAR", "off");
+    env
+}
+
+/// A digest of every variable that can change what an install gives. Values with credentials go
+/// into it too: another account may see another index.
+pub(crate) fn fingerprint(env: &Env) -> String {
+    let mut relevant: Vec<_> = env
+        .iter()
+        .filter(|(name, _)| {
+            let name = name.to_string_lossy();
+            name.starts_with("PIP_")
+                || name.starts_with("UV_")
+                || COMPILERS.contains(&name.as_ref())
+        })
+        .collect();
+    relevant.sort();
+    let mut hash = Sha256::new();
+    for (name, value) in relevant {
+        for part in [name, value] {
+            let bytes = part.as_encoded_bytes();
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        }
+    }
+    crate::fingerprint::hex(&hash.finalize())
+}
+
+/// Whether a switch such as `DISABLE_COLLECTSTATIC` is on.
+pub(crate) fn is_on(value: &OsString) -> bool {
+    !matches!(
+        value.to_string_lossy().trim().to_ascii_lowercase().as_str(),
+        "" | "0" | "false" | "no" | "off"
+    )
+}
+
+fn default(env: &mut Env, name: &str, value: impl Into<OsString>) {
+    if !env.contains_key(name) {
+        env.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> Env {
+        let mut env = Env::new();
+        for (name, value) in pairs {
+            env.insert(name, value);
+        }
+        env
+    }
+
+    #[test]
+    fn pips_settings_serve_uv() {
+        let uv = for_uv(&env(&[
+            ("PIP_INDEX_URL", "https://host/simple"),
+            ("PIP_FIND_LINKS", "/a /b"),
+            ("PIP_NO_INDEX", "1"),
+        ]));
+        assert_eq!(uv.get("UV_DEFAULT_INDEX").unwrap(), "https://host/simple");
+        assert_eq!(uv.get("UV_FIND_LINKS").unwrap(), "/a,/b");
+        assert_eq!(uv.get("UV_NO_INDEX").unwrap(), "true");
+    }
+
+    #[test]
+    fn uvs_own_settings_win() {
+        let uv = for_uv(&env(&[
+            ("PIP_INDEX_URL", "https://pip/simple"),
+            ("UV_INDEX_URL", "https://uv/simple"),
+            ("PIP_NO_INDEX", "0"),
+        ]));
+        assert!(!uv.contains_key("UV_DEFAULT_INDEX"));
+        assert!(!uv.contains_key("UV_NO_INDEX"));
+    }
+
+    #[test]
+    fn the_fingerprint_sees_settings_and_nothing_else() {
+        let plain = fingerprint(&env(&[("HOME", "/a")]));
+        assert_eq!(plain, fingerprint(&env(&[("HOME", "/b")])));
+        assert_ne!(plain, fingerprint(&env(&[("PIP_PRE", "1")])));
+        assert_ne!(
+            fingerprint(&env(&[("PIP_PRE", "1")])),
+            fingerprint(&env(&[("PIP_PRE1", "")]))
+        );
+    }
+}

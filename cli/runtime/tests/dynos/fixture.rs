@@ -1,0 +1,403 @@
+//! A tiny image made of this machine's own shell, and dynos of it in processes of their own.
+//!
+//! This test binary plays three parts: the tests; the process that launches or runs a dyno, as root
+//! or as a plain user; and, copied into the image, a server.
+
+use cnb_spec::labels;
+use oci_image::{BlobStore, Compression, Digest, Image, LayerError, LayerTar, Owner, write_layer};
+use slug_runtime::launch::{LaunchInputs, Limits, launch};
+use slug_runtime::port::PortChoice;
+use slug_runtime::roots::Roots;
+use slug_runtime::run::{RunInputs, Terminal, run_one_off};
+use slug_runtime::{App, Colour, HostFiles};
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::fs::{self, File, Permissions};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// The name of the test that plays the other parts.
+const PART: &str = "fixture::part";
+/// An id without privileges, for tests as somebody else than root.
+const PLAIN: u32 = 12_345;
+
+/// Who launches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// Whoever runs the tests.
+    Caller,
+    /// A user without privileges, if the tests run as root.
+    Plain,
+}
+
+/// Everybody who can be tried here.
+pub(crate) fn everybody() -> Vec<Who> {
+    if !rustix::process::geteuid().is_root() {
+        return vec![Who::Caller];
+    }
+    let setpriv = Command::new("setpriv").arg("--version").output();
+    if setpriv.is_ok_and(|output| output.status.success()) {
+        return vec![Who::Caller, Who::Plain];
+    }
+    println!("skipped: a plain user, for want of setpriv");
+    vec![Who::Caller]
+}
+
+/// A store with the image, and what a launch needs besides.
+pub(crate) struct Fixture {
+    pub(crate) folder: tempfile::TempDir,
+    who: Who,
+    manifest: Digest,
+}
+
+/// Programs of the host that go into the image.
+const PROGRAMS: [&str; 10] = [
+    "bash", "cat", "env", "head", "id", "ls", "sleep", "stty", "touch", "yes",
+];
+
+/// Process types by name, each a script as the launcher would run it.
+const PROCESSES: [(&str, &str); 8] = [
+    (
+        "family",
+        "trap 'wait; echo parent ends; exit 4' TERM; \
+         (trap 'echo child ends; exit' TERM; echo child; while :; do sleep 0.1; done) & \
+         while :; do sleep 0.1; done",
+    ),
+    (
+        "web",
+        "echo starting on $PORT; PART=serve exec /bin/part fixture::part --exact --nocapture",
+    ),
+    ("mute", "trap '' TERM; echo deaf; while :; do sleep 1; done"),
+    (
+        "polite",
+        "trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.1; done",
+    ),
+    (
+        "fails",
+        "echo to stdout; echo to stderr >&2; printf 'no end'; exit 3",
+    ),
+    (
+        "binary",
+        "printf '\\377\\000\\n'; head -c 25000 /dev/zero | cat -v",
+    ),
+    (
+        "floods",
+        "exec yes 0123456789012345678901234567890123456789",
+    ),
+    ("crowd", "sleep 4711 & sleep 4712 & sleep 4713"),
+];
+
+impl Fixture {
+    pub(crate) fn new(who: Who) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = BlobStore::open(folder.path().join("blobs")).unwrap();
+        let manifest = build_image(&blobs);
+        if who == Who::Plain {
+            give_away(folder.path());
+        }
+        Self {
+            folder,
+            who,
+            manifest,
+        }
+    }
+
+    /// A process that launches process types, with the log in [`Fixture::log`].
+    pub(crate) fn launch(&self, types: &str) -> Command {
+        let mut command = self.part("launch");
+        command.env("TYPES", types);
+        command
+    }
+
+    /// A process that runs a one-off: words separated by newlines.
+    pub(crate) fn run(&self, words: &[&str]) -> Command {
+        let mut command = self.part("run");
+        command.env("WORDS", words.join("\n"));
+        command
+    }
+
+    fn part(&self, part: &str) -> Command {
+        let own = std::env::current_exe().unwrap();
+        let mut command = match self.who {
+            Who::Caller => Command::new(own),
+            Who::Plain => {
+                let mut command = Command::new("setpriv");
+                let id = PLAIN.to_string();
+                command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--"]);
+                command.arg(own);
+                command
+            }
+        };
+        command
+            .args([PART, "--exact", "--nocapture"])
+            .env("PART", part)
+            .env("FOLDER", self.folder.path())
+            .env("MANIFEST", self.manifest.to_string())
+            .env("SECRET_OF_THE_HOST", "1");
+        command
+    }
+
+    pub(crate) fn log_path(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// The log's lines without their instants.
+    pub(crate) fn log(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.log_path()).unwrap_or_default();
+        log.lines()
+            .map(|line| line.split_once(' ').unwrap().1.to_owned())
+            .collect()
+    }
+
+    /// Waits until the log has a line.
+    pub(crate) fn wait_for(&self, line: &str) {
+        wait_until(&format!("{line:?} in the log of {:?}", self.who), || {
+            self.log().iter().any(|logged| logged.contains(line))
+        });
+    }
+
+    /// Folders of dynos, of which none may stay.
+    pub(crate) fn leftovers(&self) -> usize {
+        fs::read_dir(self.folder.path().join("run")).map_or(0, Iterator::count)
+    }
+}
+
+/// Waits for what happens soon, and panics when it doesn't happen at all.
+pub(crate) fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !happened() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Host processes whose command line has these words, which only the test's own have.
+pub(crate) fn processes_with(words: &str) -> usize {
+    let mut found = 0;
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        found += usize::from(line.trim() == words);
+    }
+    found
+}
+
+/// Plays the part that the environment says; nothing in an ordinary run of the tests.
+#[test]
+fn part() {
+    let Ok(part) = std::env::var("PART") else {
+        return;
+    };
+    let code = match part.as_str() {
+        "serve" => serve(),
+        "launch" => play(launch_part),
+        "run" => play(run_part),
+        other => panic!("no part {other}"),
+    };
+    std::process::exit(code);
+}
+
+fn play(part: fn(App<'_>) -> Result<i32, Box<dyn Error>>) -> i32 {
+    let folder = PathBuf::from(std::env::var_os("FOLDER").unwrap());
+    let blobs = BlobStore::open(folder.join("blobs")).unwrap();
+    let manifest = std::env::var("MANIFEST").unwrap().parse().unwrap();
+    let image = Image::load(&blobs, &manifest).unwrap();
+    let roots = Roots::open(folder.join("roots")).unwrap();
+    let lowers = roots.lowers(&image, &blobs).unwrap();
+    let mut config_vars = BTreeMap::from([
+        ("GREETING".to_owned(), "hello".to_owned()),
+        ("PORT".to_owned(), "1".to_owned()),
+    ]);
+    if let Ok(port) = std::env::var("WRONG_PORT") {
+        config_vars.insert("WRONG_PORT".to_owned(), port);
+    }
+    let app = App {
+        image: &image,
+        lowers: &lowers,
+        config_vars: &config_vars,
+        host: &HostFiles::default(),
+        run_dir: &folder.join("run"),
+    };
+    part(app).unwrap_or_else(|error| {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            message = format!("{message}: {error}");
+            cause = error.source();
+        }
+        eprintln!("error: {message}");
+        99
+    })
+}
+
+fn launch_part(app: App<'_>) -> Result<i32, Box<dyn Error>> {
+    let types = std::env::var("TYPES")?;
+    let types: Result<Vec<_>, _> = types.split_whitespace().map(str::parse).collect();
+    let port = std::env::var("LAUNCH_PORT").map_or(Ok(0), |port| port.parse())?;
+    let seconds = |name: &str| {
+        let value = std::env::var(name)
+            .ok()
+            .and_then(|value| value.parse().ok());
+        Duration::from_secs(value.unwrap_or(20))
+    };
+    let log = match std::env::var_os("LOG_TO_STDOUT") {
+        Some(_) => File::from(std::io::stdout().as_fd().try_clone_to_owned()?),
+        None => File::create(Path::new(&std::env::var("FOLDER")?).join("log"))?,
+    };
+    Ok(launch(&LaunchInputs {
+        app,
+        types: &types?,
+        port: PortChoice::Exact(port),
+        output: log.as_fd(),
+        colour: Colour::Never,
+        limits: Limits {
+            boot: seconds("BOOT_SECONDS"),
+            exit: seconds("EXIT_SECONDS"),
+        },
+    })?)
+}
+
+fn run_part(app: App<'_>) -> Result<i32, Box<dyn Error>> {
+    let words: Vec<String> = std::env::var("WORDS")?
+        .split('\n')
+        .map(str::to_owned)
+        .collect();
+    Ok(run_one_off(&RunInputs {
+        app,
+        command: &words,
+        terminal: Terminal::WhenThereIsOne {
+            term: Some("vt100"),
+        },
+    })?)
+}
+
+/// Accepts connections on `PORT`, or on the port in `WRONG_PORT`.
+fn serve() -> i32 {
+    let port = std::env::var("WRONG_PORT").or_else(|_| std::env::var("PORT"));
+    let port: u16 = port.unwrap().parse().unwrap();
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    for connection in listener.incoming() {
+        drop(connection);
+    }
+    0
+}
+
+fn build_image(blobs: &BlobStore) -> Digest {
+    let base = write_layer::<LayerError>(blobs, Compression { level: 0 }, |tar| {
+        for folder in [
+            "/bin",
+            "/etc",
+            "/tmp",
+            "/cnb",
+            "/cnb/process",
+            "/cnb/lifecycle",
+        ] {
+            tar.directory(folder, 0o755, Owner::ROOT)?;
+        }
+        text(
+            tar,
+            "/etc/passwd",
+            0o644,
+            "cnb:x:1000:1000::/home/cnb:/bin/bash\n",
+        )?;
+        let programs = PROGRAMS.map(|name| PathBuf::from("/bin").join(name));
+        let own = std::env::current_exe().unwrap();
+        let mut folders = BTreeSet::new();
+        for library in libraries(programs.iter().chain([&own])) {
+            let ancestors: Vec<_> = library.ancestors().skip(1).collect();
+            for folder in ancestors.into_iter().rev().skip(1) {
+                if folder != Path::new("/bin") && folders.insert(folder.to_owned()) {
+                    tar.directory(folder, 0o755, Owner::ROOT)?;
+                }
+            }
+            copy(tar, &library, &library)?;
+        }
+        for program in &programs {
+            copy(tar, program, program)?;
+        }
+        copy(tar, &own, Path::new("/bin/part"))
+    });
+    let user = Owner {
+        uid: 1000,
+        gid: 1000,
+    };
+    let app = write_layer::<LayerError>(blobs, Compression { level: 0 }, |tar| {
+        for folder in [
+            "/home",
+            "/workspace",
+            "/cnb",
+            "/cnb/process",
+            "/cnb/lifecycle",
+        ] {
+            tar.directory(folder, 0o755, Owner::ROOT)?;
+        }
+        tar.directory("/home/cnb", 0o755, user)?;
+        text(
+            tar,
+            "/cnb/lifecycle/launcher",
+            0o755,
+            "#!/bin/bash\nexec /bin/bash -c \"$1\"\n",
+        )?;
+        for (name, script) in PROCESSES {
+            let path = format!("/cnb/process/{name}");
+            text(tar, &path, 0o755, &format!("#!/bin/bash\n{script}\n"))?;
+        }
+        Ok(())
+    });
+    let mut image = Image::empty("linux", "amd64");
+    for layer in [base.unwrap(), app.unwrap()] {
+        image.manifest.layers.push(layer.descriptor());
+        image.config.rootfs.diff_ids.push(layer.diff_id);
+    }
+    let processes: Vec<String> = PROCESSES
+        .iter()
+        .map(|(name, _)| format!(r#"{{"type":"{name}","command":["/bin/{name}"],"args":["x"]}}"#))
+        .collect();
+    let label = format!(r#"{{"processes":[{}]}}"#, processes.join(","));
+    let config = &mut image.config.config;
+    config
+        .labels
+        .insert(labels::BUILD_METADATA.to_owned(), label);
+    config.entrypoint = vec!["/cnb/process/web".to_owned()];
+    "1000:1000".clone_into(&mut config.user);
+    config.env = vec!["PATH=/bin".to_owned(), "FROM_IMAGE=yes".to_owned()];
+    "/workspace".clone_into(&mut config.working_dir);
+    image.save(blobs).unwrap().digest
+}
+
+fn text(tar: &mut LayerTar<'_>, path: &str, mode: u32, text: &str) -> Result<(), LayerError> {
+    tar.file(path, mode, Owner::ROOT, text.len() as u64, text.as_bytes())
+}
+
+fn copy(tar: &mut LayerTar<'_>, from: &Path, to: &Path) -> Result<(), LayerError> {
+    let file = File::open(from).unwrap();
+    let size = file.metadata().unwrap().len();
+    tar.file(to, 0o755, Owner::ROOT, size, file)
+}
+
+/// The shared libraries of programs, where the programs look for them.
+fn libraries<'a>(programs: impl Iterator<Item = &'a PathBuf>) -> BTreeSet<PathBuf> {
+    let output = Command::new("ldd").args(programs).output().unwrap();
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .split_whitespace()
+        .filter(|word| word.starts_with('/') && !word.ends_with(':'))
+        .map(PathBuf::from)
+        .collect()
+}
+
+fn give_away(path: &Path) {
+    fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    chown(path, Some(PLAIN), Some(PLAIN)).unwrap();
+    for entry in fs::read_dir(path).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            give_away(&path);
+        } else {
+            chown(&path, Some(PLAIN), Some(PLAIN)).unwrap();
+        }
+    }
+}

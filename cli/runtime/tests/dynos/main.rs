@@ -1,0 +1,7 @@
+//! Dynos for real: an image of this machine's own shell, in the sandbox, as root and as a plain user.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod fixture;
+mod launching;
+mod running;
+mod terminals;

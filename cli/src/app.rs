@@ -1,0 +1,217 @@
+//! An app in the store: its name, its folder, what the last build left.
+
+use crate::args::AppArgs;
+use crate::failure::{Exit, Failure, OrFail};
+use crate::project;
+use crate::store::{self, Lock, Store};
+use oci_image::Descriptor;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// An app's name: lower-case letters, digits and hyphens, at most 63 characters (a DNS label, so
+/// that it can name a host, a service or a repository).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AppName(String);
+
+impl AppName {
+    /// A name as a user typed it.
+    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
+        let valid = !text.is_empty()
+            && text.len() <= 63
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            && !text.starts_with('-')
+            && !text.ends_with('-');
+        if valid {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Failure::new(
+                Exit::Usage,
+                format!("{text:?} cannot be an app's name"),
+            )
+            .hint("use lower-case letters, digits and inner hyphens, at most 63 characters"))
+        }
+    }
+
+    /// The nearest valid name, as for a folder called `My Shop_2`.
+    fn near(text: &str) -> Option<Self> {
+        let mut name: String = text
+            .to_lowercase()
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+            .take(63)
+            .collect();
+        while name.contains("--") {
+            name = name.replace("--", "-");
+        }
+        Self::parse(name.trim_matches('-')).ok()
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// `-a`, else the `id` of the folder's project.toml, else the folder's name.
+    pub(crate) fn choose(args: &AppArgs, folder: &Path) -> Result<Self, Failure> {
+        if let Some(name) = &args.app {
+            return Self::parse(name);
+        }
+        let folder = folder
+            .canonicalize()
+            .or_fail(Exit::Input, || format!("cannot find the folder {}", folder.display()))
+            .map_err(|failure| failure.hint("give the path of the app's folder"))?;
+        let id = if folder.is_dir() {
+            project::read(&folder)?.id
+        } else {
+            None
+        };
+        let name = id.or_else(|| Some(folder.file_name()?.to_string_lossy().into_owned()));
+        name.as_deref().and_then(Self::near).ok_or_else(|| {
+            Failure::new(
+                Exit::Input,
+                format!("cannot make an app's name of {}", folder.display()),
+            )
+            .hint("name the app with -a NAME, or with id in project.toml")
+        })
+    }
+}
+
+/// The image that an app's last successful build made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AppImage {
+    pub(crate) manifest: Descriptor,
+    /// The stack that it stands on.
+    pub(crate) stack: String,
+    /// Names given with `-t`.
+    #[serde(default)]
+    pub(crate) tags: Vec<String>,
+    /// The folder that it was built from.
+    pub(crate) source: PathBuf,
+}
+
+/// An app's folder in the store.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) name: AppName,
+    folder: PathBuf,
+}
+
+impl App {
+    pub(crate) fn of(store: &Store, name: AppName) -> Self {
+        Self {
+            folder: store.app(name.as_str()),
+            name,
+        }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// `<layers>` of the CNB specification, in place from one build to the next.
+    pub(crate) fn layers(&self) -> PathBuf {
+        self.folder.join("layers")
+    }
+
+    /// What a build needs only while it runs.
+    pub(crate) fn work(&self) -> PathBuf {
+        self.folder.join("work")
+    }
+
+    pub(crate) fn record_file(&self) -> PathBuf {
+        self.folder.join("build.json")
+    }
+
+    /// There while a build runs: found at the next start, it tells that the last one was cut off.
+    pub(crate) fn unfinished_mark(&self) -> PathBuf {
+        self.folder.join("unfinished")
+    }
+
+    pub(crate) fn create(&self) -> Result<(), Failure> {
+        fs::create_dir_all(&self.folder)
+            .or_fail(Exit::Store, || format!("cannot make {}", self.folder.display()))
+    }
+
+    /// One build of an app at a time; `waiting` is called once if another one runs.
+    pub(crate) fn build_lock(&self, waiting: impl FnOnce()) -> Result<Lock, Failure> {
+        let path = self.folder.join("build.lock");
+        if let Some(lock) = store::try_lock(&path)? {
+            return Ok(lock);
+        }
+        waiting();
+        store::lock(&path, rustix::fs::FlockOperation::LockExclusive)
+    }
+
+    /// The last image, or `None` when there was no build.
+    pub(crate) fn image(&self) -> Result<Option<AppImage>, Failure> {
+        read_json(&self.folder.join("image.json"))
+    }
+
+    pub(crate) fn set_image(&self, image: &AppImage) -> Result<(), Failure> {
+        write_json(&self.folder.join("image.json"), image)
+    }
+
+    /// The last image, for commands that need one.
+    pub(crate) fn built_image(&self) -> Result<AppImage, Failure> {
+        self.image()?.ok_or_else(|| {
+            Failure::new(
+                Exit::Input,
+                format!("the app {} has no image", self.name.as_str()),
+            )
+            .hint("build it first: slugc build PATH, or name another app with -a NAME")
+        })
+    }
+}
+
+/// Reads a JSON document of ours; a missing one is `None`.
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, Failure> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(
+                Failure::new(Exit::Store, format!("cannot read {}", path.display())).because(error),
+            );
+        }
+    };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .or_fail(Exit::Store, || format!("cannot understand {}", path.display()))
+        .map_err(|failure| failure.hint(format!("remove {} and build again", path.display())))
+}
+
+pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
+    let bytes = serde_json::to_vec_pretty(value)
+        .or_fail(Exit::Store, || format!("cannot write {}", path.display()))?;
+    store::write_file(path, &bytes)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for good in ["shop", "shop-2", "a", "0"] {
+            assert_eq!(AppName::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "-a", "a-", "Shop", "a_b", "a/b", "..", &"a".repeat(64)] {
+            assert!(AppName::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_name() {
+        for (folder, name) in [
+            ("My Shop_2", Some("my-shop-2")),
+            ("io.acme.shop", Some("io-acme-shop")),
+            ("--x--", Some("x")),
+            ("…", None),
+        ] {
+            assert_eq!(AppName::near(folder).map(|name| name.0).as_deref(), name);
+        }
+    }
+}

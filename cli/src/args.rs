@@ -1,0 +1,228 @@
+//! What can be typed. Only types: nothing is resolved or read here.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Heroku for Python on one Linux machine: no Docker, no root, no account.
+#[derive(Debug, Parser)]
+#[command(name = "slugc", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  slugc build .                       turn this folder's app into an image
+  slugc launch web                    run its web process on http://127.0.0.1:5000
+  slugc run python manage.py migrate  run a command in it
+  slugc build . -o oci:image          write the image where skopeo, podman or Docker can take it
+
+State is kept under $XDG_DATA_HOME/slugc (~/.local/share/slugc).")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build an app's image: detect, install, export
+    Build(BuildArgs),
+    /// Run the image's process in the foreground; ^C ends everything
+    Launch(LaunchArgs),
+    /// Run a one-off command in the image; its exit code passes through
+    Run(RunArgs),
+    /// Show an image: processes, buildpacks, layers, base
+    Inspect(InspectArgs),
+    /// Show what the store holds, or prune it
+    Cache(CacheArgs),
+    /// Make, list, inspect or remove stacks
+    Stack(StackArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionArgs),
+}
+
+/// Which app a command is about.
+#[derive(Debug, Args)]
+pub(crate) struct AppArgs {
+    /// The app [default: project.toml's id, else this folder's name]
+    #[arg(short = 'a', long = "app", value_name = "NAME")]
+    pub(crate) app: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  slugc build .
+  slugc build ~/src/shop -a shop -t shop:1.4
+  slugc build . -e DISABLE_COLLECTSTATIC=1 --env-file build.env
+  slugc build . -o oci:image            then: skopeo copy oci:image docker-daemon:shop:latest")]
+pub(crate) struct BuildArgs {
+    /// The app's folder
+    #[arg(default_value = ".", value_name = "PATH")]
+    pub(crate) path: PathBuf,
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
+    /// Name the image, and give its name in what -o writes; may be repeated
+    #[arg(short = 't', long = "tag", value_name = "NAME[:TAG]")]
+    pub(crate) tags: Vec<String>,
+    /// A variable for the build only; KEY alone takes this shell's value; may be repeated
+    #[arg(short = 'e', long = "env", value_name = "KEY[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// A file of KEY=VALUE lines for the build only; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
+    /// Use this buildpack's folder instead of slugc's own; may be repeated, in order
+    #[arg(short = 'b', long = "buildpack", value_name = "DIR")]
+    pub(crate) buildpacks: Vec<PathBuf>,
+    /// Forget the app's cached layers first
+    #[arg(long)]
+    pub(crate) clear_cache: bool,
+    /// Build even if nothing changed, and look again for newer versions of unpinned requirements
+    #[arg(long)]
+    pub(crate) refresh: bool,
+    /// Also write the image as an OCI layout; may be repeated
+    #[arg(short = 'o', long = "output", value_name = "oci:DIR[:TAG]")]
+    pub(crate) outputs: Vec<String>,
+    #[command(flatten)]
+    pub(crate) mirror: MirrorArgs,
+    #[command(flatten)]
+    pub(crate) detail: DetailArgs,
+}
+
+/// Where Debian's packages come from.
+#[derive(Debug, Args)]
+pub(crate) struct MirrorArgs {
+    /// The Debian mirror [default: the one that this machine's apt uses]
+    #[arg(long, value_name = "URL", env = "SLUGC_DEBIAN_MIRROR")]
+    pub(crate) mirror: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DetailArgs {
+    /// Print the result only
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Print more about what is done and why
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  slugc launch
+  slugc launch web --port 8000
+  slugc launch worker")]
+pub(crate) struct LaunchArgs {
+    /// The process type [default: the image's default process]
+    #[arg(value_name = "TYPE")]
+    pub(crate) process: Option<String>,
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
+    /// The port that a web process gets as PORT [default: 5000, or the next free one]
+    #[arg(short, long, value_name = "N")]
+    pub(crate) port: Option<u16>,
+    /// A variable for the process; KEY alone takes this shell's value; may be repeated
+    #[arg(short = 'e', long = "env", value_name = "KEY[=VALUE]")]
+    pub(crate) env: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  slugc run python manage.py migrate
+  slugc run bash
+  slugc run -e DEBUG=1 -- python -m http.server
+
+A single argument goes through the image's shell: slugc run 'ls | wc -l'.")]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
+    /// A variable for the command; KEY alone takes this shell's value; may be repeated
+    #[arg(short = 'e', long = "env", value_name = "KEY[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// The command and its arguments, or a process type
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// An app's name, or oci:DIR [default: this folder's app]
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
+    /// How to print it
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CacheArgs {
+    #[command(subcommand)]
+    pub(crate) action: Option<CacheAction>,
+    /// How to print it
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheAction {
+    /// Remove what no app and no stack needs
+    Prune {
+        /// Also forget this app's image and cached layers; may be repeated
+        #[arg(short = 'a', long = "app", value_name = "NAME")]
+        apps: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StackArgs {
+    #[command(subcommand)]
+    pub(crate) action: StackAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StackAction {
+    /// Bootstrap a stack from signed Debian packages
+    Create {
+        /// The stack
+        #[arg(default_value = crate::stack::DEFAULT)]
+        name: String,
+        /// Make it again even if it is there
+        #[arg(long)]
+        force: bool,
+        /// Take today's packages instead of the locked ones
+        #[arg(long)]
+        update: bool,
+        /// Write the lock of what was installed to this file
+        #[arg(long, value_name = "FILE")]
+        lock_out: Option<PathBuf>,
+        #[command(flatten)]
+        mirror: MirrorArgs,
+        #[command(flatten)]
+        detail: DetailArgs,
+    },
+    /// List the stacks in the store
+    List,
+    /// Show a stack: images, packages
+    Inspect {
+        #[arg(default_value = crate::stack::DEFAULT)]
+        name: String,
+        /// How to print it
+        #[arg(long, value_enum, default_value = "text")]
+        output: Output,
+    },
+    /// Remove a stack from the store
+    Rm {
+        #[arg(default_value = crate::stack::DEFAULT)]
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}

@@ -1,0 +1,198 @@
+//! The sandbox that buildpack code runs in: the stack, the source, the layers, nothing else.
+
+use crate::failure::{Exit, Failure, OrFail};
+use crate::host;
+use crate::parts::Parts;
+use crate::stack::Stack;
+use cnb_spec::api::ApiVersion;
+use cnb_spec::env_vars;
+use sandbox::{Mount, Root, Sandbox, Stream, Writable};
+use std::ffi::OsString;
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+/// The folders of the CNB platform specification as buildpacks see them.
+pub(crate) const APP: &str = "/workspace";
+pub(crate) const LAYERS: &str = "/layers";
+pub(crate) const PLATFORM: &str = "/platform";
+pub(crate) const BUILDPACKS: &str = "/cnb/buildpacks";
+pub(crate) const LIFECYCLE: &str = "/cnb/lifecycle";
+pub(crate) const ORDER: &str = "/cnb/order.toml";
+/// The newest version that pack and the reference lifecycle agree on.
+pub(crate) const PLATFORM_API: ApiVersion = ApiVersion::new(0, 14);
+/// Where group.toml, plan.toml and analyzed.toml travel between the phases.
+pub(crate) const EXCHANGE: &str = "/slugc";
+
+/// What stands behind those folders on the host, for one build.
+#[derive(Debug)]
+pub(crate) struct Workplace {
+    folder: PathBuf,
+    layers: PathBuf,
+}
+
+/// A phase to run inside: its name and its flags.
+#[derive(Debug)]
+pub(crate) struct Phase<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) flags: &'a [String],
+    pub(crate) quiet: bool,
+}
+
+impl Workplace {
+    /// Makes the folders of a build that starts.
+    pub(crate) fn create(folder: &Path, layers: &Path) -> Result<Self, Failure> {
+        crate::store::remove_tree(folder)?;
+        let workplace = Self {
+            folder: folder.to_owned(),
+            layers: layers.to_owned(),
+        };
+        for path in [
+            workplace.app(),
+            workplace.platform().join("env"),
+            workplace.exchange(),
+            workplace.root_upper(),
+            workplace.root_work(),
+            layers.to_owned(),
+        ] {
+            fs::create_dir_all(&path)
+                .or_fail(Exit::Store, || format!("cannot make {}", path.display()))?;
+        }
+        Ok(workplace)
+    }
+
+    pub(crate) fn app(&self) -> PathBuf {
+        self.folder.join("workspace")
+    }
+
+    pub(crate) fn platform(&self) -> PathBuf {
+        self.folder.join("platform")
+    }
+
+    pub(crate) fn exchange(&self) -> PathBuf {
+        self.folder.join("exchange")
+    }
+
+    pub(crate) fn order(&self) -> PathBuf {
+        self.folder.join("order.toml")
+    }
+
+    fn root_upper(&self) -> PathBuf {
+        self.folder.join("root")
+    }
+
+    fn root_work(&self) -> PathBuf {
+        self.folder.join("root-work")
+    }
+
+    /// Gives what the build may write to the user that it runs as.
+    pub(crate) fn hand_over(&self, stack: &Stack) -> Result<(), Failure> {
+        let (uid, gid) = sandbox::host_ids(stack.uid, stack.gid);
+        if uid == rustix::process::getuid().as_raw() {
+            return Ok(());
+        }
+        // What lies deeper in the layers was written by that user; walking it would cost a
+        // look at every file of every layer.
+        for (path, depth) in [
+            (self.app(), usize::MAX),
+            (self.layers.clone(), 2),
+            (self.exchange(), 1),
+            (self.root_upper(), 0),
+        ] {
+            own(&path, depth, uid, gid)
+                .or_fail(Exit::Store, || format!("cannot give {} to the build's user", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Runs a phase of the lifecycle; its exit code.
+    pub(crate) fn run(
+        &self,
+        stack: &Stack,
+        parts: &Parts,
+        buildpacks: &[(PathBuf, String)],
+        phase: &Phase<'_>,
+    ) -> Result<u8, Failure> {
+        let mut argv = vec![OsString::from(format!("{LIFECYCLE}/{}", phase.name))];
+        argv.extend(phase.flags.iter().map(OsString::from));
+        let root = Root {
+            lower: stack.build_lowers(),
+            writable: Writable::Dir {
+                upper: self.root_upper(),
+                work: self.root_work(),
+            },
+        };
+        let mut sandbox = Sandbox::new(root, argv);
+        sandbox.uid = stack.uid;
+        sandbox.gid = stack.gid;
+        sandbox.hostname = "slugc-build".to_owned();
+        sandbox.cwd = PathBuf::from(APP);
+        sandbox.env = stack.build_env();
+        sandbox.env.extend(
+            host::proxy_variables()
+                .into_iter()
+                .map(|(name, value)| (OsString::from(name), OsString::from(value))),
+        );
+        sandbox
+            .env
+            .push((env_vars::PLATFORM_API.into(), PLATFORM_API.to_string().into()));
+        sandbox.stdin = Stream::Null;
+        sandbox.mounts = vec![
+            Mount::read_write(self.app(), APP),
+            Mount::read_write(&self.layers, LAYERS),
+            Mount::read_only(self.platform(), PLATFORM),
+            Mount::read_write(self.exchange(), EXCHANGE),
+            Mount::read_only(parts.lifecycle(), LIFECYCLE),
+            Mount::read_only(self.order(), ORDER),
+        ];
+        for (folder, place) in buildpacks {
+            sandbox
+                .mounts
+                .push(Mount::read_only(folder, Path::new(BUILDPACKS).join(place)));
+        }
+        sandbox.mounts.extend(host::network_mounts());
+        run(sandbox, phase)
+    }
+}
+
+fn run(mut sandbox: Sandbox, phase: &Phase<'_>) -> Result<u8, Failure> {
+    let starting = || format!("cannot run the {} in the sandbox", phase.name);
+    let reader = if phase.quiet {
+        let (reader, writer) = std::io::pipe().or_fail(Exit::General, starting)?;
+        sandbox.stdout = Stream::Fd(writer.try_clone().or_fail(Exit::General, starting)?.into());
+        sandbox.stderr = Stream::Fd(writer.into());
+        Some(reader)
+    } else {
+        None
+    };
+    let mut child = sandbox::spawn(&sandbox).or_fail(Exit::Sandbox, starting)?;
+    // The reader ends with the last writer; this process must not be one.
+    drop(sandbox);
+    let waiting = || format!("cannot wait for the {}", phase.name);
+    let mut said = Vec::new();
+    if let Some(mut reader) = reader {
+        reader.read_to_end(&mut said).or_fail(Exit::General, waiting)?;
+    }
+    let status = child.wait().or_fail(Exit::Sandbox, waiting)?;
+    let code = u8::try_from(sandbox::exit_code(status)).unwrap_or(1);
+    if code != 0 {
+        // Quiet or not, what a failed phase said is what the user needs.
+        drop(std::io::stderr().write_all(&said));
+    }
+    Ok(code)
+}
+
+/// Changes the owner of a tree, so many folders deep, without following links.
+fn own(path: &Path, depth: usize, uid: u32, gid: u32) -> std::io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, lchown};
+    let meta = fs::symlink_metadata(path)?;
+    if meta.uid() != uid || meta.gid() != gid {
+        lchown(path, Some(uid), Some(gid))?;
+    }
+    if meta.is_dir() && depth > 0 {
+        for entry in fs::read_dir(path)? {
+            own(&entry?.path(), depth - 1, uid, gid)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! `slugc cache`: what the store holds, and what of it nobody needs.
+
+use crate::app::{App, AppName};
+use crate::args::{CacheAction, CacheArgs, Output};
+use crate::build::record::Record;
+use crate::failure::{Exit, Failure, OrFail};
+use crate::parts;
+use crate::stack::Stack;
+use crate::store::{self, Store};
+use crate::ui::printer::{Detail, Printer};
+use crate::ui::size;
+use oci_image::{Descriptor, Digest, Image};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+pub(crate) fn run(args: &CacheArgs) -> Result<ExitCode, Failure> {
+    let printer = Printer::new(Detail::Normal);
+    let store = Store::open()?;
+    match &args.action {
+        None => show(&printer, &store, args.output)?,
+        Some(CacheAction::Prune { apps }) => prune(&printer, &store, apps)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sizes in bytes as `du` counts them: what the disk gives, hard links once.
+#[derive(Debug, Serialize)]
+struct Usage {
+    store: PathBuf,
+    blobs: u64,
+    roots: u64,
+    stacks: u64,
+    parts: u64,
+    apps: BTreeMap<String, u64>,
+    /// Of `blobs`, what no app and no stack needs.
+    unused_blobs: u64,
+}
+
+fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure> {
+    let _used = store.use_lock()?;
+    let mut apps = BTreeMap::new();
+    for name in names(&store.apps())? {
+        let used = disk_usage(&store.app(&name))?;
+        apps.insert(name, used);
+    }
+    let needed = Needed::find(store)?;
+    let mut unused = 0;
+    for blob in all_blobs(store)? {
+        if !needed.blobs.contains(&blob.0) {
+            unused += blob.1;
+        }
+    }
+    let usage = Usage {
+        store: store.root().to_owned(),
+        blobs: disk_usage(&store.root().join("blobs"))?,
+        roots: disk_usage(&store.roots())?,
+        stacks: disk_usage(&store.stacks())?,
+        parts: disk_usage(&store.parts())?,
+        apps,
+        unused_blobs: unused,
+    };
+    match output {
+        Output::Json => printer.result(
+            &serde_json::to_string_pretty(&usage)
+                .or_fail(Exit::General, || "cannot print the cache as JSON".to_owned())?,
+        ),
+        Output::Text => {
+            printer.result(&format!("Store       {}", usage.store.display()));
+            for (name, count) in [
+                ("Blobs", usage.blobs),
+                ("Roots", usage.roots),
+                ("Stacks", usage.stacks),
+                ("Programs", usage.parts),
+            ] {
+                printer.result(&format!("{name:<10} {:>9}", size::bytes(count)));
+            }
+            printer.result("Apps");
+            for (name, count) in &usage.apps {
+                printer.result(&format!("  {:>17}  {name}", size::bytes(*count)));
+            }
+            printer.result(&format!(
+                "slugc cache prune would remove {} of blobs",
+                size::bytes(usage.unused_blobs)
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Waits for every running command, then removes what nothing refers to.
+fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Failure> {
+    let _alone = store.exclusive_lock()?;
+    let before = disk_usage(store.root())?;
+    for name in forget {
+        let app = App::of(store, AppName::parse(name)?);
+        if !app.folder().is_dir() {
+            return Err(Failure::new(Exit::Input, format!("there is no app {name} in the store"))
+                .hint("slugc cache lists the apps"));
+        }
+        store::remove_tree(app.folder())?;
+    }
+    let needed = Needed::find(store)?;
+    for (digest, _) in all_blobs(store)? {
+        if !needed.blobs.contains(&digest) {
+            store
+                .blobs()
+                .remove(&digest)
+                .or_fail(Exit::Store, || format!("cannot remove the blob {digest}"))?;
+        }
+    }
+    for name in names(&store.roots())? {
+        if !needed.roots.contains(&name) {
+            store::remove_tree(&store.roots().join(name))?;
+        }
+    }
+    for name in names(&store.parts())? {
+        if name != parts::ID {
+            store::remove_tree(&store.parts().join(name))?;
+        }
+    }
+    for name in names(&store.apps())? {
+        store::remove_tree(&store.app(&name).join("work"))?;
+    }
+    for name in names(&store.stacks())? {
+        store::remove_tree(&store.stack(&name).join("downloads"))?;
+    }
+    let after = disk_usage(store.root())?;
+    printer.result(&format!("Removed {}", size::bytes(before.saturating_sub(after))));
+    Ok(())
+}
+
+/// What the apps' images and the stacks refer to.
+#[derive(Debug, Default)]
+struct Needed {
+    blobs: BTreeSet<Digest>,
+    roots: BTreeSet<String>,
+}
+
+impl Needed {
+    fn find(store: &Store) -> Result<Self, Failure> {
+        let mut needed = Self::default();
+        for name in names(&store.stacks())? {
+            if let Some(stack) = Stack::read(store, &name)? {
+                needed.add_image(store, &stack.run_image)?;
+                needed.add_image(store, &stack.build_image)?;
+            }
+        }
+        for name in names(&store.apps())? {
+            let app = App::of(store, AppName::parse(&name)?);
+            if let Some(image) = app.image()? {
+                needed.add_image(store, &image.manifest)?;
+            }
+            if let Some(record) = Record::read(&app)? {
+                needed.add_image(store, &record.manifest)?;
+            }
+        }
+        Ok(needed)
+    }
+
+    /// A blob that is missing already needs nothing: the next build makes it again.
+    fn add_image(&mut self, store: &Store, manifest: &Descriptor) -> Result<(), Failure> {
+        self.blobs.insert(manifest.digest);
+        let there = store
+            .blobs()
+            .contains(&manifest.digest)
+            .or_fail(Exit::Store, || format!("cannot look for {}", manifest.digest))?;
+        if !there {
+            return Ok(());
+        }
+        let image = Image::load(store.blobs(), &manifest.digest)
+            .or_fail(Exit::Store, || format!("cannot read the image {}", manifest.digest))?;
+        self.blobs.insert(image.manifest.config.digest);
+        self.blobs
+            .extend(image.manifest.layers.iter().map(|layer| layer.digest));
+        self.roots
+            .extend(image.config.rootfs.diff_ids.iter().map(Digest::hex));
+        Ok(())
+    }
+}
+
+fn all_blobs(store: &Store) -> Result<Vec<(Digest, u64)>, Failure> {
+    let listing = || "cannot list the store's blobs".to_owned();
+    store
+        .blobs()
+        .iter()
+        .or_fail(Exit::Store, listing)?
+        .collect::<Result<_, _>>()
+        .or_fail(Exit::Store, listing)
+}
+
+fn names(folder: &Path) -> Result<Vec<String>, Failure> {
+    let listing = || format!("cannot list {}", folder.display());
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).or_fail(Exit::Store, listing)? {
+        let entry = entry.or_fail(Exit::Store, listing)?;
+        let is_folder = entry.file_type().or_fail(Exit::Store, listing)?.is_dir();
+        if is_folder && let Ok(name) = entry.file_name().into_string() {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn disk_usage(folder: &Path) -> Result<u64, Failure> {
+    let mut seen = BTreeSet::new();
+    add_usage(folder, &mut seen).or_fail(Exit::Store, || format!("cannot measure {}", folder.display()))
+}
+
+fn add_usage(path: &Path, seen: &mut BTreeSet<u64>) -> std::io::Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let gone = |error: std::io::Error| match error.kind() {
+        // Another command removed it meanwhile.
+        std::io::ErrorKind::NotFound => Ok(0),
+        // A folder that a buildpack closed to everybody.
+        std::io::ErrorKind::PermissionDenied => Ok(0),
+        _ => Err(error),
+    };
+    let meta = match fs::symlink_metadata(path) {
+        Ok(meta) => meta,
+        Err(error) => return gone(error),
+    };
+    if meta.nlink() > 1 && !meta.is_dir() && !seen.insert(meta.ino()) {
+        return Ok(0);
+    }
+    let mut total = meta.blocks() * 512;
+    if meta.is_dir() {
+        let entries = match fs::read_dir(path) {
+            Ok(entries) => entries,
+            Err(error) => return gone(error),
+        };
+        for entry in entries {
+            total += add_usage(&entry?.path(), seen)?;
+        }
+    }
+    Ok(total)
+}

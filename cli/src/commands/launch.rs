@@ -1,0 +1,42 @@
+//! `slugc launch [TYPE]`: the image's process in the foreground.
+
+use crate::args::LaunchArgs;
+use crate::commands::running::{Ready, pass_through};
+use crate::failure::{Exit, Failure, OrFail};
+use crate::ui::printer::{Detail, Printer};
+use cnb_spec::names::ProcessType;
+use slug_runtime::Colour;
+use slug_runtime::launch::{LaunchInputs, Limits, launch};
+use slug_runtime::port::PortChoice;
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+pub(crate) fn run(args: &LaunchArgs) -> Result<ExitCode, Failure> {
+    let printer = Printer::new(Detail::Normal);
+    let types = args
+        .process
+        .iter()
+        .map(|name| {
+            name.parse::<ProcessType>()
+                .or_fail(Exit::Usage, || format!("{name:?} cannot be a process type"))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let ready = Ready::open(&printer, &args.app, &args.env)?;
+    let stdout = std::io::stdout();
+    let colour = if stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) {
+        Colour::Always
+    } else {
+        Colour::Never
+    };
+    let code = launch(&LaunchInputs {
+        app: ready.app(),
+        types: &types,
+        port: args.port.map_or(PortChoice::default(), PortChoice::Exact),
+        output: stdout.as_fd(),
+        colour,
+        limits: Limits::default(),
+    })
+    .or_fail(Exit::General, || "cannot launch the app".to_owned())?;
+    Ok(pass_through(code))
+}

@@ -1,0 +1,10 @@
+//! One file for each subcommand.
+
+pub(crate) mod build;
+pub(crate) mod cache;
+pub(crate) mod completions;
+pub(crate) mod inspect;
+pub(crate) mod launch;
+pub(crate) mod run;
+mod running;
+pub(crate) mod stack;

@@ -1,0 +1,88 @@
+//! What `launch` and `run` share: the app's image, unpacked, and the host's part.
+
+use crate::app::{App, AppName};
+use crate::args::AppArgs;
+use crate::build_env;
+use crate::failure::{Exit, Failure, OrFail};
+use crate::host;
+use crate::store::{Lock, Store};
+use crate::ui::printer::Printer;
+use oci_image::Image;
+use slug_runtime::HostFiles;
+use slug_runtime::roots::Roots;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// An image that is ready to run.
+pub(crate) struct Ready {
+    pub(crate) image: Image,
+    pub(crate) lowers: Vec<PathBuf>,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) host: HostFiles,
+    pub(crate) run_dir: PathBuf,
+    /// Keeps `cache prune` away while the image runs.
+    _used: Lock,
+}
+
+impl Ready {
+    /// Finds the app's image and unpacks what of it is not unpacked yet.
+    pub(crate) fn open(printer: &Printer, app: &AppArgs, env: &[String]) -> Result<Self, Failure> {
+        let env = build_env::collect(&[], &[], env)?;
+        let store = Store::open()?;
+        let used = store.use_lock()?;
+        let app = App::of(&store, AppName::choose(app, Path::new("."))?);
+        let built = app.built_image()?;
+        let missing = || {
+            format!(
+                "cannot open the image {} of the app {}",
+                built.manifest.digest,
+                app.name.as_str()
+            )
+        };
+        let rebuild = |failure: Failure| {
+            failure.hint(format!(
+                "build it again: slugc build {} --refresh -a {}",
+                built.source.display(),
+                app.name.as_str()
+            ))
+        };
+        let image = Image::load(store.blobs(), &built.manifest.digest)
+            .or_fail(Exit::Store, missing)
+            .map_err(rebuild)?;
+        let roots = Roots::open(store.roots()).or_fail(Exit::Store, missing)?;
+        let spinner = printer.spinner("Unpacking the image");
+        let lowers = roots
+            .lowers(&image, store.blobs())
+            .or_fail(Exit::Store, missing)
+            .map_err(rebuild)?;
+        spinner.finish_and_clear();
+        let existing = |path: &str| Some(PathBuf::from(path)).filter(|path| path.is_file());
+        Ok(Self {
+            image,
+            lowers,
+            env,
+            host: HostFiles {
+                resolv_conf: existing("/etc/resolv.conf"),
+                hosts: existing("/etc/hosts"),
+                ca_bundle: host::ca_bundle(),
+            },
+            run_dir: app.folder().join("run"),
+            _used: used,
+        })
+    }
+
+    pub(crate) fn app(&self) -> slug_runtime::App<'_> {
+        slug_runtime::App {
+            image: &self.image,
+            lowers: &self.lowers,
+            config_vars: &self.env,
+            host: &self.host,
+            run_dir: &self.run_dir,
+        }
+    }
+}
+
+/// A process's own exit code, passed through.
+pub(crate) fn pass_through(code: i32) -> std::process::ExitCode {
+    std::process::ExitCode::from(u8::try_from(code).unwrap_or(1))
+}

@@ -1,0 +1,115 @@
+//! `slugc stack create|list|inspect|rm`.
+
+use crate::args::{Output, StackAction};
+use crate::failure::{Exit, Failure, OrFail};
+use crate::stack::{self, Making, Stack};
+use crate::store::{self, Store};
+use crate::ui::printer::{Detail, Printer};
+use crate::ui::size;
+use std::fs;
+use std::process::ExitCode;
+
+pub(crate) fn run(action: StackAction) -> Result<ExitCode, Failure> {
+    let store = Store::open()?;
+    match action {
+        StackAction::Create {
+            name,
+            force,
+            update,
+            lock_out,
+            mirror,
+            detail,
+        } => {
+            let _used = store.use_lock()?;
+            let printer = Printer::new(Detail::of(&detail));
+            let making = Making {
+                mirror: mirror.mirror.as_deref(),
+                update,
+                force,
+            };
+            let stack = stack::make(&store, &printer, &name, &making)?;
+            if let Some(file) = lock_out {
+                let lock = Stack::lock_file(&store, &name);
+                fs::copy(&lock, &file)
+                    .or_fail(Exit::General, || format!("cannot write the lock to {}", file.display()))?;
+            }
+            printer.result(&format!("{} {}", stack.name, stack.run_image.digest));
+        }
+        StackAction::List => {
+            let printer = Printer::new(Detail::Normal);
+            let _used = store.use_lock()?;
+            for name in names(&store)? {
+                if let Some(stack) = Stack::read(&store, &name)? {
+                    printer.result(&format!("{name}  {}", stack.summary));
+                }
+            }
+        }
+        StackAction::Inspect { name, output } => inspect(&store, &name, output)?,
+        StackAction::Rm { name } => {
+            let _alone = store.exclusive_lock()?;
+            let folder = store.stack(&name);
+            if name.contains('/') || name.starts_with('.') || !folder.is_dir() {
+                return Err(missing(&name));
+            }
+            let stack = Stack::read(&store, &name)?;
+            store::remove_tree(&folder)?;
+            for root in stack.iter().flat_map(Stack::build_lowers) {
+                store::remove_tree(&root)?;
+            }
+            Printer::new(Detail::Normal).result(&format!("Removed the stack {name}; slugc cache prune removes its blobs"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn names(store: &Store) -> Result<Vec<String>, Failure> {
+    let listing = || format!("cannot list {}", store.stacks().display());
+    let mut names = Vec::new();
+    for entry in fs::read_dir(store.stacks()).or_fail(Exit::Store, listing)? {
+        let entry = entry.or_fail(Exit::Store, listing)?;
+        if entry.path().is_dir()
+            && let Ok(name) = entry.file_name().into_string()
+        {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn missing(name: &str) -> Failure {
+    Failure::new(Exit::Input, format!("there is no stack {name:?} in the store"))
+        .hint(format!("slugc stack list shows what is there; slugc stack create {} makes one", stack::DEFAULT))
+}
+
+fn inspect(store: &Store, name: &str, output: Output) -> Result<(), Failure> {
+    let _used = store.use_lock()?;
+    let printer = Printer::new(Detail::Normal);
+    let stack = Stack::read(store, name)?.ok_or_else(|| missing(name))?;
+    let lock = debian_stack::Lock::read(&Stack::lock_file(store, name))
+        .or_fail(Exit::Store, || format!("cannot read the lock of the stack {name}"))?;
+    if output == Output::Json {
+        let value = serde_json::json!({ "stack": stack, "lock": lock });
+        let text = serde_json::to_string_pretty(&value)
+            .or_fail(Exit::General, || "cannot print the stack as JSON".to_owned())?;
+        printer.result(&text);
+        return Ok(());
+    }
+    printer.result(&format!("Stack        {}", stack.name));
+    printer.result(&format!("Contents     {}", stack.summary));
+    printer.result(&format!("Run image    {}", stack.run_image.digest));
+    printer.result(&format!("  layer      {}  {}", stack.run.diff_id, size::bytes(stack.run.size)));
+    printer.result(&format!("Build image  {}", stack.build_image.digest));
+    printer.result(&format!("  layer      {}  {}", stack.build.diff_id, size::bytes(stack.build.size)));
+    printer.result("Packages");
+    for package in &lock.packages {
+        printer.result(&format!(
+            "  {:<5}  {} {} {}",
+            package.layer.name(),
+            package.name,
+            package.version,
+            package.architecture
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! slugc: Heroku for Python on one Linux machine, without Docker, root or an account.
+
+mod app;
+mod args;
+mod build;
+mod build_env;
+mod commands;
+mod failure;
+mod host;
+mod parts;
+mod project;
+mod source;
+mod stack;
+mod store;
+mod ui;
+
+use args::{Cli, Command};
+use clap::Parser;
+use failure::Failure;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(failure) => {
+            ui::error::print(&failure);
+            ExitCode::from(failure.exit.code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    match cli.command {
+        Command::Build(args) => commands::build::run(&args),
+        Command::Launch(args) => commands::launch::run(&args),
+        Command::Run(args) => commands::run::run(args),
+        Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Cache(args) => commands::cache::run(&args),
+        Command::Stack(args) => commands::stack::run(args.action),
+        Command::Completions(args) => commands::completions::run(&args),
+    }
+}

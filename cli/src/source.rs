@@ -1,0 +1,371 @@
+//! The app's source: what belongs to it, whether it changed, and a private copy for the build.
+
+use crate::failure::{Exit, Failure, OrFail};
+use crate::project::Project;
+use ignore::Match;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
+use std::path::{Component, Path, PathBuf};
+
+/// Never part of an app: version control, config vars, and bytecode that a local Python left.
+const ALWAYS_EXCLUDED: &str = ".git\n.hg\n.svn\n.env\n__pycache__\n*.pyc\n.DS_Store\n";
+
+/// One file, folder or link of the source, as its folder listed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Relative to the source.
+    path: PathBuf,
+    kind: Kind,
+    stat: Stat,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Folder,
+    File { executable: bool },
+    Link { target: OsString },
+}
+
+/// What tells, without reading it, that a file is the one that was seen before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stat {
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stat {
+    fn of(meta: &fs::Metadata) -> Self {
+        Self {
+            inode: meta.ino(),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+}
+
+/// A listed source.
+#[derive(Debug)]
+pub(crate) struct Source {
+    root: PathBuf,
+    entries: Vec<Entry>,
+}
+
+impl Source {
+    /// Lists an app's folder by its metadata alone: no file is opened.
+    ///
+    /// `.slugignore` has .gitignore's syntax; `project.toml`'s `include` and `exclude` too.
+    pub(crate) fn list(root: &Path, project: &Project) -> Result<Self, Failure> {
+        let root = root
+            .canonicalize()
+            .or_fail(Exit::Input, || format!("cannot find the app {}", root.display()))
+            .map_err(|failure| failure.hint("give the path of the app's folder: slugc build PATH"))?;
+        let meta = fs::metadata(&root)
+            .or_fail(Exit::Input, || format!("cannot look at {}", root.display()))?;
+        if !meta.is_dir() {
+            return Err(Failure::new(
+                Exit::Input,
+                format!("the app {} is not a folder", root.display()),
+            )
+            .hint("give the path of the app's folder: slugc build PATH"));
+        }
+        let rules = Rules::read(&root, project)?;
+        let mut entries = Vec::new();
+        walk(&root, Path::new(""), &rules, &mut entries)?;
+        Ok(Self { root, entries })
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// How many files and how many bytes.
+    pub(crate) fn size(&self) -> (usize, u64) {
+        let files = self
+            .entries
+            .iter()
+            .filter(|entry| matches!(entry.kind, Kind::File { .. }));
+        files.fold((0, 0), |(count, bytes), entry| {
+            (count + 1, bytes + entry.stat.size)
+        })
+    }
+
+    /// A line for each entry; equal lines mean an untouched source.
+    pub(crate) fn fingerprint(&self) -> String {
+        let mut text = String::new();
+        text.push_str(&self.root.to_string_lossy());
+        text.push('\n');
+        for entry in &self.entries {
+            let stat = entry.stat;
+            let kind = match &entry.kind {
+                Kind::Folder => "d".to_owned(),
+                Kind::File { executable } => format!("f{}", u8::from(*executable)),
+                Kind::Link { target } => format!("l{}", target.display()),
+            };
+            let path = entry.path.display();
+            // A folder's times change with files that are not part of the source.
+            let line = if matches!(entry.kind, Kind::Folder) {
+                format!("{path}\0{kind}\n")
+            } else {
+                format!(
+                    "{path}\0{kind}\0{}\0{}\0{:?}\0{:?}\n",
+                    stat.inode, stat.size, stat.modified, stat.changed
+                )
+            };
+            text.push_str(&line);
+        }
+        oci_image::Digest::of(text.as_bytes()).to_string()
+    }
+
+    /// Copies the source into `into`, an empty folder. Modes become 0644, 0755: what a checkout's
+    /// umask was must not change the image.
+    pub(crate) fn copy(&self, into: &Path) -> Result<(), Failure> {
+        for entry in &self.entries {
+            let from = self.root.join(&entry.path);
+            let to = into.join(&entry.path);
+            match &entry.kind {
+                Kind::Folder => make_folder(&to)
+                    .or_fail(Exit::Store, || format!("cannot make {}", to.display()))?,
+                Kind::Link { target } => symlink(target, &to)
+                    .or_fail(Exit::Store, || format!("cannot make the link {}", to.display()))?,
+                Kind::File { executable } => {
+                    let mode = if *executable { 0o755 } else { 0o644 };
+                    copy_file(&from, &to, mode, entry.stat)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn make_folder(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::create_dir(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+}
+
+/// Copies one file and makes sure that it is the one that was listed, whole.
+fn copy_file(from: &Path, to: &Path, mode: u32, listed: Stat) -> Result<(), Failure> {
+    use std::os::unix::fs::PermissionsExt;
+    let reading = || format!("cannot read {}", from.display());
+    let mut input = File::options()
+        .read(true)
+        .custom_flags(libc_o_nofollow())
+        .open(from)
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => vanished(from),
+            _ => Failure::new(Exit::Input, reading())
+                .because(error)
+                .hint("make the file readable, or leave it out in .slugignore"),
+        })?;
+    let writing = || format!("cannot write {}", to.display());
+    let mut output = File::options()
+        .create_new(true)
+        .write(true)
+        .mode(mode)
+        .open(to)
+        .or_fail(Exit::Store, writing)?;
+    // Bounded: a file that grows while it is read would never end.
+    let copied = std::io::copy(&mut (&mut input).take(listed.size + 1), &mut output)
+        .or_fail(Exit::Store, || format!("cannot copy {} to {}", from.display(), to.display()))?;
+    let now = input.metadata().or_fail(Exit::Input, reading)?;
+    if copied != listed.size || Stat::of(&now) != listed {
+        return Err(changed(from));
+    }
+    // The umask took its share of the mode.
+    output
+        .set_permissions(fs::Permissions::from_mode(mode))
+        .or_fail(Exit::Store, writing)
+}
+
+fn libc_o_nofollow() -> i32 {
+    OFlags::NOFOLLOW.bits().cast_signed()
+}
+
+fn vanished(path: &Path) -> Failure {
+    Failure::new(
+        Exit::Input,
+        format!("{} vanished while the source was read", path.display()),
+    )
+    .hint("run slugc build again when nothing writes to the folder, or leave the file out in .slugignore")
+}
+
+fn changed(path: &Path) -> Failure {
+    Failure::new(
+        Exit::Input,
+        format!("{} changed while it was read", path.display()),
+    )
+    .hint("run slugc build again when nothing writes to the file, or leave it out in .slugignore")
+}
+
+/// Which paths belong to the source.
+struct Rules {
+    ignored: Gitignore,
+    included: Option<Gitignore>,
+}
+
+impl Rules {
+    fn read(root: &Path, project: &Project) -> Result<Self, Failure> {
+        let mut ignored = GitignoreBuilder::new(root);
+        for line in ALWAYS_EXCLUDED.lines() {
+            add_line(&mut ignored, "slugc's own list", line)?;
+        }
+        for line in &project.exclude {
+            add_line(&mut ignored, "project.toml's exclude", line)?;
+        }
+        let file = root.join(".slugignore");
+        match fs::read_to_string(&file) {
+            Ok(text) => {
+                for line in text.lines() {
+                    add_line(&mut ignored, ".slugignore", line)?;
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(Failure::new(
+                    Exit::Input,
+                    format!("cannot read {}", file.display()),
+                )
+                .because(error));
+            }
+        }
+        let included = if project.include.is_empty() {
+            None
+        } else {
+            let mut included = GitignoreBuilder::new(root);
+            for line in &project.include {
+                add_line(&mut included, "project.toml's include", line)?;
+            }
+            Some(finish(&included)?)
+        };
+        Ok(Self {
+            ignored: finish(&ignored)?,
+            included,
+        })
+    }
+
+    /// Whether the entry, and what lies below it, is out.
+    fn leaves_out(&self, path: &Path, folder: bool) -> bool {
+        if matches!(self.ignored.matched(path, folder), Match::Ignore(_)) {
+            return true;
+        }
+        match &self.included {
+            // A folder may hold something that is included.
+            Some(included) if !folder => {
+                !matches!(included.matched_path_or_any_parents(path, false), Match::Ignore(_))
+            }
+            _ => false,
+        }
+    }
+}
+
+fn add_line(builder: &mut GitignoreBuilder, place: &str, line: &str) -> Result<(), Failure> {
+    builder
+        .add_line(None, line)
+        .or_fail(Exit::Input, || format!("{place} has a pattern that cannot be used: {line:?}"))?;
+    Ok(())
+}
+
+fn finish(builder: &GitignoreBuilder) -> Result<Gitignore, Failure> {
+    builder
+        .build()
+        .or_fail(Exit::Input, || "the patterns of ignored files cannot be used".to_owned())
+}
+
+fn walk(root: &Path, folder: &Path, rules: &Rules, entries: &mut Vec<Entry>) -> Result<(), Failure> {
+    let path = root.join(folder);
+    let reading = || format!("cannot list {}", path.display());
+    let unreadable = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => vanished(&path),
+        _ => Failure::new(Exit::Input, reading())
+            .because(error)
+            .hint("make the folder readable, or leave it out in .slugignore"),
+    };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&path).map_err(unreadable)? {
+        names.push(entry.map_err(unreadable)?.file_name());
+    }
+    names.sort();
+    let handle = rustix::fs::open(&path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .or_fail(Exit::Input, reading)?;
+    for name in names {
+        let relative = folder.join(&name);
+        let full = root.join(&relative);
+        let stat = match rustix::fs::statat(&handle, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(rustix::io::Errno::NOENT) => return Err(vanished(&full)),
+            Err(error) => {
+                return Err(Failure::new(
+                    Exit::Input,
+                    format!("cannot look at {}", full.display()),
+                )
+                .because(error));
+            }
+        };
+        let file_type = FileType::from_raw_mode(stat.st_mode);
+        if rules.leaves_out(&relative, file_type == FileType::Directory) {
+            continue;
+        }
+        let kind = match file_type {
+            FileType::Directory => Kind::Folder,
+            FileType::RegularFile => Kind::File {
+                executable: stat.st_mode & 0o111 != 0,
+            },
+            FileType::Symlink => Kind::Link {
+                target: link_target(&full, &relative)?,
+            },
+            // Sockets and pipes belong to running programs, not to a source.
+            _ => continue,
+        };
+        let below = matches!(kind, Kind::Folder);
+        entries.push(Entry {
+            path: relative.clone(),
+            kind,
+            stat: Stat {
+                inode: stat.st_ino,
+                size: u64::try_from(stat.st_size).unwrap_or(0),
+                modified: (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
+                changed: (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0)),
+            },
+        });
+        if below {
+            walk(root, &relative, rules, entries)?;
+        }
+    }
+    Ok(())
+}
+
+/// A link's target; one that leads out of the source would lead nowhere in the image, or worse,
+/// somewhere.
+fn link_target(full: &Path, relative: &Path) -> Result<OsString, Failure> {
+    let target = fs::read_link(full)
+        .or_fail(Exit::Input, || format!("cannot read the link {}", full.display()))?;
+    let mut depth = relative.components().count() - 1;
+    for component in target.components() {
+        match component {
+            Component::CurDir => {}
+            Component::Normal(_) => depth += 1,
+            Component::ParentDir if depth > 0 => depth -= 1,
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
+                return Err(Failure::new(
+                    Exit::Input,
+                    format!(
+                        "the link {} leads out of the app's folder, to {}",
+                        full.display(),
+                        target.display()
+                    ),
+                )
+                .hint("replace it by a copy of what it points to, or leave it out in .slugignore"));
+            }
+        }
+    }
+    debug_assert!(!target.as_os_str().as_bytes().is_empty());
+    Ok(target.into_os_string())
+}

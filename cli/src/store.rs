@@ -1,0 +1,195 @@
+//! The store: everything slugc keeps on disk, under `$XDG_DATA_HOME/slugc`.
+//!
+//! ```text
+//! blobs/sha256/…   compressed, content-addressed
+//! roots/<diffid>/  unpacked layers
+//! stacks/<name>/   lock and manifest of a stack
+//! apps/<name>/     layers between builds, records, locks
+//! parts/<id>/      the programs and buildpacks that travel inside slugc
+//! ```
+
+use crate::failure::{Exit, Failure, OrFail};
+use oci_image::BlobStore;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// An opened store.
+#[derive(Debug)]
+pub(crate) struct Store {
+    root: PathBuf,
+    blobs: BlobStore,
+}
+
+/// Held while it lives; the kernel lets go of it when the process ends, however it ends.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Store {
+    /// Opens the user's store, making it where it is missing.
+    pub(crate) fn open() -> Result<Self, Failure> {
+        let root = location()?;
+        private_folder(&root)?;
+        for folder in ["roots", "stacks", "apps", "parts"] {
+            let path = root.join(folder);
+            fs::create_dir_all(&path).or_fail(Exit::Store, || {
+                format!("cannot make the store's folder {}", path.display())
+            })?;
+        }
+        let blobs = BlobStore::open(&root.join("blobs"))
+            .or_fail(Exit::Store, || format!("cannot open the store {}", root.display()))?;
+        Ok(Self { root, blobs })
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn blobs(&self) -> &BlobStore {
+        &self.blobs
+    }
+
+    pub(crate) fn roots(&self) -> PathBuf {
+        self.root.join("roots")
+    }
+
+    pub(crate) fn stack(&self, name: &str) -> PathBuf {
+        self.root.join("stacks").join(name)
+    }
+
+    pub(crate) fn stacks(&self) -> PathBuf {
+        self.root.join("stacks")
+    }
+
+    pub(crate) fn app(&self, name: &str) -> PathBuf {
+        self.root.join("apps").join(name)
+    }
+
+    pub(crate) fn apps(&self) -> PathBuf {
+        self.root.join("apps")
+    }
+
+    pub(crate) fn parts(&self) -> PathBuf {
+        self.root.join("parts")
+    }
+
+    /// Every command that uses blobs or roots holds this shared; `cache prune` holds it alone.
+    pub(crate) fn use_lock(&self) -> Result<Lock, Failure> {
+        lock(&self.root.join("use.lock"), FlockOperation::LockShared)
+    }
+
+    /// Waits until no other command uses the store.
+    pub(crate) fn exclusive_lock(&self) -> Result<Lock, Failure> {
+        lock(&self.root.join("use.lock"), FlockOperation::LockExclusive)
+    }
+}
+
+/// `$XDG_DATA_HOME/slugc`, else `$HOME/.local/share/slugc` (XDG Base Directory Specification: a
+/// relative `XDG_DATA_HOME` is to be ignored).
+fn location() -> Result<PathBuf, Failure> {
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    if let Some(data) = absolute("XDG_DATA_HOME") {
+        return Ok(data.join("slugc"));
+    }
+    if let Some(home) = absolute("HOME") {
+        return Ok(home.join(".local/share/slugc"));
+    }
+    Err(Failure::new(
+        Exit::Store,
+        "cannot tell where the store is: neither XDG_DATA_HOME nor HOME is an absolute path",
+    )
+    .hint("set HOME or XDG_DATA_HOME"))
+}
+
+/// Config vars and cached sources are the user's own: nobody else may look into the store.
+fn private_folder(path: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::DirBuilderExt;
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .or_fail(Exit::Store, || format!("cannot make the store {}", path.display()))
+}
+
+/// Takes a file lock, waiting for it.
+pub(crate) fn lock(path: &Path, operation: FlockOperation) -> Result<Lock, Failure> {
+    let file = open_lock(path)?;
+    flock(&file, operation)
+        .or_fail(Exit::Store, || format!("cannot lock {}", path.display()))?;
+    Ok(Lock { _file: file })
+}
+
+/// Takes a file lock alone, or `None` when another process holds it.
+pub(crate) fn try_lock(path: &Path) -> Result<Option<Lock>, Failure> {
+    let file = open_lock(path)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(Lock { _file: file })),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(Failure::new(
+            Exit::Store,
+            format!("cannot lock {}", path.display()),
+        )
+        .because(error)),
+    }
+}
+
+fn open_lock(path: &Path) -> Result<File, Failure> {
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .or_fail(Exit::Store, || format!("cannot open the lock {}", path.display()))
+}
+
+/// Replaces a file by one rename, its bytes on disk first: a reader sees the old one or the new.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let attempt = || -> std::io::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let mut staged = tempfile::Builder::new().prefix(".tmp-").tempfile_in(folder)?;
+        staged.write_all(bytes)?;
+        staged.as_file().sync_all()?;
+        staged.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    attempt().or_fail(Exit::Store, || format!("cannot write {}", path.display()))
+}
+
+/// Removes a tree that may not be there. Buildpacks may have left folders that nobody may write
+/// to; those are opened first.
+pub(crate) fn remove_tree(path: &Path) -> Result<(), Failure> {
+    match fs::remove_dir_all(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(_) => {
+            open_folders(path);
+            fs::remove_dir_all(path)
+                .or_fail(Exit::Store, || format!("cannot remove {}", path.display()))
+        }
+    }
+}
+
+fn open_folders(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let is_folder = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
+    if !is_folder {
+        return;
+    }
+    // The removal that follows reports what still cannot be removed.
+    drop(fs::set_permissions(path, fs::Permissions::from_mode(0o700)));
+    if let Ok(entries) = fs::read_dir(path) {
+        for entry in entries.flatten() {
+            open_folders(&entry.path());
+        }
+    }
+}

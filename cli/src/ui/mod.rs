@@ -1,0 +1,6 @@
+//! The only modules that print.
+
+pub(crate) mod error;
+pub(crate) mod printer;
+pub(crate) mod size;
+pub(crate) mod style;

@@ -1,0 +1,158 @@
+//! Runs `bin/detect` of one buildpack.
+
+use crate::platform::Platform;
+use crate::scratch::Scratch;
+use cnb_spec::build_plan::BuildPlan;
+use cnb_spec::buildpack::Buildpack;
+use cnb_spec::env_delta::{EnvError, build_environment};
+use cnb_spec::env_vars;
+use cnb_spec::exit_code;
+use cnb_spec::toml_file::{self, FileError};
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// What a buildpack said about the app.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Verdict {
+    /// It wants to build it, by this plan.
+    Pass(BuildPlan),
+    /// Not for it.
+    Fail,
+    /// It failed: its exit code, unless it was killed or never ran, and why, unless the code is all there is.
+    Error {
+        code: Option<i32>,
+        reason: Option<String>,
+    },
+}
+
+/// A run of `bin/detect`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Run {
+    pub(crate) verdict: Verdict,
+    /// What it printed, on both streams.
+    pub(crate) output: String,
+}
+
+impl Run {
+    /// A run that did not take place.
+    pub(crate) fn error(reason: impl Into<String>) -> Self {
+        Self {
+            verdict: Verdict::Error {
+                code: None,
+                reason: Some(reason.into()),
+            },
+            output: String::new(),
+        }
+    }
+}
+
+pub(crate) fn run(platform: &Platform<'_>, buildpack: &Buildpack) -> Run {
+    match try_run(platform, buildpack) {
+        Ok(run) => run,
+        Err(error) => Run::error(chain(&error)),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error("making a folder for the build plan in {}", dir.display())]
+    Scratch {
+        dir: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Environment(#[from] EnvError),
+    #[error("starting {}", path.display())]
+    Spawn {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("reading the build plan")]
+    Plan(#[from] FileError),
+}
+
+fn try_run(platform: &Platform<'_>, buildpack: &Buildpack) -> Result<Run, RunError> {
+    let scratch = |source| RunError::Scratch {
+        dir: platform.temp_dir.to_owned(),
+        source,
+    };
+    let dir = Scratch::new(platform.temp_dir).map_err(scratch)?;
+    let plan_path = dir.path().join("plan.toml");
+    std::fs::write(&plan_path, "").map_err(scratch)?;
+    let env = platform.environment(
+        buildpack,
+        &build_environment(platform.env.iter().cloned()),
+        &[(env_vars::BUILD_PLAN_PATH, plan_path.as_os_str())],
+    )?;
+
+    let path = buildpack.dir.join("bin/detect");
+    let spawn = |source| RunError::Spawn {
+        path: path.clone(),
+        source,
+    };
+    let (mut reader, writer) = io::pipe().map_err(spawn)?;
+    let mut command = Command::new(&path);
+    command
+        .arg(platform.platform_dir)
+        .arg(&plan_path)
+        .current_dir(platform.app_dir)
+        .env_clear()
+        .envs(&env)
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone().map_err(spawn)?)
+        .stderr(writer);
+    let mut child = command.spawn().map_err(spawn)?;
+    // The command holds the writing ends; while it lives, the pipe never ends.
+    drop(command);
+    let mut output = Vec::new();
+    let read = reader.read_to_end(&mut output);
+    let status = child
+        .wait()
+        .and_then(|status| read.map(|_| status))
+        .map_err(spawn)?;
+    let output = String::from_utf8_lossy(&output).into_owned();
+
+    let verdict = match status.code() {
+        Some(0) => {
+            let plan: Result<BuildPlan, _> = toml_file::read(&plan_path);
+            match plan.map_err(|error| chain(&RunError::Plan(error))) {
+                Ok(plan) => match plan.validate() {
+                    Ok(()) => Verdict::Pass(plan),
+                    Err(error) => Verdict::Error {
+                        code: None,
+                        reason: Some(error.to_string()),
+                    },
+                },
+                Err(reason) => Verdict::Error {
+                    code: None,
+                    reason: Some(reason),
+                },
+            }
+        }
+        Some(exit_code::DETECT_FAIL) => Verdict::Fail,
+        Some(code) => Verdict::Error {
+            code: Some(code),
+            reason: None,
+        },
+        None => Verdict::Error {
+            code: None,
+            reason: Some(format!("bin/detect was ended by a {status}")),
+        },
+    };
+    Ok(Run { verdict, output })
+}
+
+/// An error and its causes in one line; only for lines of the log, errors that are returned keep their chain.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,234 @@
+//! The launch layers of buildpacks, and the record of what was kept of all their layers.
+
+use super::{ExportError, Inputs, Layers, Stats};
+use crate::layers_dir::{self, Layer};
+use crate::record::{BuildpackRecord, CacheRecord, LayerRecord, LayerSettings};
+use cnb_spec::group::GroupElement;
+use cnb_spec::labels::{BuildpackLayers, LayerMetadata};
+use cnb_spec::layer::LayerContentMetadata;
+use cnb_spec::names::escape_id;
+use cnb_spec::sbom::SbomFile;
+use cnb_spec::store::Store;
+use cnb_spec::toml_file;
+use oci_image::{Fingerprint, LayerBlob, LayerError, TreeRules, fingerprint, write_layer};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A layer that will be in the image or in the record, or both.
+struct Kept<'a> {
+    element: &'a GroupElement,
+    layer: Layer,
+    content: LayerContentMetadata,
+    fingerprint: Option<Fingerprint>,
+}
+
+impl Kept<'_> {
+    fn name(&self) -> String {
+        format!("{}:{}", self.element.id, self.layer.name)
+    }
+}
+
+/// Adds the launch layers of all buildpacks; returns their part of the label, and the record.
+pub(super) fn add(
+    inputs: &Inputs<'_>,
+    settings: LayerSettings,
+    layers: &mut Layers<'_>,
+    stats: &mut Stats,
+) -> Result<(Vec<BuildpackLayers>, CacheRecord), ExportError> {
+    let mut kept = Vec::new();
+    for element in &inputs.group.group {
+        kept.extend(find(inputs, element)?);
+    }
+    take_fingerprints(&mut kept)?;
+    let old = inputs.record.filter(|record| record.settings == settings);
+
+    let mut label = Vec::new();
+    let mut record = CacheRecord {
+        settings,
+        buildpacks: BTreeMap::new(),
+    };
+    let mut kept = kept.into_iter().peekable();
+    for element in &inputs.group.group {
+        let dir = inputs.layers_dir.join(escape_id(&element.id));
+        let store_path = dir.join("store.toml");
+        let store: Option<Store> = toml_file::read_if_exists(&store_path)?;
+        let mut in_label = BuildpackLayers {
+            key: element.id.clone(),
+            version: element.version.clone(),
+            layers: BTreeMap::new(),
+            store: store.clone(),
+        };
+        let mut in_record = BuildpackRecord {
+            version: element.version.clone(),
+            store: store
+                .is_some()
+                .then(|| toml_file::read_text(&store_path))
+                .transpose()?,
+            layers: BTreeMap::new(),
+        };
+        while let Some(layer) = kept.next_if(|layer| layer.element.id == element.id) {
+            let before = old.and_then(|record| {
+                record
+                    .buildpacks
+                    .get(&element.id)?
+                    .layers
+                    .get(&layer.layer.name)
+            });
+            let mut blob = None;
+            if layer.content.types.launch {
+                let made = blob_of(inputs, &layer, before, stats)?;
+                let created_by = format!(
+                    "Layer: '{}', Created by buildpack: {element}",
+                    layer.layer.name
+                );
+                let sha = layers.push(layer.name(), created_by, made.clone()).sha;
+                in_label.layers.insert(
+                    layer.layer.name.clone(),
+                    LayerMetadata {
+                        sha,
+                        data: layer.content.metadata.clone(),
+                        types: layer.content.types.into(),
+                    },
+                );
+                blob = Some(made);
+            }
+            let metadata =
+                layer
+                    .content
+                    .restored_text()
+                    .map_err(|source| ExportError::Metadata {
+                        layer: layer.name(),
+                        source,
+                    })?;
+            in_record.layers.insert(
+                layer.layer.name.clone(),
+                LayerRecord {
+                    types: layer.content.types,
+                    metadata,
+                    sboms: sboms(&dir, &layer)?,
+                    fingerprint: layer.fingerprint,
+                    blob,
+                },
+            );
+        }
+        label.push(in_label);
+        record.buildpacks.insert(element.id.clone(), in_record);
+    }
+    Ok((label, record))
+}
+
+/// The layers of a buildpack that are for launch or cache, sorted by name; a broken `<layer>.toml` is an error.
+fn find<'a>(inputs: &Inputs<'_>, element: &'a GroupElement) -> Result<Vec<Kept<'a>>, ExportError> {
+    let dir = inputs.layers_dir.join(escape_id(&element.id));
+    let mut kept = Vec::new();
+    for layer in layers_dir::described_layers(&dir)? {
+        let content = layer.metadata()?;
+        if content.types.launch || content.types.cache {
+            kept.push(Kept {
+                element,
+                layer,
+                content,
+                fingerprint: None,
+            });
+        }
+    }
+    Ok(kept)
+}
+
+/// Looks at all folders at once: on a disk that answers several questions at a time, that is what takes longest.
+fn take_fingerprints(kept: &mut [Kept<'_>]) -> Result<(), ExportError> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = kept
+            .iter_mut()
+            .filter(|kept| kept.layer.has_contents())
+            .map(|kept| {
+                scope.spawn(|| {
+                    let taken = fingerprint::tree(&kept.layer.dir).map_err(|source| {
+                        ExportError::Fingerprint {
+                            layer: kept.name(),
+                            source,
+                        }
+                    })?;
+                    kept.fingerprint = Some(taken);
+                    Ok(())
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| match thread.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+    })
+}
+
+/// The blob of a launch layer: the recorded one if its folder did not change or is not there, else a new one.
+fn blob_of(
+    inputs: &Inputs<'_>,
+    kept: &Kept<'_>,
+    before: Option<&LayerRecord>,
+    stats: &mut Stats,
+) -> Result<LayerBlob, ExportError> {
+    let old_blob = before.and_then(|before| before.blob.as_ref());
+    let has_contents = kept.fingerprint.is_some();
+    let unchanged =
+        has_contents && before.is_some_and(|before| before.fingerprint == kept.fingerprint);
+    if !has_contents && kept.content.types.cache {
+        return Err(ExportError::CacheWithoutContents { layer: kept.name() });
+    }
+    if (unchanged || !has_contents)
+        && let Some(blob) = old_blob
+    {
+        let there = inputs
+            .blobs
+            .contains(&blob.digest)
+            .map_err(|source| ExportError::Blob {
+                layer: kept.name(),
+                source,
+            })?;
+        if there {
+            stats.layers_unread += 1;
+            return Ok(blob.clone());
+        }
+    }
+    if !has_contents {
+        return Err(ExportError::NothingToReuse { layer: kept.name() });
+    }
+    let blob = write(inputs, kept).map_err(|source| ExportError::Layer {
+        layer: kept.name(),
+        source,
+    })?;
+    stats.layers_read += 1;
+    stats.layer_bytes_read += blob.uncompressed_size;
+    Ok(blob)
+}
+
+fn write(inputs: &Inputs<'_>, kept: &Kept<'_>) -> Result<LayerBlob, LayerError> {
+    let at = format!(
+        "{}/{}/{}",
+        inputs.layers_path,
+        escape_id(&kept.element.id),
+        kept.layer.name
+    );
+    write_layer(inputs.blobs, inputs.compression, |tar| {
+        tar.parents(&at, 0o755, inputs.owner)?;
+        tar.tree(&kept.layer.dir, &at, &TreeRules::owned_by(inputs.owner))
+    })
+}
+
+fn sboms(dir: &Path, kept: &Kept<'_>) -> Result<BTreeMap<String, Fingerprint>, ExportError> {
+    let mut sboms = BTreeMap::new();
+    for (name, is_dir) in layers_dir::entries(dir)? {
+        if is_dir || SbomFile::parse(&name).is_none_or(|file| file.layer != kept.layer.name) {
+            continue;
+        }
+        let path: PathBuf = dir.join(&name);
+        let taken = fingerprint::tree(&path).map_err(|source| ExportError::Fingerprint {
+            layer: kept.name(),
+            source,
+        })?;
+        sboms.insert(name, taken);
+    }
+    Ok(sboms)
+}

@@ -1,0 +1,156 @@
+//! The layers that the lifecycle itself makes: SBOM files, launcher, configuration, process types.
+//!
+//! They are small and made every time. Modes come from here and not from the disk, where they would depend on
+//! somebody's umask.
+
+use super::{ExportError, Inputs, Layers};
+use crate::layers_dir::{self, ListError};
+use cnb_spec::labels::LayerSha;
+use cnb_spec::metadata::BuildMetadata;
+use cnb_spec::paths;
+use oci_image::{LayerError, LayerTar, Owner, write_layer};
+use std::fs::File;
+use std::path::Path;
+
+const FOLDER: u32 = 0o755;
+const FILE: u32 = 0o644;
+
+/// Why a layer of this module could not be made.
+#[derive(Debug, thiserror::Error)]
+enum OwnLayerError {
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    #[error(transparent)]
+    List(#[from] ListError),
+}
+
+fn add(
+    inputs: &Inputs<'_>,
+    layers: &mut Layers<'_>,
+    name: &str,
+    created_by: &str,
+    entries: impl FnOnce(&mut LayerTar<'_>) -> Result<(), OwnLayerError>,
+) -> Result<LayerSha, ExportError> {
+    let blob =
+        write_layer(inputs.blobs, inputs.compression, entries).map_err(|error| match error {
+            OwnLayerError::List(error) => ExportError::List(error),
+            OwnLayerError::Layer(source) => ExportError::Layer {
+                layer: name.to_owned(),
+                source,
+            },
+        })?;
+    Ok(layers.push(name.to_owned(), created_by.to_owned(), blob))
+}
+
+/// The SBOM files for launch, when the build gathered any.
+pub(super) fn sbom(
+    inputs: &Inputs<'_>,
+    layers: &mut Layers<'_>,
+) -> Result<Option<LayerSha>, ExportError> {
+    let dir = inputs.layers_dir.join("sbom/launch");
+    if !inputs.platform_api.at_least(8) || !dir.is_dir() {
+        return Ok(None);
+    }
+    let name = "buildpacksio/lifecycle:launch.sbom";
+    let at = format!("{}/sbom/launch", inputs.layers_path);
+    let sha = add(inputs, layers, name, "Software Bill-of-Materials", |tar| {
+        tar.parents(&at, FOLDER, inputs.owner)?;
+        folder(tar, &dir, &at, inputs.owner)
+    })?;
+    Ok(Some(sha))
+}
+
+/// A folder and all below it, depth first and sorted by name.
+fn folder(tar: &mut LayerTar<'_>, dir: &Path, at: &str, owner: Owner) -> Result<(), OwnLayerError> {
+    tar.directory(at, FOLDER, owner)?;
+    for (name, is_dir) in layers_dir::entries(dir)? {
+        let (path, at) = (dir.join(&name), format!("{at}/{name}"));
+        if is_dir {
+            folder(tar, &path, &at, owner)?;
+        } else {
+            file(tar, &path, &at, FILE, owner)?;
+        }
+    }
+    Ok(())
+}
+
+fn file(
+    tar: &mut LayerTar<'_>,
+    path: &Path,
+    at: &str,
+    mode: u32,
+    owner: Owner,
+) -> Result<(), LayerError> {
+    let read = |source| LayerError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(read)?;
+    let size = file.metadata().map_err(read)?.len();
+    tar.file(at, mode, owner, size, file)
+}
+
+/// `/cnb/lifecycle/launcher`, root's.
+pub(super) fn launcher(
+    inputs: &Inputs<'_>,
+    layers: &mut Layers<'_>,
+) -> Result<LayerSha, ExportError> {
+    let name = "buildpacksio/lifecycle:launcher";
+    add(
+        inputs,
+        layers,
+        name,
+        "Buildpacks Application Launcher",
+        |tar| {
+            tar.parents(paths::LAUNCHER, FOLDER, Owner::ROOT)?;
+            Ok(file(
+                tar,
+                inputs.launcher,
+                paths::LAUNCHER,
+                0o755,
+                Owner::ROOT,
+            )?)
+        },
+    )
+}
+
+/// `<layers>/config/metadata.toml`.
+pub(super) fn config(
+    inputs: &Inputs<'_>,
+    layers: &mut Layers<'_>,
+) -> Result<LayerSha, ExportError> {
+    let name = "buildpacksio/lifecycle:config";
+    let at = paths::build_metadata(Path::new(inputs.layers_path));
+    let path = paths::build_metadata(inputs.layers_dir);
+    add(inputs, layers, name, "Buildpacks Launcher Config", |tar| {
+        tar.parents(&at, FOLDER, inputs.owner)?;
+        Ok(file(tar, &path, &at.to_string_lossy(), FILE, inputs.owner)?)
+    })
+}
+
+/// `/cnb/process/<type>` for each process, when there is one.
+pub(super) fn process_types(
+    inputs: &Inputs<'_>,
+    metadata: &BuildMetadata,
+    layers: &mut Layers<'_>,
+) -> Result<Option<LayerSha>, ExportError> {
+    if metadata.processes.is_empty() {
+        return Ok(None);
+    }
+    let name = "buildpacksio/lifecycle:process-types";
+    let sha = add(inputs, layers, name, "Buildpacks Process Types", |tar| {
+        for folder in [paths::CNB_DIR, paths::PROCESS_DIR] {
+            tar.directory(folder, FOLDER, Owner::ROOT)?;
+        }
+        for process in &metadata.processes {
+            tar.symlink_with_mode(
+                paths::process(&process.r#type),
+                paths::LAUNCHER,
+                0o755,
+                Owner::ROOT,
+            )?;
+        }
+        Ok(())
+    })?;
+    Ok(Some(sha))
+}

@@ -1,0 +1,81 @@
+//! What a committed build leaves behind for the next one.
+//!
+//! The layers folder stays in place between builds. The record says what in there belongs to the last build that
+//! was committed, and which blob each launch layer became. It is the caller's to keep, next to the image.
+
+use cnb_spec::layer::{LayerContentMetadata, LayerTypes};
+use oci_image::{Compression, Fingerprint, LayerBlob, Owner};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The layers of the last committed build.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CacheRecord {
+    /// How the blobs were made; blobs made otherwise are of no use.
+    pub settings: LayerSettings,
+    /// By buildpack ID.
+    pub buildpacks: BTreeMap<String, BuildpackRecord>,
+}
+
+/// What decides, besides its content, what blob a layer becomes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerSettings {
+    /// Where the layers folder is inside the image.
+    pub layers_path: String,
+    /// Who owns the layers' files.
+    pub owner: Owner,
+    /// How hard they are compressed.
+    pub compression_level: i32,
+}
+
+impl LayerSettings {
+    pub(crate) fn new(layers_path: &str, owner: Owner, compression: Compression) -> Self {
+        Self {
+            layers_path: layers_path.to_owned(),
+            owner,
+            compression_level: compression.level,
+        }
+    }
+}
+
+/// One buildpack's part of the record.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct BuildpackRecord {
+    /// The buildpack's version.
+    pub version: String,
+    /// Its `store.toml`, as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+    /// By layer name; those of the types launch or cache.
+    pub layers: BTreeMap<String, LayerRecord>,
+}
+
+/// One layer's part of the record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerRecord {
+    /// What it is for.
+    pub types: LayerTypes,
+    /// Its `<layer>.toml` without `[types]`, as text.
+    ///
+    /// The text and not a digest of it: a build that fails later may overwrite the file, and the next one has to
+    /// find what the last good one wrote.
+    pub metadata: String,
+    /// What its folder looked like; `None` when it had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+    /// What it became in the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob: Option<LayerBlob>,
+    /// What its SBOM files looked like, by file name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sboms: BTreeMap<String, Fingerprint>,
+}
+
+impl LayerRecord {
+    /// Whether `metadata`, found on disk, is what this layer had, types aside.
+    pub(crate) fn has_metadata(&self, metadata: &LayerContentMetadata) -> bool {
+        metadata
+            .restored_text()
+            .is_ok_and(|text| text == self.metadata)
+    }
+}

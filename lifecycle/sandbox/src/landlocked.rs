@@ -1,0 +1,117 @@
+//! The tier without namespaces: the program runs in the caller's own root, as lifecycle does inside
+//! a build image, and Landlock limits what it may write.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use landlock::{
+    ABI, Access as _, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, Scope,
+};
+use rustix::io::Errno;
+
+use crate::error::Error;
+use crate::spec::{Access, Network, Sandbox, Writable};
+use crate::step::check;
+use crate::tier;
+
+/// The newest version of Landlock whose rules are asked for; what an older kernel lacks is left out.
+const NEWEST: ABI = ABI::V6;
+
+/// What programs write to besides their mounts.
+const ALWAYS_WRITABLE: [&str; 9] = [
+    "/tmp",
+    "/var/tmp",
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/tty",
+    "/dev/ptmx",
+    "/dev/pts",
+    "/dev/shm",
+];
+
+/// Whether this tier can do what is asked; see [`crate::spawn`] for the rules.
+pub(crate) fn require_possible(sandbox: &Sandbox) -> Result<(), Error> {
+    let wanted = if sandbox
+        .root
+        .lower
+        .iter()
+        .any(|lower| lower != Path::new("/"))
+    {
+        String::from("a root of its own")
+    } else if matches!(sandbox.root.writable, Writable::Dir { .. }) {
+        String::from("keeping the root's changes")
+    } else if sandbox.network == Network::None {
+        String::from("a network of its own")
+    } else if sandbox.uid == 0 && !rustix::process::geteuid().is_root() {
+        String::from("user 0")
+    } else if let Some(path) = sandbox.tmpfs.first() {
+        format!("an in-memory {}", path.display())
+    } else if let Some(mount) = sandbox
+        .mounts
+        .iter()
+        .find(|mount| mount.source != mount.target)
+    {
+        format!(
+            "mounting {} at {}",
+            mount.source.display(),
+            mount.target.display()
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Error::NeedsNamespaces {
+        wanted,
+        refusals: tier::probe().refusals.clone(),
+    })
+}
+
+/// The rules: everything may be read and executed, only read-write mounts and [`ALWAYS_WRITABLE`] be
+/// written; signals and abstract sockets end at the sandbox's border where the kernel knows how.
+pub(crate) fn ruleset(sandbox: &Sandbox) -> io::Result<OwnedFd> {
+    let mut ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(ABI::V1))
+        .map_err(io::Error::other)?
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(NEWEST))
+        .and_then(|ruleset| ruleset.scope(Scope::from_all(NEWEST)))
+        .and_then(Ruleset::create)
+        .map_err(io::Error::other)?;
+    let root = PathFd::new("/").map_err(io::Error::other)?;
+    ruleset = ruleset
+        .add_rule(PathBeneath::new(root, AccessFs::from_read(NEWEST)))
+        .map_err(io::Error::other)?;
+    let mounts = sandbox
+        .mounts
+        .iter()
+        .filter(|mount| mount.access == Access::ReadWrite);
+    let mounts = mounts.map(|mount| mount.source.as_path());
+    for path in ALWAYS_WRITABLE
+        .into_iter()
+        .map(Path::new)
+        .filter(|path| path.exists())
+        .chain(mounts)
+    {
+        let place = PathFd::new(path).map_err(io::Error::other)?;
+        let access = if path.is_dir() {
+            AccessFs::from_all(NEWEST)
+        } else {
+            AccessFs::from_file(NEWEST)
+        };
+        ruleset = ruleset
+            .add_rule(PathBeneath::new(place, access))
+            .map_err(io::Error::other)?;
+    }
+    let fd: Option<OwnedFd> = ruleset.into();
+    fd.ok_or_else(|| io::ErrorKind::Unsupported.into())
+}
+
+/// Puts this process and its children under the rules, for good.
+pub(crate) fn restrict_self(ruleset: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: takes numbers only.
+    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) })
+        .map(drop)
+}

@@ -1,0 +1,42 @@
+//! Runs a program in namespaces of its own, as root or as a plain user.
+//!
+//! [`spawn`] starts one program in a root file system of the caller's choosing: its own pid, mount,
+//! ipc, uts and cgroup namespaces, a fresh `/proc`, a minimal `/dev`, no `/sys`, no new privileges,
+//! no capabilities (a few for uid 0), a seccomp filter, an environment of exactly what was given.
+//!
+//! ```text
+//! caller ── clone ──► init (pid 1)      builds the root, then reaps orphans, forwards signals
+//!                      └── clone ──► program (pid 2)   drops privileges, execs
+//! ```
+//!
+//! Nothing survives: when the program ends, init ends, and with it the pid namespace. Init watches
+//! the calling process by a pidfd, so a SIGKILL of the caller ends it too; not by
+//! `PR_SET_PDEATHSIG`, which fires when the spawning *thread* ends.
+//!
+//! Where `/proc/self/mountinfo` masks parts of `/proc` (a container), a user namespace may not mount
+//! a fresh one; the container's own `/proc` is then seen inside.
+//!
+//! Needs Linux 5.11 (overlayfs with `userxattr`) and a mounted `/proc`.
+
+mod child;
+mod error;
+mod filter;
+mod init;
+mod landlocked;
+mod mounts;
+mod plan;
+mod privileges;
+mod program;
+mod root;
+mod spawn;
+mod spec;
+mod step;
+mod tier;
+mod write_back;
+
+pub use child::{Child, Signaller, exit_code};
+pub use error::Error;
+pub use rustix::process::Signal;
+pub use spawn::{spawn, spawn_at};
+pub use spec::{Access, Filter, Mount, Network, Root, Sandbox, Stream, Tier, Writable};
+pub use tier::{Probe, Refusal, host_ids, probe, tier};

@@ -1,0 +1,315 @@
+//! From the caller's wish to a running program.
+
+use std::io::{self, PipeReader, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, getpid, pidfd_open, waitid};
+
+use crate::child::{Child, Message};
+use crate::error::Error;
+use crate::init;
+use crate::plan::{Descriptors, Plan};
+use crate::spec::{Sandbox, Stream, Tier, Writable};
+use crate::step::{Failure, Step, check};
+use crate::tier::tier;
+use crate::write_back::WriteBack;
+
+/// Starts the program in the strongest kind of sandbox this process can make.
+///
+/// In [`Tier::Landlock`] the program runs in the caller's own root and sees everything of it. It may
+/// write to read-write mounts, `/tmp`, `/var/tmp` and the usual devices only. Therefore `root.lower`
+/// must be `/` alone, each mount's target its source, `tmpfs` empty, the network the host's, `uid` not
+/// 0 unless the caller is root, and the root not [`Writable::Dir`]; anything else is
+/// [`Error::NeedsNamespaces`]. `hostname` is without effect, and so are the ids unless the caller is root.
+pub fn spawn(sandbox: &Sandbox) -> Result<Child, Error> {
+    spawn_at(sandbox, tier())
+}
+
+/// Starts the program in a sandbox of this kind, which may be weaker than what is possible.
+pub fn spawn_at(sandbox: &Sandbox, tier: Tier) -> Result<Child, Error> {
+    let mut plan = Plan::new(sandbox, tier)?;
+    let attempt = |attempt| {
+        move |source| Error::Setup {
+            attempt,
+            tier,
+            source,
+        }
+    };
+    let stream = |wanted, own, read| {
+        Side::new(wanted, own, read).map_err(attempt("connect the standard streams"))
+    };
+    let input = stream(&sandbox.stdin, 0, true)?;
+    let output = stream(&sandbox.stdout, 1, false)?;
+    let errors = stream(&sandbox.stderr, 2, false)?;
+    let streams = [input.inside, output.inside, errors.inside];
+    let started = start(&mut plan, streams, init::live).map_err(attempt("create namespaces"))?;
+    // The caller's copies of the program's ends: its pipes must end when the program's do.
+    let (input, output, errors) = (input.outside(), output.outside(), errors.outside());
+    if let Some(failure) = started
+        .outcome()
+        .map_err(attempt("hear from the new process"))?
+    {
+        // It has nothing left to do but to end.
+        let _ = waitid(
+            WaitId::PidFd(started.process.as_fd()),
+            WaitIdOptions::EXITED,
+        );
+        return Err(explain(sandbox, tier, failure));
+    }
+    let mut write_back = None;
+    let mut early = None;
+    if let Writable::Dir { upper, .. } = &sandbox.root.writable {
+        match Message::receive(&started.control) {
+            Ok((Message::Upper, Some(from))) => {
+                write_back = Some(WriteBack {
+                    from,
+                    to: upper.clone(),
+                    lower: sandbox.root.lower.clone(),
+                });
+            }
+            Ok((Message::Ended(status), _)) => early = Some(status),
+            // Nothing to say: the upper directory is the caller's own.
+            Ok(_) | Err(_) => {}
+        }
+    }
+    let mut child = Child::new(
+        tier,
+        started.pid,
+        started.process,
+        started.control,
+        early,
+        write_back,
+    );
+    child.stdin = input.map(Into::into);
+    child.stdout = output.map(Into::into);
+    child.stderr = errors.map(Into::into);
+    Ok(child)
+}
+
+/// Tries what `tier` needs of the kernel, without running anything.
+pub(crate) fn rehearse(sandbox: &Sandbox, tier: Tier) -> Result<(), Error> {
+    let mut plan = Plan::new(sandbox, tier)?;
+    let attempt = |attempt| {
+        move |source| Error::Setup {
+            attempt,
+            tier,
+            source,
+        }
+    };
+    let started =
+        start(&mut plan, [0, 1, 2], init::rehearse).map_err(attempt("create namespaces"))?;
+    let outcome = started
+        .outcome()
+        .map_err(attempt("hear from the new process"))?;
+    let status = waitid(
+        WaitId::PidFd(started.process.as_fd()),
+        WaitIdOptions::EXITED,
+    )
+    .map_err(io::Error::from)
+    .map_err(attempt("wait for the new process"))?;
+    match outcome {
+        Some(failure) => Err(explain(sandbox, tier, failure)),
+        None if status.is_some_and(|status| status.killed() || status.dumped()) => {
+            Err(attempt("keep the new process alive")(
+                io::ErrorKind::Interrupted.into(),
+            ))
+        }
+        None => Ok(()),
+    }
+}
+
+struct Started {
+    pid: u32,
+    process: OwnedFd,
+    control: OwnedFd,
+    ready: PipeReader,
+}
+
+impl Started {
+    /// Waits until the program runs (exec closes the pipe) or something failed.
+    fn outcome(&self) -> io::Result<Option<Failure>> {
+        let mut bytes = Vec::with_capacity(Failure::SIZE);
+        (&self.ready)
+            .take(Failure::SIZE as u64)
+            .read_to_end(&mut bytes)?;
+        Ok(<[u8; Failure::SIZE]>::try_from(bytes)
+            .ok()
+            .and_then(Failure::decode))
+    }
+}
+
+fn start(
+    plan: &mut Plan,
+    streams: [RawFd; 3],
+    life: fn(&mut Plan, &Descriptors) -> !,
+) -> io::Result<Started> {
+    let (ready, ready_inside) = io::pipe()?;
+    let (control, control_inside) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    let caller = pidfd_open(getpid(), PidfdFlags::empty())?;
+    let descriptors = Descriptors {
+        ready: ready_inside.as_raw_fd(),
+        control: control_inside.as_raw_fd(),
+        caller: caller.as_raw_fd(),
+        streams,
+    };
+    let (pid, process) = clone(plan, &descriptors, life)?;
+    Ok(Started {
+        pid,
+        process,
+        control,
+        ready,
+    })
+}
+
+/// clone(2) without sharing memory: the child is a copy that goes its own way in `life`.
+fn clone(
+    plan: &mut Plan,
+    descriptors: &Descriptors,
+    life: fn(&mut Plan, &Descriptors) -> !,
+) -> io::Result<(u32, OwnedFd)> {
+    let flags = plan.namespaces() | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let mut pidfd: libc::c_int = -1;
+    // A signal that arrives in the child before it takes over must not run the caller's handler.
+    let mask = block_signals()?;
+    // SAFETY: without CLONE_VM this is fork; the third argument is where CLONE_PIDFD stores the
+    // descriptor. The child calls nothing that allocates or locks, and never returns from here.
+    let result = check(unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) });
+    if result == Ok(0) {
+        life(plan, descriptors);
+    }
+    restore_signals(&mask)?;
+    let pid = u32::try_from(result?).map_err(io::Error::other)?;
+    // SAFETY: the kernel just made it, for this process alone.
+    Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+}
+
+fn block_signals() -> io::Result<libc::sigset_t> {
+    let mut old = MaybeUninit::uninit();
+    // SAFETY: sigfillset initializes the new set, pthread_sigmask the old one when it succeeds.
+    unsafe {
+        let mut all = MaybeUninit::uninit();
+        libc::sigfillset(all.as_mut_ptr());
+        match libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), old.as_mut_ptr()) {
+            0 => Ok(old.assume_init()),
+            errno => Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+}
+
+fn restore_signals(mask: &libc::sigset_t) -> io::Result<()> {
+    // SAFETY: `mask` is initialized; the old set is not asked for.
+    match unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+/// Both sides of a standard stream.
+struct Side {
+    /// What the program gets.
+    inside: RawFd,
+    /// Keeps `inside` open until the program has it, if this made it.
+    _owned: Option<OwnedFd>,
+    outside: Option<OwnedFd>,
+}
+
+impl Side {
+    fn new(wanted: &Stream, own: RawFd, program_reads: bool) -> io::Result<Self> {
+        let owned = |inside: OwnedFd, outside| Self {
+            inside: inside.as_raw_fd(),
+            _owned: Some(inside),
+            outside,
+        };
+        match wanted {
+            Stream::Inherit => Ok(Self {
+                inside: own,
+                _owned: None,
+                outside: None,
+            }),
+            Stream::Fd(fd) => Ok(Self {
+                inside: fd.as_raw_fd(),
+                _owned: None,
+                outside: None,
+            }),
+            Stream::Null => {
+                let null = std::fs::File::options()
+                    .read(true)
+                    .write(true)
+                    .open("/dev/null")?;
+                Ok(owned(null.into(), None))
+            }
+            Stream::Pipe => {
+                let (reader, writer) = io::pipe()?;
+                Ok(if program_reads {
+                    owned(reader.into(), Some(writer.into()))
+                } else {
+                    owned(writer.into(), Some(reader.into()))
+                })
+            }
+        }
+    }
+
+    fn outside(self) -> Option<OwnedFd> {
+        self.outside
+    }
+}
+
+fn explain(sandbox: &Sandbox, tier: Tier, failure: Failure) -> Error {
+    let source = io::Error::from(failure.errno);
+    let index = usize::try_from(failure.index).unwrap_or(usize::MAX);
+    let path =
+        |paths: &mut dyn Iterator<Item = &PathBuf>| paths.nth(index).cloned().unwrap_or_default();
+    match failure.step {
+        Step::Lower => Error::Source {
+            path: path(&mut sandbox.root.lower.iter()),
+            source,
+        },
+        Step::Source => Error::Source {
+            path: path(&mut sandbox.mounts.iter().map(|mount| &mount.source)),
+            source,
+        },
+        Step::Upper => {
+            let directories: &[&PathBuf] = match &sandbox.root.writable {
+                Writable::Dir { upper, work } => &[upper, work],
+                Writable::ReadOnly | Writable::Tmpfs => &[],
+            };
+            Error::Source {
+                path: path(&mut directories.iter().copied()),
+                source,
+            }
+        }
+        Step::Overlay => Error::Overlay {
+            lower: sandbox.root.lower.clone(),
+            source,
+        },
+        Step::Target => Error::Mount {
+            target: path(&mut sandbox.mounts.iter().map(|mount| &mount.target)),
+            source,
+        },
+        Step::TmpfsTarget => Error::Mount {
+            target: path(&mut sandbox.tmpfs.iter()),
+            source,
+        },
+        Step::WorkingDirectory => Error::WorkingDirectory {
+            path: sandbox.cwd.clone(),
+            source,
+        },
+        Step::Exec => {
+            let program = sandbox.argv.first().map(PathBuf::from).unwrap_or_default();
+            Error::Exec { program, source }
+        }
+        step => Error::Setup {
+            attempt: step.attempt(),
+            tier,
+            source,
+        },
+    }
+}

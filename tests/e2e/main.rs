@@ -1,0 +1,59 @@
+//! End-to-end tests: the built `slugc`, as root and as a plain user, over the fixtures.
+//!
+//! They need a Debian mirror and a Python package index. What else a machine may lack is said by
+//! the test that wants it (`skipped: needs …`). The first one bootstraps the stack; the store stays
+//! in the target folder for the next run.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod bad_app;
+mod bad_machine;
+mod bad_mirror;
+mod build;
+mod build_again;
+mod cache;
+mod images;
+mod inspect;
+mod launch;
+mod run;
+mod sandbox;
+mod stack;
+
+use test_support::{Binary, TestContext, Who};
+
+const BINARY: Binary = Binary {
+    slugc: env!("CARGO_BIN_EXE_slugc"),
+    scratch: env!("CARGO_TARGET_TMPDIR"),
+};
+
+/// A test in the shared store; `None` where the machine has no such user.
+fn context(who: Who) -> Option<TestContext> {
+    TestContext::new(BINARY, who)
+}
+
+/// Defines a test that runs as root and, in another store, as a plain user.
+macro_rules! as_each_user {
+    ($(#[doc = $doc:literal])* fn $name:ident($context:ident: &TestContext) $body:block) => {
+        $(#[doc = $doc])*
+        mod $name {
+            use super::*;
+
+            fn check($context: &TestContext) $body
+
+            #[test]
+            fn as_root() {
+                if let Some(context) = crate::context(test_support::Who::Root) {
+                    check(&context);
+                }
+            }
+
+            #[test]
+            fn as_plain_user() {
+                if let Some(context) = crate::context(test_support::Who::Plain) {
+                    check(&context);
+                }
+            }
+        }
+    };
+}
+use as_each_user;
