@@ -22,8 +22,14 @@ const PROGRAMS: [(&str, &str); 4] = [
 
 /// Files that are laid out as they stand in the repository.
 const FILES: [(&str, &str); 2] = [
-    ("buildpacks/python/buildpack.toml", "buildpacks/python/buildpack.toml"),
-    ("buildpacks/procfile/buildpack.toml", "buildpacks/procfile/buildpack.toml"),
+    (
+        "buildpacks/python/buildpack.toml",
+        "buildpacks/python/buildpack.toml",
+    ),
+    (
+        "buildpacks/procfile/buildpack.toml",
+        "buildpacks/procfile/buildpack.toml",
+    ),
 ];
 
 /// What the programs are made of: a change here rebuilds them.
@@ -46,7 +52,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .to_owned();
     let out = PathBuf::from(env::var("OUT_DIR")?);
     for source in SOURCES {
-        println!("cargo::rerun-if-changed={}", workspace.join(source).display());
+        println!(
+            "cargo::rerun-if-changed={}",
+            workspace.join(source).display()
+        );
     }
     let mut parts = Vec::new();
     for (package, place) in PROGRAMS {
@@ -59,13 +68,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut identity = DefaultHasher::new();
     let mut table = String::from("&[\n");
     for (place, mode, file) in &parts {
-        let content = fs::read(file)
-            .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+        let content =
+            fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
         identity.write(place.as_bytes());
         identity.write(&content);
         writeln!(
             table,
-            "    Part {{ place: {place:?}, mode: 0o{mode:o}, content: include_bytes!({file:?}) }},"
+            "    Part {{ place: {place:?}, mode: 0o{mode:o}, content: include_bytes!({:?}) }},",
+            file.to_str()
+                .ok_or("the target folder's path is not UTF-8")?
         )?;
     }
     table.push(']');
@@ -81,12 +92,23 @@ fn build(workspace: &Path, out: &Path, package: &str) -> Result<PathBuf, Box<dyn
     let mut cargo = Command::new(env::var("CARGO")?);
     cargo
         .current_dir(workspace)
-        .args(["build", "--quiet", "--profile", "static", "--package", package])
+        .args([
+            "build",
+            "--quiet",
+            "--profile",
+            "static",
+            "--package",
+            package,
+        ])
         .args(["--target", &target])
         .arg("--target-dir")
         .arg(&folder);
     // Clippy's wrapper and the outer build's flags belong to the outer build.
-    for name in ["RUSTC_WORKSPACE_WRAPPER", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS"] {
+    for name in [
+        "RUSTC_WORKSPACE_WRAPPER",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_BUILD_RUSTFLAGS",
+    ] {
         cargo.env_remove(name);
     }
     // The same bytes wherever they are compiled: images hold the launcher, and their digest must

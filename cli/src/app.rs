@@ -27,11 +27,11 @@ impl AppName {
         if valid {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Failure::new(
-                Exit::Usage,
-                format!("{text:?} cannot be an app's name"),
+            Err(
+                Failure::new(Exit::Usage, format!("{text:?} cannot be an app's name")).hint(
+                    "use lower-case letters, digits and inner hyphens, at most 63 characters",
+                ),
             )
-            .hint("use lower-case letters, digits and inner hyphens, at most 63 characters"))
         }
     }
 
@@ -60,7 +60,9 @@ impl AppName {
         }
         let folder = folder
             .canonicalize()
-            .or_fail(Exit::Input, || format!("cannot find the folder {}", folder.display()))
+            .or_fail(Exit::Input, || {
+                format!("cannot find the folder {}", folder.display())
+            })
             .map_err(|failure| failure.hint("give the path of the app's folder"))?;
         let id = if folder.is_dir() {
             project::read(&folder)?.id
@@ -130,8 +132,9 @@ impl App {
     }
 
     pub(crate) fn create(&self) -> Result<(), Failure> {
-        fs::create_dir_all(&self.folder)
-            .or_fail(Exit::Store, || format!("cannot make {}", self.folder.display()))
+        fs::create_dir_all(&self.folder).or_fail(Exit::Store, || {
+            format!("cannot make {}", self.folder.display())
+        })
     }
 
     /// One build of an app at a time; `waiting` is called once if another one runs.
@@ -178,7 +181,9 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<O
     };
     serde_json::from_slice(&bytes)
         .map(Some)
-        .or_fail(Exit::Store, || format!("cannot understand {}", path.display()))
+        .or_fail(Exit::Store, || {
+            format!("cannot understand {}", path.display())
+        })
         .map_err(|failure| failure.hint(format!("remove {} and build again", path.display())))
 }
 

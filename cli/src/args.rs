@@ -6,7 +6,12 @@ use std::path::PathBuf;
 
 /// Heroku for Python on one Linux machine: no Docker, no root, no account.
 #[derive(Debug, Parser)]
-#[command(name = "slugc", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "slugc",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 #[command(after_help = "Examples:
   slugc build .                       turn this folder's app into an image
   slugc launch web                    run its web process on http://127.0.0.1:5000
@@ -135,7 +140,12 @@ pub(crate) struct RunArgs {
     #[arg(short = 'e', long = "env", value_name = "KEY[=VALUE]")]
     pub(crate) env: Vec<String>,
     /// The command and its arguments, or a process type
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CMD"
+    )]
     pub(crate) command: Vec<OsString>,
 }
 

@@ -24,8 +24,9 @@ pub(crate) fn collect(
 }
 
 fn read_file(path: &Path, variables: &mut BTreeMap<String, String>) -> Result<(), Failure> {
-    let text = std::fs::read_to_string(path)
-        .or_fail(Exit::Input, || format!("cannot read the variables in {}", path.display()))?;
+    let text = std::fs::read_to_string(path).or_fail(Exit::Input, || {
+        format!("cannot read the variables in {}", path.display())
+    })?;
     for (index, line) in text.lines().enumerate() {
         let line = line.trim_end_matches('\r');
         if line.trim().is_empty() || line.trim_start().starts_with('#') {
@@ -64,8 +65,9 @@ fn checked(name: &str, place: &str) -> Result<String, Failure> {
     }
     // The text is not shown: it may be a secret that stands in the wrong place.
     Err(
-        Failure::new(Exit::Input, format!("{place} does not name a variable"))
-            .hint("write KEY=VALUE; KEY has letters, digits and underscores and starts with no digit"),
+        Failure::new(Exit::Input, format!("{place} does not name a variable")).hint(
+            "write KEY=VALUE; KEY has letters, digits and underscores and starts with no digit",
+        ),
     )
 }
 
@@ -79,7 +81,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("build.env");
         std::fs::write(&file, "# a comment\nA=file\nB=x=y\r\n\n").unwrap();
-        let project = [("A".to_owned(), "project".to_owned()), ("C".to_owned(), "c".to_owned())];
+        let project = [
+            ("A".to_owned(), "project".to_owned()),
+            ("C".to_owned(), "c".to_owned()),
+        ];
         let variables = collect(&project, &[file], &["D=".to_owned()]).unwrap();
         let expected = [("A", "file"), ("B", "x=y"), ("C", "c"), ("D", "")];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -92,7 +97,10 @@ mod tests {
         let file = folder.path().join("build.env");
         std::fs::write(&file, "A=1\nhunter2 secret\n").unwrap();
         let error = collect(&[], &[file], &[]).unwrap_err().to_string();
-        assert!(error.ends_with("line 2 does not name a variable"), "{error}");
+        assert!(
+            error.ends_with("line 2 does not name a variable"),
+            "{error}"
+        );
         assert!(!error.contains("hunter2"), "{error}");
     }
 }

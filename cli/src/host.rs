@@ -39,7 +39,14 @@ pub(crate) fn network_mounts() -> Vec<Mount> {
 
 /// The proxy variables that the CNB specification passes to builds, both spellings.
 pub(crate) fn proxy_variables() -> Vec<(String, String)> {
-    let names = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
+    let names = [
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+    ];
     names
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))

@@ -33,7 +33,10 @@ impl Parts {
         let folder = store.parts().join(ID);
         if !folder.is_dir() {
             lay_out(&store.parts(), &folder).or_fail(Exit::Store, || {
-                format!("cannot lay out slugc's own programs in {}", folder.display())
+                format!(
+                    "cannot lay out slugc's own programs in {}",
+                    folder.display()
+                )
             })?;
         }
         Ok(Self { folder })
@@ -55,9 +58,14 @@ impl Parts {
 }
 
 fn lay_out(parent: &Path, folder: &Path) -> std::io::Result<()> {
-    let staged = tempfile::Builder::new().prefix(".tmp-").tempdir_in(parent)?;
+    let staged = tempfile::Builder::new()
+        .prefix(".tmp-")
+        .tempdir_in(parent)?;
     // The sandbox's user reads these through a bind mount.
-    fs::set_permissions(staged.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    fs::set_permissions(
+        staged.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )?;
     for part in PARTS {
         let path = staged.path().join(part.place);
         if let Some(folder) = path.parent() {
@@ -75,7 +83,14 @@ fn lay_out(parent: &Path, folder: &Path) -> std::io::Result<()> {
         symlink("lifecycle", staged.path().join("lifecycle").join(phase))?;
     }
     for buildpack in BUILDPACKS {
-        symlink("build", staged.path().join("buildpacks").join(buildpack).join("bin/detect"))?;
+        symlink(
+            "build",
+            staged
+                .path()
+                .join("buildpacks")
+                .join(buildpack)
+                .join("bin/detect"),
+        )?;
     }
     match fs::rename(staged.path(), folder) {
         Ok(()) => {

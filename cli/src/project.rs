@@ -79,7 +79,9 @@ pub(crate) fn read(app: &Path) -> Result<Project, Failure> {
             );
         }
     };
-    parse(&text).or_fail(Exit::Input, || format!("cannot understand {}", path.display()))
+    parse(&text).or_fail(Exit::Input, || {
+        format!("cannot understand {}", path.display())
+    })
 }
 
 fn parse(text: &str) -> Result<Project, toml::de::Error> {

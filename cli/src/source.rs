@@ -65,8 +65,12 @@ impl Source {
     pub(crate) fn list(root: &Path, project: &Project) -> Result<Self, Failure> {
         let root = root
             .canonicalize()
-            .or_fail(Exit::Input, || format!("cannot find the app {}", root.display()))
-            .map_err(|failure| failure.hint("give the path of the app's folder: slugc build PATH"))?;
+            .or_fail(Exit::Input, || {
+                format!("cannot find the app {}", root.display())
+            })
+            .map_err(|failure| {
+                failure.hint("give the path of the app's folder: slugc build PATH")
+            })?;
         let meta = fs::metadata(&root)
             .or_fail(Exit::Input, || format!("cannot look at {}", root.display()))?;
         if !meta.is_dir() {
@@ -133,8 +137,9 @@ impl Source {
             match &entry.kind {
                 Kind::Folder => make_folder(&to)
                     .or_fail(Exit::Store, || format!("cannot make {}", to.display()))?,
-                Kind::Link { target } => symlink(target, &to)
-                    .or_fail(Exit::Store, || format!("cannot make the link {}", to.display()))?,
+                Kind::Link { target } => symlink(target, &to).or_fail(Exit::Store, || {
+                    format!("cannot make the link {}", to.display())
+                })?,
                 Kind::File { executable } => {
                     let mode = if *executable { 0o755 } else { 0o644 };
                     copy_file(&from, &to, mode, entry.stat)?;
@@ -174,7 +179,9 @@ fn copy_file(from: &Path, to: &Path, mode: u32, listed: Stat) -> Result<(), Fail
         .or_fail(Exit::Store, writing)?;
     // Bounded: a file that grows while it is read would never end.
     let copied = std::io::copy(&mut (&mut input).take(listed.size + 1), &mut output)
-        .or_fail(Exit::Store, || format!("cannot copy {} to {}", from.display(), to.display()))?;
+        .or_fail(Exit::Store, || {
+            format!("cannot copy {} to {}", from.display(), to.display())
+        })?;
     let now = input.metadata().or_fail(Exit::Input, reading)?;
     if copied != listed.size || Stat::of(&now) != listed {
         return Err(changed(from));
@@ -229,11 +236,10 @@ impl Rules {
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
-                return Err(Failure::new(
-                    Exit::Input,
-                    format!("cannot read {}", file.display()),
-                )
-                .because(error));
+                return Err(
+                    Failure::new(Exit::Input, format!("cannot read {}", file.display()))
+                        .because(error),
+                );
             }
         }
         let included = if project.include.is_empty() {
@@ -258,28 +264,34 @@ impl Rules {
         }
         match &self.included {
             // A folder may hold something that is included.
-            Some(included) if !folder => {
-                !matches!(included.matched_path_or_any_parents(path, false), Match::Ignore(_))
-            }
+            Some(included) if !folder => !matches!(
+                included.matched_path_or_any_parents(path, false),
+                Match::Ignore(_)
+            ),
             _ => false,
         }
     }
 }
 
 fn add_line(builder: &mut GitignoreBuilder, place: &str, line: &str) -> Result<(), Failure> {
-    builder
-        .add_line(None, line)
-        .or_fail(Exit::Input, || format!("{place} has a pattern that cannot be used: {line:?}"))?;
+    builder.add_line(None, line).or_fail(Exit::Input, || {
+        format!("{place} has a pattern that cannot be used: {line:?}")
+    })?;
     Ok(())
 }
 
 fn finish(builder: &GitignoreBuilder) -> Result<Gitignore, Failure> {
-    builder
-        .build()
-        .or_fail(Exit::Input, || "the patterns of ignored files cannot be used".to_owned())
+    builder.build().or_fail(Exit::Input, || {
+        "the patterns of ignored files cannot be used".to_owned()
+    })
 }
 
-fn walk(root: &Path, folder: &Path, rules: &Rules, entries: &mut Vec<Entry>) -> Result<(), Failure> {
+fn walk(
+    root: &Path,
+    folder: &Path,
+    rules: &Rules,
+    entries: &mut Vec<Entry>,
+) -> Result<(), Failure> {
     let path = root.join(folder);
     let reading = || format!("cannot list {}", path.display());
     let unreadable = |error: std::io::Error| match error.kind() {
@@ -331,8 +343,14 @@ fn walk(root: &Path, folder: &Path, rules: &Rules, entries: &mut Vec<Entry>) -> 
             stat: Stat {
                 inode: stat.st_ino,
                 size: u64::try_from(stat.st_size).unwrap_or(0),
-                modified: (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
-                changed: (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0)),
+                modified: (
+                    stat.st_mtime,
+                    i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
+                ),
+                changed: (
+                    stat.st_ctime,
+                    i64::try_from(stat.st_ctime_nsec).unwrap_or(0),
+                ),
             },
         });
         if below {
@@ -345,8 +363,9 @@ fn walk(root: &Path, folder: &Path, rules: &Rules, entries: &mut Vec<Entry>) -> 
 /// A link's target; one that leads out of the source would lead nowhere in the image, or worse,
 /// somewhere.
 fn link_target(full: &Path, relative: &Path) -> Result<OsString, Failure> {
-    let target = fs::read_link(full)
-        .or_fail(Exit::Input, || format!("cannot read the link {}", full.display()))?;
+    let target = fs::read_link(full).or_fail(Exit::Input, || {
+        format!("cannot read the link {}", full.display())
+    })?;
     let mut depth = relative.components().count() - 1;
     for component in target.components() {
         match component {
@@ -362,7 +381,9 @@ fn link_target(full: &Path, relative: &Path) -> Result<OsString, Failure> {
                         target.display()
                     ),
                 )
-                .hint("replace it by a copy of what it points to, or leave it out in .slugignore"));
+                .hint(
+                    "replace it by a copy of what it points to, or leave it out in .slugignore",
+                ));
             }
         }
     }

@@ -6,7 +6,8 @@ use crate::store::{self, Store};
 use crate::ui::printer::Printer;
 use crate::ui::size;
 use debian_stack::{
-    Configure, ConfigureRequest, Content, Dirs, Inputs, Lock, Mirrors, Progress, Recipe, StackLayer, Target,
+    Configure, ConfigureRequest, Content, Dirs, Inputs, Lock, Mirrors, Progress, Recipe,
+    StackLayer, Target,
 };
 use oci_image::{Compression, Descriptor, Digest, History, Image, LayerBlob};
 use rustix::fs::FlockOperation;
@@ -85,7 +86,12 @@ impl Stack {
 }
 
 /// The stack, bootstrapped if it is not there or if slugc brings a newer recipe.
-pub(crate) fn ensure(store: &Store, printer: &Printer, name: &str, mirror: Option<&str>) -> Result<Stack, Failure> {
+pub(crate) fn ensure(
+    store: &Store,
+    printer: &Printer,
+    name: &str,
+    mirror: Option<&str>,
+) -> Result<Stack, Failure> {
     let making = Making {
         mirror,
         update: false,
@@ -95,7 +101,12 @@ pub(crate) fn ensure(store: &Store, printer: &Printer, name: &str, mirror: Optio
 }
 
 /// Makes a stack unless it is there already.
-pub(crate) fn make(store: &Store, printer: &Printer, name: &str, making: &Making<'_>) -> Result<Stack, Failure> {
+pub(crate) fn make(
+    store: &Store,
+    printer: &Printer,
+    name: &str,
+    making: &Making<'_>,
+) -> Result<Stack, Failure> {
     let identity = identity(name)?;
     let current = |stack: &Stack| stack.recipe == identity && !making.force && !making.update;
     if let Some(stack) = Stack::read(store, name)?
@@ -117,7 +128,8 @@ pub(crate) fn make(store: &Store, printer: &Printer, name: &str, making: &Making
 }
 
 fn identity(name: &str) -> Result<String, Failure> {
-    let (recipe, lock) = debian_stack::builtin_text(name, architecture()?).ok_or_else(|| unknown(name))?;
+    let (recipe, lock) =
+        debian_stack::builtin_text(name, architecture()?).ok_or_else(|| unknown(name))?;
     Ok(Digest::of(format!("{recipe}\n{}", lock.unwrap_or_default()).as_bytes()).to_string())
 }
 
@@ -147,11 +159,13 @@ fn bootstrap(
     let architecture = architecture()?;
     let recipe = debian_stack::builtin_recipe(name)
         .ok_or_else(|| unknown(name))?
-        .or_fail(Exit::General, || format!("cannot use slugc's own recipe of {name}"))?;
+        .or_fail(Exit::General, || {
+            format!("cannot use slugc's own recipe of {name}")
+        })?;
     let lock = match debian_stack::builtin_lock(name, architecture) {
-        Some(lock) if !making.update => {
-            Some(lock.or_fail(Exit::General, || format!("cannot use slugc's own lock of {name}"))?)
-        }
+        Some(lock) if !making.update => Some(lock.or_fail(Exit::General, || {
+            format!("cannot use slugc's own lock of {name}")
+        })?),
         _ => None,
     };
     let mirrors = mirrors(making.mirror)?;
@@ -163,8 +177,11 @@ fn bootstrap(
     };
     // What a killed bootstrap left; downloads are taken up again.
     store::remove_tree(&dirs.work)?;
-    fs::create_dir_all(&folder).or_fail(Exit::Store, || format!("cannot make {}", folder.display()))?;
-    printer.heading(&format!("Making the stack {name} from Debian packages (once)"));
+    fs::create_dir_all(&folder)
+        .or_fail(Exit::Store, || format!("cannot make {}", folder.display()))?;
+    printer.heading(&format!(
+        "Making the stack {name} from Debian packages (once)"
+    ));
     let made = match run_bootstrap(store, printer, &recipe, lock.as_ref(), &mirrors, &dirs, architecture) {
         Err(debian_stack::Error::PackageGone { package, version, .. }) => {
             printer.warning(&format!(
@@ -210,12 +227,21 @@ fn run_bootstrap(
         Progress::Writing(layer) => printer.detail(&format!("Writing the {} layer", layer.name())),
         _ => {}
     };
-    let proxy = ["https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]
-        .into_iter()
-        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    let proxy = [
+        "https_proxy",
+        "HTTPS_PROXY",
+        "http_proxy",
+        "HTTP_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
+    ]
+    .into_iter()
+    .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+        .map_or(0, |since| {
+            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+        });
     let configure: &Configure<'_> = &configure;
     debian_stack::bootstrap(&Inputs {
         recipe,
@@ -234,36 +260,26 @@ fn run_bootstrap(
 
 /// Runs the packages' own scripts in a sandbox without network.
 fn configure(request: &ConfigureRequest) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let scratch;
-    let root = match &request.target {
-        Target::Root(root) => {
-            // An overlay over nothing: every change lands in the root itself.
-            scratch = tempfile::Builder::new()
-                .prefix("configure-")
-                .tempdir_in(root.parent().unwrap_or(root))?;
-            let (lower, work) = (scratch.path().join("lower"), scratch.path().join("work"));
-            fs::create_dir(&lower)?;
-            fs::create_dir(&work)?;
-            Root {
-                lower: vec![lower],
-                writable: Writable::Dir {
-                    upper: root.clone(),
-                    work,
-                },
-            }
-        }
-        Target::Overlay { lower, upper, work } => Root {
-            lower: lower.clone(),
-            writable: Writable::Dir {
-                upper: upper.clone(),
-                work: work.clone(),
-            },
+    let (lower, work) = (request.scratch.join("lower"), request.scratch.join("work"));
+    for folder in [&lower, &work] {
+        fs::create_dir_all(folder)?;
+    }
+    let (lower, upper) = match &request.target {
+        // An overlay over nothing: every change lands in the root itself.
+        Target::Root(root) => (vec![lower], root),
+        Target::Overlay { lower, upper } => (lower.clone(), upper),
+    };
+    let root = Root {
+        lower,
+        writable: Writable::Dir {
+            upper: upper.clone(),
+            work,
         },
     };
     let mut sandbox = Sandbox::new(root, request.argv.clone());
     sandbox.uid = 0;
     sandbox.gid = 0;
-    sandbox.hostname = "slugc-stack".to_owned();
+    "slugc-stack".clone_into(&mut sandbox.hostname);
     sandbox.env.clone_from(&request.env);
     sandbox.network = Network::None;
     sandbox.filter = Filter::FakeOwnership;
@@ -375,7 +391,9 @@ fn save(
             size::bytes(build.blob.size)
         ),
         run_image: run_image.save(store.blobs()).or_fail(Exit::Store, saving)?,
-        build_image: build_image.save(store.blobs()).or_fail(Exit::Store, saving)?,
+        build_image: build_image
+            .save(store.blobs())
+            .or_fail(Exit::Store, saving)?,
         run: made.run.blob.clone(),
         build: build.blob.clone(),
         uid: number("CNB_USER_ID"),

@@ -39,8 +39,9 @@ impl Store {
                 format!("cannot make the store's folder {}", path.display())
             })?;
         }
-        let blobs = BlobStore::open(&root.join("blobs"))
-            .or_fail(Exit::Store, || format!("cannot open the store {}", root.display()))?;
+        let blobs = BlobStore::open(root.join("blobs")).or_fail(Exit::Store, || {
+            format!("cannot open the store {}", root.display())
+        })?;
         Ok(Self { root, blobs })
     }
 
@@ -118,14 +119,15 @@ fn private_folder(path: &Path) -> Result<(), Failure> {
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .or_fail(Exit::Store, || format!("cannot make the store {}", path.display()))
+        .or_fail(Exit::Store, || {
+            format!("cannot make the store {}", path.display())
+        })
 }
 
 /// Takes a file lock, waiting for it.
 pub(crate) fn lock(path: &Path, operation: FlockOperation) -> Result<Lock, Failure> {
     let file = open_lock(path)?;
-    flock(&file, operation)
-        .or_fail(Exit::Store, || format!("cannot lock {}", path.display()))?;
+    flock(&file, operation).or_fail(Exit::Store, || format!("cannot lock {}", path.display()))?;
     Ok(Lock { _file: file })
 }
 
@@ -135,11 +137,9 @@ pub(crate) fn try_lock(path: &Path) -> Result<Option<Lock>, Failure> {
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(Lock { _file: file })),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(Failure::new(
-            Exit::Store,
-            format!("cannot lock {}", path.display()),
-        )
-        .because(error)),
+        Err(error) => {
+            Err(Failure::new(Exit::Store, format!("cannot lock {}", path.display())).because(error))
+        }
     }
 }
 
@@ -149,14 +149,18 @@ fn open_lock(path: &Path) -> Result<File, Failure> {
         .truncate(false)
         .write(true)
         .open(path)
-        .or_fail(Exit::Store, || format!("cannot open the lock {}", path.display()))
+        .or_fail(Exit::Store, || {
+            format!("cannot open the lock {}", path.display())
+        })
 }
 
 /// Replaces a file by one rename, its bytes on disk first: a reader sees the old one or the new.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let attempt = || -> std::io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("/"));
-        let mut staged = tempfile::Builder::new().prefix(".tmp-").tempfile_in(folder)?;
+        let mut staged = tempfile::Builder::new()
+            .prefix(".tmp-")
+            .tempfile_in(folder)?;
         staged.write_all(bytes)?;
         staged.as_file().sync_all()?;
         staged.persist(path).map_err(|error| error.error)?;

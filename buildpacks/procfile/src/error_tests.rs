@@ -18,6 +18,7 @@ fn warnings_of(text: &str) -> String {
 #[test]
 fn warnings() {
     insta::assert_snapshot!(warnings_of("a: x\n  My_Worker: celery\nmy-worker: other\n"), @r#"
+
     [Warning: Procfile]
     Procfile:2:   My_Worker: celery
     "  My_Worker" was read as "my-worker": names have lower-case letters, digits and inner hyphens only.
@@ -29,6 +30,7 @@ fn warnings() {
     Remove or rename one of them.
     "#);
     insta::assert_snapshot!(warnings_of("# later\n"), @r#"
+
     [Warning: Procfile has no processes]
     It has blank lines and comments at most, so the image gets no process from it.
     Add a line like "web: <command>", or remove the file.
@@ -38,6 +40,7 @@ fn warnings() {
 #[test]
 fn one_mistake() {
     insta::assert_snapshot!(error_of(b"# site\nweb gunicorn app:app\n"), @r"
+
     [Error: Procfile has a line that cannot be understood]
 
     Procfile:2: web gunicorn app:app
@@ -53,6 +56,7 @@ fn all_mistakes() {
         a: b\0c\na: b \\\n  --more\nworker\n\
         aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa: long long long long long\n";
     insta::assert_snapshot!(error_of(file.as_bytes()), @r"
+
     [Error: Procfile has 9 mistakes]
 
     Procfile:1: web : a
@@ -90,6 +94,7 @@ fn all_mistakes() {
 #[test]
 fn encodings() {
     insta::assert_snapshot!(error_of(b"\xef\xbb\xbfweb: x"), @r#"
+
     [Error: Procfile has a line that cannot be understood]
 
     Procfile:1: web: x
@@ -99,6 +104,7 @@ fn encodings() {
     A line looks like this: web: <command>
     "#);
     insta::assert_snapshot!(error_of(b"\xff\xfew\0"), @"
+
     [Error: Procfile has a line that cannot be understood]
 
     Procfile:1:
@@ -107,6 +113,7 @@ fn encodings() {
     A line looks like this: web: <command>
     ");
     insta::assert_snapshot!(error_of(b"web: caf\xe9"), @"
+
     [Error: Procfile has a line that cannot be understood]
 
     Procfile:1: web: caf�
@@ -120,24 +127,28 @@ fn encodings() {
 fn files_that_cannot_be_read() {
     let read = |kind| message(&ProcfileError::Read(io::Error::from(kind)).into());
     insta::assert_snapshot!(read(io::ErrorKind::IsADirectory), @"
+
     [Error: Procfile cannot be read]
 
     is a directory
     It is a folder. The processes have to be in a file of that name.
     ");
     insta::assert_snapshot!(read(io::ErrorKind::NotFound), @"
+
     [Error: Procfile cannot be read]
 
     entity not found
     It is a link that leads nowhere. Replace it by the file itself.
     ");
     insta::assert_snapshot!(read(io::ErrorKind::PermissionDenied), @"
+
     [Error: Procfile cannot be read]
 
     permission denied
     Let everybody read it: chmod a+r Procfile
     ");
     insta::assert_snapshot!(read(io::ErrorKind::TimedOut), @"
+
     [Error: Procfile cannot be read]
 
     timed out
@@ -149,6 +160,7 @@ fn files_that_cannot_be_read() {
 fn failures_that_are_not_the_app_s() {
     let list = io::Error::from(io::ErrorKind::PermissionDenied);
     insta::assert_snapshot!(message(&ProcfileError::List(list).into()), @"
+
     [Error: The Procfile buildpack failed]
 
     listing the app folder: permission denied
@@ -156,6 +168,7 @@ fn failures_that_are_not_the_app_s() {
     ");
     let framework = io::Error::from(io::ErrorKind::StorageFull);
     insta::assert_snapshot!(message(&libcnb::Error::CannotDetermineAppDirectory(framework)), @"
+
     [Error: The Procfile buildpack failed]
 
     Couldn't determine app directory: no storage space

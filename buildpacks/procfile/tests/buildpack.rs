@@ -171,6 +171,7 @@ fn mistakes_end_the_build() {
     let app = fixture("mistakes");
     assert_eq!(run("detect", &app), "--- exit 0\n");
     insta::assert_snapshot!(run("build", &app), @r#"
+
     [Error: Procfile has 3 mistakes]
 
     Procfile:1: web: ok
@@ -208,6 +209,7 @@ fn a_misspelt_procfile_is_pointed_out() {
 #[test]
 fn a_folder_is_no_procfile() {
     insta::assert_snapshot!(run("build", &fixture("folder")), @"
+
     [Error: Procfile cannot be read]
 
     Is a directory (os error 21)
@@ -222,6 +224,7 @@ fn a_link_that_leads_nowhere_is_an_error() {
     std::os::unix::fs::symlink("gone", app.path().join("Procfile")).unwrap();
     assert_eq!(run("detect", app.path()), "--- exit 0\n");
     insta::assert_snapshot!(run("build", app.path()), @"
+
     [Error: Procfile cannot be read]
 
     No such file or directory (os error 2)

@@ -1,5 +1,6 @@
 //! Compiles installed packages to bytecode, once, on all processors, while the build goes on.
 
+use crate::files;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -108,6 +109,16 @@ fn serve(mut child: Child, modules: &Mutex<Vec<PathBuf>>) -> io::Result<usize> {
     drop(stdin);
     child.wait()?;
     Ok(compiled)
+}
+
+/// Removes the bytecode of a module, if it has some.
+pub(crate) fn forget(module: &Path, tag: &str) -> io::Result<()> {
+    let (Some(folder), Some(stem)) = (module.parent(), module.file_stem()) else {
+        return Ok(());
+    };
+    let mut name = stem.to_owned();
+    name.push(format!(".{tag}.pyc"));
+    files::remove_if_there(&folder.join("__pycache__").join(name))
 }
 
 /// Removes bytecode whose module is gone, and folders that nothing is left in.

@@ -28,8 +28,11 @@ const INTERPRETER: &str =
     "it would choose another Python than the app's; use a .python-version file for that";
 const STANDARD_LIBRARY: &str =
     "it makes every Python of the build look for its standard library in that place";
-const MODULE_PATH: &str = "it is searched before installed packages and would change what pip, uv and Django import during the build; \
-     add the folder in the command instead, for example `web: env PYTHONPATH=src gunicorn app:app`";
+const MODULE_PATH: &str = concat!(
+    "it is searched before installed packages and would change what pip, uv and Django import during the build
+",
+    "(to add a folder for the app, write it in the command: web: env PYTHONPATH=src gunicorn app:app)",
+);
 
 /// Package managers whose lock file says what to install, with the command that exports
 /// `requirements.txt` from it.

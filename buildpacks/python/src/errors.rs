@@ -110,7 +110,7 @@ fn explanation_of(error: &BuildpackError) -> Explanation {
         BuildpackError::Pip(error) => environment::pip(error),
         BuildpackError::Install(error) => install::explain(error),
         BuildpackError::Django(error) => django::explain(error),
-        BuildpackError::Interpreter(error) => environment::broken(error),
+        BuildpackError::Interpreter(error) => environment::interpreter(error),
         BuildpackError::Venv(error) => environment::broken(error),
         BuildpackError::Bytecode(error) => environment::broken(error),
     }
@@ -181,12 +181,8 @@ pub(crate) fn warn_of_other_patch(request: Request, stack: PythonVersion) {
             &format!("Python {stack} is used instead of {request}"),
             &format!(
                 "{file} asks for exactly {request}; the stack has {stack}, which is compatible and gets security \
-                 fixes\nwith the stack. To say that any {series} will do, write only \"{series}\" in {file}.",
-                file = if request.file == RUNTIME_TXT {
-                    PYTHON_VERSION_FILE
-                } else {
-                    request.file
-                },
+                 fixes\nwith the stack. To say that any {series} will do, write only \"{series}\" in {PYTHON_VERSION_FILE}.",
+                file = request.file,
                 series = request.series,
             ),
         );

@@ -51,7 +51,9 @@ pub(crate) fn add_path(hash: &mut Sha256, path: &Path) -> Result<(), Fingerprint
         names.sort();
         hash.update(b"folder\0");
         for name in names {
-            if NO_SOURCE.iter().any(|skipped| name == *skipped) {
+            // setuptools writes its notes beside the source that it builds.
+            let is_note = name.as_bytes().ends_with(b".egg-info");
+            if is_note || NO_SOURCE.iter().any(|skipped| name == *skipped) {
                 continue;
             }
             hash.update(name.as_bytes());

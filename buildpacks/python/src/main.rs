@@ -8,6 +8,7 @@ mod command;
 mod detect;
 mod django;
 mod errors;
+mod files;
 mod fingerprint;
 mod install;
 mod interpreter;
@@ -81,15 +82,15 @@ impl Buildpack for PythonBuildpack {
 
         // Django imports its own modules while the other processors compile the rest.
         let modules = std::mem::take(&mut venv.uncompiled);
-        let compiles = !modules.is_empty();
+        let is_new = !modules.is_empty();
         let compilation =
             bytecode::start(&venv.python(), modules).map_err(BuildpackError::Bytecode)?;
-        let collected = django::collect_static(&context.app_dir, &venv, &env);
+        let django = django::collect_static(&context.app_dir, &venv, &env);
         let compiled = compilation.finish().map_err(BuildpackError::Bytecode)?;
         // The environment is complete whatever Django said: a mended project need not install again.
         venv.seal()?;
-        collected.map_err(BuildpackError::Django)?;
-        if compiles {
+        django.map_err(BuildpackError::Django)?;
+        if is_new {
             log::step(format!("Compiled {compiled} modules to bytecode."));
         }
         BuildResultBuilder::new().build()

@@ -82,7 +82,7 @@ pub(crate) fn for_uv(env: &Env) -> Env {
         }
     }
     for (pip, uv, value) in SWITCHES {
-        if env.get(pip).is_some_and(|set| is_on(set)) {
+        if env.get(pip).is_some_and(is_on) {
             default(&mut env, uv, value);
         }
     }

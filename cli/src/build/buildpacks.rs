@@ -24,9 +24,9 @@ impl Buildpacks {
         let foreign: Vec<PathBuf> = named
             .iter()
             .map(|folder| {
-                folder
-                    .canonicalize()
-                    .or_fail(Exit::Input, || format!("cannot find the buildpack {}", folder.display()))
+                folder.canonicalize().or_fail(Exit::Input, || {
+                    format!("cannot find the buildpack {}", folder.display())
+                })
             })
             .collect::<Result<_, _>>()?;
         let folders = if foreign.is_empty() {
@@ -37,8 +37,9 @@ impl Buildpacks {
         let mut group = Vec::new();
         let mut mounts = Vec::new();
         for folder in folders {
-            let buildpack = Buildpack::read(&folder)
-                .or_fail(Exit::Input, || format!("cannot use the buildpack {}", folder.display()))?;
+            let buildpack = Buildpack::read(&folder).or_fail(Exit::Input, || {
+                format!("cannot use the buildpack {}", folder.display())
+            })?;
             let id = buildpack.info.id.as_str();
             let version = &buildpack.info.version;
             mounts.push((folder, format!("{}/{version}", escape_id(id))));
@@ -61,17 +62,19 @@ impl Buildpacks {
     }
 
     pub(crate) fn write_order(&self, path: &Path) -> Result<(), Failure> {
-        toml_file::write(path, &self.order)
-            .or_fail(Exit::Store, || "cannot pass on the order of buildpacks".to_owned())
+        toml_file::write(path, &self.order).or_fail(Exit::Store, || {
+            "cannot pass on the order of buildpacks".to_owned()
+        })
     }
 
     /// Equal texts mean the same buildpacks; slugc's own are known by its own identity.
     pub(crate) fn fingerprint(&self) -> Result<String, Failure> {
         let mut text = String::new();
         for folder in &self.foreign {
-            let print = oci_image::fingerprint::tree(folder)
-                .or_fail(Exit::Input, || format!("cannot look at the buildpack {}", folder.display()))?;
-            text.push_str(&format!("{} {print:?}\n", folder.display()));
+            let print = oci_image::fingerprint::tree(folder).or_fail(Exit::Input, || {
+                format!("cannot look at the buildpack {}", folder.display())
+            })?;
+            text = format!("{text}{} {print:?}\n", folder.display());
         }
         Ok(text)
     }

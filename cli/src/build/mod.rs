@@ -1,6 +1,7 @@
 //! `slugc build`, in order: source → stack → analyze → detect → restore → build → export.
 
 mod buildpacks;
+mod phases;
 pub(crate) mod record;
 pub(crate) mod sandboxed;
 pub(crate) mod summary;
@@ -15,19 +16,13 @@ use crate::store::{self, Store};
 use crate::ui::printer::Printer;
 use crate::ui::size;
 use buildpacks::Buildpacks;
-use cnb_phases::log::{Level, Logger};
+use cnb_phases::export;
+use cnb_phases::record::CacheRecord;
 use cnb_phases::restore::LastBuild;
-use cnb_phases::{analyze, export, restore};
-use cnb_spec::exit_code;
-use cnb_spec::group::Group;
-use cnb_spec::labels::LauncherMetadata;
-use cnb_spec::run::RunImageNames;
-use cnb_spec::toml_file;
 use cnb_spec::labels;
-use cnb_spec::project::ProjectMetadata;
-use oci_image::{Compression, Descriptor, Digest, Image, NORMALIZED_MTIME, Owner};
+use oci_image::{Descriptor, Digest, Image};
+use phases::Phases;
 use record::Record;
-use sandboxed::{Phase, Workplace};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -94,141 +89,115 @@ impl Clock {
 }
 
 /// Builds the app, or finds that nothing changed.
-pub(crate) fn build(store: &Store, printer: &Printer, request: &Request<'_>) -> Result<Built, Failure> {
+pub(crate) fn build(
+    store: &Store,
+    printer: &Printer,
+    request: &Request<'_>,
+) -> Result<Built, Failure> {
     let app = request.app;
     let source = Source::list(request.path, request.project)?;
     app.create()?;
     let _lock = app.build_lock(|| {
-        printer.line(&format!("Waiting for another build of {}", app.name.as_str()));
+        printer.line(&format!(
+            "Waiting for another build of {}",
+            app.name.as_str()
+        ));
     })?;
     let parts = Parts::in_store(store)?;
     let buildpacks = Buildpacks::choose(&parts, request.buildpacks)?;
     let stack = stack::ensure(store, printer, stack::DEFAULT, request.mirror)?;
-    let mut clock = Clock::start();
     let inputs = inputs_digest(&source, &stack, &buildpacks, request.env)?;
-
     if request.clear_cache {
         clear_cache(app)?;
     }
-    let last_record = Record::read(app)?;
-    let last_build = record::last_build(app);
-    let fresh = last_record
-        .as_ref()
-        .is_some_and(|record| record.is_fresh(SystemTime::now()));
-    if let Some(record) = &last_record
-        && record.inputs == inputs
-        && fresh
+    let last = Last::read(app)?;
+    if let Some(record) = last.still_good(store, &inputs)
         && !request.refresh
-        && last_build == LastBuild::Committed
-        && record.is_complete(store.blobs())
     {
         remember(app, request, &source, &stack, &record.manifest)?;
         return Ok(up_to_date(record));
     }
 
+    let mut clock = Clock::start();
     let (files, bytes) = source.size();
     printer.heading(&format!("Building {}", app.name.as_str()));
     printer.line(&format!("Source   {files} files, {}", size::bytes(bytes)));
     printer.line(&format!("Stack    {} ({})", stack.name, stack.summary));
-    let work = Workplace::create(&app.work(), &app.layers())?;
-    source.copy(&work.app())?;
-    write_platform_env(&work, request, fresh)?;
-    buildpacks.write_order(&work.order())?;
-    let run_image = Image::load(store.blobs(), &stack.run_image.digest)
-        .or_fail(Exit::Store, || format!("cannot read the run image of the stack {}", stack.name))
-        .map_err(|failure| failure.hint(format!("make the stack again: slugc stack create {} --force", stack.name)))?;
-    work.hand_over(&stack)?;
+    let phases = Phases {
+        store,
+        printer,
+        request,
+        parts: &parts,
+        buildpacks: &buildpacks,
+        stack: &stack,
+        last: &last,
+    };
+    let work = phases.lay_out(&source)?;
     clock.lap("source");
-
-    // A broken previous image costs new layers, nothing else.
-    let previous = last_record
-        .as_ref()
-        .and_then(|record| Image::load(store.blobs(), &record.manifest.digest).ok());
-    let sink = |level: Level, line: &str| log(printer, level, line);
-    let logger = Logger::new(&sink);
-    let reference = stack.run_image.digest.to_string();
-    let analysis = analyze::analyze(&analyze::Inputs {
-        run_image: &run_image,
-        run_image_reference: &reference,
-        run_image_name: Some(&stack.name),
-        previous: None,
-        log: logger,
-    });
-    let exchange = work.exchange();
-    toml_file::write(&exchange.join("analyzed.toml"), &analysis.analyzed)
-        .or_fail(Exit::Store, || "cannot pass on the analysis".to_owned())?;
     printer.heading("Detecting");
-    run_phase(printer, &work, &stack, &parts, &buildpacks, "detector")?;
-    let group: Group = toml_file::read(&exchange.join("group.toml"))
-        .or_fail(Exit::Lifecycle(exit_code::DETECT_ERROR), || "cannot read what the detector chose".to_owned())?;
-    for element in &group.group {
-        printer.line(&format!("{} {}", element.id, element.version));
-    }
+    let run_image = phases.run_image()?;
+    let group = phases.detect(&work, &run_image)?;
     clock.lap("detect");
-
     record::mark_unfinished(app, LastBuild::Interrupted)?;
-    restore::restore(&restore::Inputs {
-        layers_dir: &app.layers(),
-        group: &group,
-        record: last_record.as_ref().map(|record| &record.cache),
-        last_build,
-        blobs: store.blobs(),
-        log: logger,
-    })
-    .map_err(|error| {
-        Failure::new(Exit::Lifecycle(error.exit_code()), "cannot restore the cached layers")
-            .because(error)
-            .hint("build without them: slugc build --clear-cache")
-    })?;
-    work.hand_over(&stack)?;
+    phases.restore(&work, &group)?;
     clock.lap("restore");
-
     printer.heading("Building");
-    if let Err(failure) = run_phase(printer, &work, &stack, &parts, &buildpacks, "builder") {
-        if failure.exit == Exit::Lifecycle(exit_code::BUILD_BUILDPACK_FAILED) {
-            record::mark_unfinished(app, LastBuild::BuildpackFailed)?;
-        }
-        return Err(failure);
-    }
+    phases.build(&work)?;
     clock.lap("build");
-
     printer.heading("Exporting");
-    let exported = export::export(&export::Inputs {
-        platform_api: sandboxed::PLATFORM_API,
-        layers_dir: &app.layers(),
-        layers_path: sandboxed::LAYERS,
-        app_dir: &work.app(),
-        app_path: sandboxed::APP,
-        group: &group,
-        run_image: &run_image,
-        run_image_reference: &reference,
-        run_image_names: &RunImageNames {
-            image: Some(stack.name.clone()),
-            mirrors: Vec::new(),
-        },
-        launcher: &parts.launcher(),
-        launcher_metadata: &LauncherMetadata {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            ..LauncherMetadata::default()
-        },
-        owner: Owner { uid: stack.uid, gid: stack.gid },
-        compression: Compression::default(),
-        record: last_record.as_ref().map(|record| &record.cache),
-        previous: previous.as_ref(),
-        process_type: None,
-        project: &ProjectMetadata::default(),
-        exec_env: "",
-        created: NORMALIZED_MTIME,
-        tags: request.tags,
-        blobs: store.blobs(),
-        log: logger,
-    })
-    .map_err(|error| {
-        let exit = Exit::Lifecycle(error.exit_code());
-        Failure::new(exit, "cannot export the image").because(error)
-    })?;
-    let resolved_at = match &last_record {
-        Some(record) if fresh && !request.refresh => record.resolved_at,
+    let exported = phases.export(&work, &group, &run_image)?;
+    commit(&phases, &source, inputs, &exported)?;
+    clock.lap("export");
+    Ok(report(printer, &exported, &run_image, clock))
+}
+
+/// What the last build left.
+struct Last {
+    record: Option<Record>,
+    ended: LastBuild,
+    /// Whether unpinned requirements need no new look.
+    fresh: bool,
+}
+
+impl Last {
+    fn read(app: &App) -> Result<Self, Failure> {
+        let record = Record::read(app)?;
+        Ok(Self {
+            fresh: record
+                .as_ref()
+                .is_some_and(|record| record.is_fresh(SystemTime::now())),
+            record,
+            ended: record::last_build(app),
+        })
+    }
+
+    /// The record, if the image it tells of is what a build would make now.
+    fn still_good(&self, store: &Store, inputs: &str) -> Option<&Record> {
+        let good = |record: &&Record| {
+            record.inputs == inputs
+                && self.fresh
+                && self.ended == LastBuild::Committed
+                && record.is_complete(store.blobs())
+        };
+        self.record.as_ref().filter(good)
+    }
+
+    fn cache(&self) -> Option<&CacheRecord> {
+        self.record.as_ref().map(|record| &record.cache)
+    }
+}
+
+/// Makes the new image the app's: what is killed before this changes nothing, and the mark says that the layers
+/// have to be looked at.
+fn commit(
+    phases: &Phases<'_>,
+    source: &Source,
+    inputs: String,
+    exported: &export::Exported,
+) -> Result<(), Failure> {
+    let request = phases.request;
+    let resolved_at = match &phases.last.record {
+        Some(record) if phases.last.fresh && !request.refresh => record.resolved_at,
         _ => record::seconds(SystemTime::now()),
     };
     Record {
@@ -237,12 +206,16 @@ pub(crate) fn build(store: &Store, printer: &Printer, request: &Request<'_>) -> 
         resolved_at,
         cache: exported.record.clone(),
     }
-    .write(app)?;
-    remember(app, request, &source, &stack, &exported.manifest)?;
-    record::clear_mark(app)?;
-    store::remove_tree(&app.work())?;
-    clock.lap("export");
-    Ok(report(printer, &exported, &run_image, clock))
+    .write(request.app)?;
+    remember(
+        request.app,
+        request,
+        source,
+        phases.stack,
+        &exported.manifest,
+    )?;
+    record::clear_mark(request.app)?;
+    store::remove_tree(&request.app.work())
 }
 
 /// Everything that decides what the image will be, as one digest.
@@ -273,103 +246,10 @@ fn clear_cache(app: &App) -> Result<(), Failure> {
     store::remove_tree(&app.layers())?;
     match fs::remove_file(app.record_file()) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error)
-            .or_fail(Exit::Store, || format!("cannot remove {}", app.record_file().display())),
+            .or_fail(Exit::Store, || {
+                format!("cannot remove {}", app.record_file().display())
+            }),
         _ => Ok(()),
-    }
-}
-
-fn write_platform_env(work: &Workplace, request: &Request<'_>, fresh: bool) -> Result<(), Failure> {
-    let folder = work.platform().join("env");
-    let mut variables = request.env.clone();
-    if crate::host::ca_bundle().is_some() {
-        // Installers that bring authorities of their own would refuse a company's.
-        for name in ["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"] {
-            variables
-                .entry(name.to_owned())
-                .or_insert_with(|| crate::host::CA_BUNDLE.to_owned());
-        }
-    }
-    if request.refresh || !fresh {
-        variables.insert("BP_PYTHON_REFRESH".to_owned(), "1".to_owned());
-    }
-    for (name, value) in &variables {
-        let path = folder.join(name);
-        fs::write(&path, value).or_fail(Exit::Store, || format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
-}
-
-fn run_phase(
-    printer: &Printer,
-    work: &Workplace,
-    stack: &Stack,
-    parts: &Parts,
-    buildpacks: &Buildpacks,
-    name: &'static str,
-) -> Result<(), Failure> {
-    let exchange = Path::new(sandboxed::EXCHANGE);
-    let inside = |file: &str| exchange.join(file).display().to_string();
-    let level = if printer.is_verbose() { "debug" } else { "info" };
-    let mut flags = vec![
-        format!("-app={}", sandboxed::APP),
-        format!("-buildpacks={}", sandboxed::BUILDPACKS),
-        format!("-layers={}", sandboxed::LAYERS),
-        format!("-platform={}", sandboxed::PLATFORM),
-        format!("-analyzed={}", inside("analyzed.toml")),
-        format!("-group={}", inside("group.toml")),
-        format!("-plan={}", inside("plan.toml")),
-        format!("-log-level={level}"),
-    ];
-    let mut quiet = printer.is_quiet();
-    if name == "detector" {
-        flags.push(format!("-order={}", sandboxed::ORDER));
-        quiet |= !printer.is_verbose();
-    }
-    let code = work.run(
-        stack,
-        parts,
-        buildpacks.mounts(),
-        &Phase {
-            name,
-            flags: &flags,
-            quiet,
-        },
-    )?;
-    match code {
-        0 => Ok(()),
-        130 => Err(Failure::new(Exit::Signal(2), "stopped")),
-        code => Err(phase_failure(name, code)),
-    }
-}
-
-fn phase_failure(name: &str, code: u8) -> Failure {
-    let failure = |message: &str, hint: &str| Failure::new(Exit::Lifecycle(code), message).hint(hint);
-    match code {
-        exit_code::DETECT_NO_GROUP => failure(
-            "no buildpack recognises the app",
-            "a Python app has requirements.txt, pyproject.toml, manage.py, app.py or main.py in the folder that is built",
-        ),
-        exit_code::DETECT_NO_GROUP_WITH_ERRORS => failure(
-            "no buildpack recognises the app, and one of them failed while it looked",
-            "its own message stands above",
-        ),
-        exit_code::BUILD_BUILDPACK_FAILED => failure(
-            "a buildpack could not build the app",
-            "its own message stands above; mend that and run slugc build again, cached layers are kept",
-        ),
-        code if code > 128 => Failure::new(
-            Exit::Signal(code - 128),
-            format!("the {name} was ended by signal {}", code - 128),
-        )
-        .hint("run slugc build again"),
-        _ => failure(&format!("the {name} failed with exit code {code}"), "its own message stands above"),
-    }
-}
-
-fn log(printer: &Printer, level: Level, line: &str) {
-    match level {
-        Level::Debug | Level::Info => printer.detail(line),
-        Level::Warn | Level::Error => printer.warning(line),
     }
 }
 
@@ -383,7 +263,12 @@ fn remember(
     let last = app.image()?;
     let mut tags = request.tags.to_vec();
     if let Some(last) = &last {
-        tags.extend(last.tags.iter().filter(|tag| !request.tags.contains(tag)).cloned());
+        tags.extend(
+            last.tags
+                .iter()
+                .filter(|tag| !request.tags.contains(tag))
+                .cloned(),
+        );
     }
     let image = AppImage {
         manifest: manifest.clone(),
@@ -411,7 +296,12 @@ fn up_to_date(record: &Record) -> Built {
     }
 }
 
-fn report(printer: &Printer, exported: &export::Exported, run_image: &Image, clock: Clock) -> Built {
+fn report(
+    printer: &Printer,
+    exported: &export::Exported,
+    run_image: &Image,
+    clock: Clock,
+) -> Built {
     let mut reused = 0;
     let mut added = 0;
     let mut added_bytes = 0;
@@ -427,7 +317,11 @@ fn report(printer: &Printer, exported: &export::Exported, run_image: &Image, clo
                 "Added "
             }
         };
-        printer.line(&format!("{word} {:>9}  {}", size::bytes(layer.blob.size), layer.name));
+        printer.line(&format!(
+            "{word} {:>9}  {}",
+            size::bytes(layer.blob.size),
+            layer.name
+        ));
     }
     let total = |layers: &[Descriptor]| layers.iter().map(|layer| layer.size).sum::<u64>();
     Built {
@@ -462,7 +356,11 @@ fn process_types(image: &Image) -> Vec<String> {
     let Some(label) = label.and_then(|text| serde_json::from_str::<Label>(text).ok()) else {
         return Vec::new();
     };
-    let mut types: Vec<String> = label.processes.into_iter().map(|process| process.kind).collect();
+    let mut types: Vec<String> = label
+        .processes
+        .into_iter()
+        .map(|process| process.kind)
+        .collect();
     types.sort_by_key(|kind| Some(kind) != label.default.as_ref());
     types
 }

@@ -45,8 +45,13 @@ impl Record {
         if !there(&self.manifest.digest) {
             return false;
         }
-        Image::load(blobs, &self.manifest.digest)
-            .is_ok_and(|image| image.manifest.layers.iter().all(|layer| there(&layer.digest)))
+        Image::load(blobs, &self.manifest.digest).is_ok_and(|image| {
+            image
+                .manifest
+                .layers
+                .iter()
+                .all(|layer| there(&layer.digest))
+        })
     }
 }
 

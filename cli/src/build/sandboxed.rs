@@ -99,8 +99,9 @@ impl Workplace {
             (self.exchange(), 1),
             (self.root_upper(), 0),
         ] {
-            own(&path, depth, uid, gid)
-                .or_fail(Exit::Store, || format!("cannot give {} to the build's user", path.display()))?;
+            own(&path, depth, uid, gid).or_fail(Exit::Store, || {
+                format!("cannot give {} to the build's user", path.display())
+            })?;
         }
         Ok(())
     }
@@ -125,7 +126,7 @@ impl Workplace {
         let mut sandbox = Sandbox::new(root, argv);
         sandbox.uid = stack.uid;
         sandbox.gid = stack.gid;
-        sandbox.hostname = "slugc-build".to_owned();
+        "slugc-build".clone_into(&mut sandbox.hostname);
         sandbox.cwd = PathBuf::from(APP);
         sandbox.env = stack.build_env();
         sandbox.env.extend(
@@ -133,9 +134,10 @@ impl Workplace {
                 .into_iter()
                 .map(|(name, value)| (OsString::from(name), OsString::from(value))),
         );
-        sandbox
-            .env
-            .push((env_vars::PLATFORM_API.into(), PLATFORM_API.to_string().into()));
+        sandbox.env.push((
+            env_vars::PLATFORM_API.into(),
+            PLATFORM_API.to_string().into(),
+        ));
         sandbox.stdin = Stream::Null;
         sandbox.mounts = vec![
             Mount::read_write(self.app(), APP),
@@ -171,7 +173,9 @@ fn run(mut sandbox: Sandbox, phase: &Phase<'_>) -> Result<u8, Failure> {
     let waiting = || format!("cannot wait for the {}", phase.name);
     let mut said = Vec::new();
     if let Some(mut reader) = reader {
-        reader.read_to_end(&mut said).or_fail(Exit::General, waiting)?;
+        reader
+            .read_to_end(&mut said)
+            .or_fail(Exit::General, waiting)?;
     }
     let status = child.wait().or_fail(Exit::Sandbox, waiting)?;
     let code = u8::try_from(sandbox::exit_code(status)).unwrap_or(1);

@@ -41,6 +41,10 @@ pub(crate) fn print(printer: &Printer, app: &App, built: &Built) {
         .join(", ");
     printer.line(&format!("Time     {times}"));
     if !built.processes.is_empty() {
-        printer.line(&format!("Run it   slugc launch {} -a {}", built.processes[0], app.name.as_str()));
+        printer.line(&format!(
+            "Run it   slugc launch {} -a {}",
+            built.processes[0],
+            app.name.as_str()
+        ));
     }
 }

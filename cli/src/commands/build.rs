@@ -1,9 +1,9 @@
 //! `slugc build [PATH]`.
 
+use crate::app::{App, AppName};
 use crate::args::BuildArgs;
 use crate::build::{self, Request};
 use crate::build_env;
-use crate::app::{App, AppName};
 use crate::failure::{Exit, Failure};
 use crate::project;
 use crate::store::Store;
@@ -40,7 +40,10 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
         },
     )?;
     for output in &outputs {
-        let tag = output.tag.as_deref().or(args.tags.first().map(String::as_str));
+        let tag = output
+            .tag
+            .as_deref()
+            .or(args.tags.first().map(String::as_str));
         oci_image::layout::write(&output.folder, store.blobs(), &built.manifest, tag).map_err(
             |error| {
                 Failure::new(

@@ -11,6 +11,7 @@ use crate::ui::printer::{Detail, Printer};
 use crate::ui::size;
 use oci_image::{Descriptor, Digest, Image};
 use serde::Serialize;
+use slug_runtime::roots::Roots;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,8 +65,9 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
     };
     match output {
         Output::Json => printer.result(
-            &serde_json::to_string_pretty(&usage)
-                .or_fail(Exit::General, || "cannot print the cache as JSON".to_owned())?,
+            &serde_json::to_string_pretty(&usage).or_fail(Exit::General, || {
+                "cannot print the cache as JSON".to_owned()
+            })?,
         ),
         Output::Text => {
             printer.result(&format!("Store       {}", usage.store.display()));
@@ -97,8 +99,10 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
     for name in forget {
         let app = App::of(store, AppName::parse(name)?);
         if !app.folder().is_dir() {
-            return Err(Failure::new(Exit::Input, format!("there is no app {name} in the store"))
-                .hint("slugc cache lists the apps"));
+            return Err(
+                Failure::new(Exit::Input, format!("there is no app {name} in the store"))
+                    .hint("slugc cache lists the apps"),
+            );
         }
         store::remove_tree(app.folder())?;
     }
@@ -116,6 +120,11 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
             store::remove_tree(&store.roots().join(name))?;
         }
     }
+    Roots::open(store.roots())
+        .and_then(|roots| roots.sweep())
+        .or_fail(Exit::Store, || {
+            format!("cannot tidy {}", store.roots().display())
+        })?;
     for name in names(&store.parts())? {
         if name != parts::ID {
             store::remove_tree(&store.parts().join(name))?;
@@ -128,7 +137,10 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
         store::remove_tree(&store.stack(&name).join("downloads"))?;
     }
     let after = disk_usage(store.root())?;
-    printer.result(&format!("Removed {}", size::bytes(before.saturating_sub(after))));
+    printer.result(&format!(
+        "Removed {}",
+        size::bytes(before.saturating_sub(after))
+    ));
     Ok(())
 }
 
@@ -166,12 +178,15 @@ impl Needed {
         let there = store
             .blobs()
             .contains(&manifest.digest)
-            .or_fail(Exit::Store, || format!("cannot look for {}", manifest.digest))?;
+            .or_fail(Exit::Store, || {
+                format!("cannot look for {}", manifest.digest)
+            })?;
         if !there {
             return Ok(());
         }
-        let image = Image::load(store.blobs(), &manifest.digest)
-            .or_fail(Exit::Store, || format!("cannot read the image {}", manifest.digest))?;
+        let image = Image::load(store.blobs(), &manifest.digest).or_fail(Exit::Store, || {
+            format!("cannot read the image {}", manifest.digest)
+        })?;
         self.blobs.insert(image.manifest.config.digest);
         self.blobs
             .extend(image.manifest.layers.iter().map(|layer| layer.digest));
@@ -197,7 +212,11 @@ fn names(folder: &Path) -> Result<Vec<String>, Failure> {
     for entry in fs::read_dir(folder).or_fail(Exit::Store, listing)? {
         let entry = entry.or_fail(Exit::Store, listing)?;
         let is_folder = entry.file_type().or_fail(Exit::Store, listing)?.is_dir();
-        if is_folder && let Ok(name) = entry.file_name().into_string() {
+        // Names with a dot are the store's own: staging, marks of use.
+        if is_folder
+            && let Ok(name) = entry.file_name().into_string()
+            && !name.starts_with('.')
+        {
             names.push(name);
         }
     }
@@ -207,16 +226,16 @@ fn names(folder: &Path) -> Result<Vec<String>, Failure> {
 
 fn disk_usage(folder: &Path) -> Result<u64, Failure> {
     let mut seen = BTreeSet::new();
-    add_usage(folder, &mut seen).or_fail(Exit::Store, || format!("cannot measure {}", folder.display()))
+    add_usage(folder, &mut seen).or_fail(Exit::Store, || {
+        format!("cannot measure {}", folder.display())
+    })
 }
 
 fn add_usage(path: &Path, seen: &mut BTreeSet<u64>) -> std::io::Result<u64> {
     use std::os::unix::fs::MetadataExt;
     let gone = |error: std::io::Error| match error.kind() {
-        // Another command removed it meanwhile.
-        std::io::ErrorKind::NotFound => Ok(0),
-        // A folder that a buildpack closed to everybody.
-        std::io::ErrorKind::PermissionDenied => Ok(0),
+        // Another command removed it meanwhile, or a buildpack closed it to everybody.
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => Ok(0),
         _ => Err(error),
     };
     let meta = match fs::symlink_metadata(path) {

@@ -15,7 +15,11 @@ use std::process::ExitCode;
 
 pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     let printer = Printer::new(Detail::Normal);
-    let report = if let Some(layout) = args.image.as_deref().and_then(|image| image.strip_prefix("oci:")) {
+    let report = if let Some(layout) = args
+        .image
+        .as_deref()
+        .and_then(|image| image.strip_prefix("oci:"))
+    {
         inspect_layout(Path::new(layout))?
     } else {
         let store = Store::open()?;
@@ -35,8 +39,9 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     match args.output {
         Output::Text => printer.result(&text(&report)),
         Output::Json => printer.result(
-            &serde_json::to_string_pretty(&report)
-                .or_fail(Exit::General, || "cannot print the image as JSON".to_owned())?,
+            &serde_json::to_string_pretty(&report).or_fail(Exit::General, || {
+                "cannot print the image as JSON".to_owned()
+            })?,
         ),
     }
     Ok(ExitCode::SUCCESS)
@@ -122,7 +127,11 @@ fn inspect_layout(folder: &Path) -> Result<Report, Failure> {
     let [manifest] = index.manifests.as_slice() else {
         return Err(Failure::new(
             Exit::Input,
-            format!("{} holds {} images", folder.display(), index.manifests.len()),
+            format!(
+                "{} holds {} images",
+                folder.display(),
+                index.manifests.len()
+            ),
         )
         .hint("give a layout with one image"));
     };
@@ -132,7 +141,9 @@ fn inspect_layout(folder: &Path) -> Result<Report, Failure> {
 
 fn report(blobs: &BlobStore, manifest: &Descriptor) -> Result<Report, Failure> {
     let image = Image::load(blobs, &manifest.digest)
-        .or_fail(Exit::Store, || format!("cannot read the image {}", manifest.digest))
+        .or_fail(Exit::Store, || {
+            format!("cannot read the image {}", manifest.digest)
+        })
         .map_err(|failure| failure.hint("build it again"))?;
     let label_of = &image.config.config.labels;
     let layers_label: LayersMetadata = parse_label(label_of, labels::LIFECYCLE_METADATA)?;
@@ -162,7 +173,9 @@ fn report(blobs: &BlobStore, manifest: &Descriptor) -> Result<Report, Failure> {
         })
         .collect();
     let distro = label_of.get(labels::BASE_DISTRO_NAME).map(|name| {
-        let version = label_of.get(labels::BASE_DISTRO_VERSION).map_or("", String::as_str);
+        let version = label_of
+            .get(labels::BASE_DISTRO_VERSION)
+            .map_or("", String::as_str);
         format!("{name} {version}").trim_end().to_owned()
     });
     Ok(Report {
@@ -176,7 +189,11 @@ fn report(blobs: &BlobStore, manifest: &Descriptor) -> Result<Report, Failure> {
             top_layer: layers_label.run_image.top_layer,
             distro,
             layers: base_count,
-            size: descriptors.iter().take(base_count).map(|layer| layer.size).sum(),
+            size: descriptors
+                .iter()
+                .take(base_count)
+                .map(|layer| layer.size)
+                .sum(),
         },
         buildpacks: build.buildpacks,
         processes: build.processes,
@@ -189,8 +206,9 @@ fn parse_label<T: Default + serde::de::DeserializeOwned>(
     name: &str,
 ) -> Result<T, Failure> {
     match labels.get(name) {
-        Some(text) => serde_json::from_str(text)
-            .or_fail(Exit::Input, || format!("cannot understand the image's label {name}")),
+        Some(text) => serde_json::from_str(text).or_fail(Exit::Input, || {
+            format!("cannot understand the image's label {name}")
+        }),
         // An image that no lifecycle made has no such label.
         None => Ok(T::default()),
     }
@@ -208,7 +226,10 @@ fn layer_names(metadata: &LayersMetadata) -> BTreeMap<String, String> {
     }
     names.insert(metadata.launcher.sha.clone(), "launcher".to_owned());
     names.insert(metadata.config.sha.clone(), "config".to_owned());
-    names.insert(metadata.process_types.sha.clone(), "process types".to_owned());
+    names.insert(
+        metadata.process_types.sha.clone(),
+        "process types".to_owned(),
+    );
     if let Some(sbom) = &metadata.sbom {
         names.insert(sbom.sha.clone(), "SBOM".to_owned());
     }
@@ -225,11 +246,25 @@ fn text(report: &Report) -> String {
         line(format_args!("Tag         {tag}"));
     }
     line(format_args!("Digest      {}", report.digest));
-    line(format_args!("Size        {}, compressed", size::bytes(report.size)));
+    line(format_args!(
+        "Size        {}, compressed",
+        size::bytes(report.size)
+    ));
     let base = &report.base;
-    let stack = report.stack.as_deref().map(|stack| format!("{stack}, ")).unwrap_or_default();
-    let distro = base.distro.as_deref().map(|distro| format!("{distro}, ")).unwrap_or_default();
-    line(format_args!("Base        {stack}{distro}{}", size::bytes(base.size)));
+    let stack = report
+        .stack
+        .as_deref()
+        .map(|stack| format!("{stack}, "))
+        .unwrap_or_default();
+    let distro = base
+        .distro
+        .as_deref()
+        .map(|distro| format!("{distro}, "))
+        .unwrap_or_default();
+    line(format_args!(
+        "Base        {stack}{distro}{}",
+        size::bytes(base.size)
+    ));
     line(format_args!("Buildpacks"));
     for buildpack in &report.buildpacks {
         line(format_args!("  {} {}", buildpack.id, buildpack.version));
@@ -237,12 +272,24 @@ fn text(report: &Report) -> String {
     line(format_args!("Processes"));
     for process in &report.processes {
         let mark = if process.default { " (default)" } else { "" };
-        line(format_args!("  {}{mark}: {}", process.kind, command_line(process)));
+        line(format_args!(
+            "  {}{mark}: {}",
+            process.kind,
+            command_line(process)
+        ));
     }
     line(format_args!("Layers"));
     for layer in &report.layers {
-        let short = layer.diff_id.trim_start_matches("sha256:").get(..12).unwrap_or("");
-        line(format_args!("  {short}  {:>9}  {}", size::bytes(layer.size), layer.name));
+        let short = layer
+            .diff_id
+            .trim_start_matches("sha256:")
+            .get(..12)
+            .unwrap_or("");
+        line(format_args!(
+            "  {short}  {:>9}  {}",
+            size::bytes(layer.size),
+            layer.name
+        ));
     }
     lines.join("\n")
 }
@@ -256,6 +303,11 @@ fn command_line(process: &Process) -> String {
     let arguments = process.args.iter().map(String::as_str);
     match words.as_slice() {
         ["bash", "-c"] => arguments.collect::<Vec<_>>().join(" "),
-        words => words.iter().copied().chain(arguments).collect::<Vec<_>>().join(" "),
+        words => words
+            .iter()
+            .copied()
+            .chain(arguments)
+            .collect::<Vec<_>>()
+            .join(" "),
     }
 }

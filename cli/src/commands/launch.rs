@@ -24,7 +24,9 @@ pub(crate) fn run(args: &LaunchArgs) -> Result<ExitCode, Failure> {
         .collect::<Result<Vec<_>, _>>()?;
     let ready = Ready::open(&printer, &args.app, &args.env)?;
     let stdout = std::io::stdout();
-    let colour = if stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) {
+    let colour = if stdout.is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    {
         Colour::Always
     } else {
         Colour::Never

@@ -31,6 +31,8 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
             term: term.as_deref(),
         },
     })
-    .or_fail(Exit::Sandbox, || format!("cannot run {:?}", command.join(" ")))?;
+    .or_fail(Exit::Sandbox, || {
+        format!("cannot run {:?}", command.join(" "))
+    })?;
     Ok(pass_through(code))
 }

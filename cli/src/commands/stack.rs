@@ -30,8 +30,9 @@ pub(crate) fn run(action: StackAction) -> Result<ExitCode, Failure> {
             let stack = stack::make(&store, &printer, &name, &making)?;
             if let Some(file) = lock_out {
                 let lock = Stack::lock_file(&store, &name);
-                fs::copy(&lock, &file)
-                    .or_fail(Exit::General, || format!("cannot write the lock to {}", file.display()))?;
+                fs::copy(&lock, &file).or_fail(Exit::General, || {
+                    format!("cannot write the lock to {}", file.display())
+                })?;
             }
             printer.result(&format!("{} {}", stack.name, stack.run_image.digest));
         }
@@ -56,7 +57,9 @@ pub(crate) fn run(action: StackAction) -> Result<ExitCode, Failure> {
             for root in stack.iter().flat_map(Stack::build_lowers) {
                 store::remove_tree(&root)?;
             }
-            Printer::new(Detail::Normal).result(&format!("Removed the stack {name}; slugc cache prune removes its blobs"));
+            Printer::new(Detail::Normal).result(&format!(
+                "Removed the stack {name}; slugc cache prune removes its blobs"
+            ));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -78,8 +81,14 @@ fn names(store: &Store) -> Result<Vec<String>, Failure> {
 }
 
 fn missing(name: &str) -> Failure {
-    Failure::new(Exit::Input, format!("there is no stack {name:?} in the store"))
-        .hint(format!("slugc stack list shows what is there; slugc stack create {} makes one", stack::DEFAULT))
+    Failure::new(
+        Exit::Input,
+        format!("there is no stack {name:?} in the store"),
+    )
+    .hint(format!(
+        "slugc stack list shows what is there; slugc stack create {} makes one",
+        stack::DEFAULT
+    ))
 }
 
 fn inspect(store: &Store, name: &str, output: Output) -> Result<(), Failure> {
@@ -87,20 +96,31 @@ fn inspect(store: &Store, name: &str, output: Output) -> Result<(), Failure> {
     let printer = Printer::new(Detail::Normal);
     let stack = Stack::read(store, name)?.ok_or_else(|| missing(name))?;
     let lock = debian_stack::Lock::read(&Stack::lock_file(store, name))
-        .or_fail(Exit::Store, || format!("cannot read the lock of the stack {name}"))?;
+        .or_fail(Exit::Store, || {
+            format!("cannot read the lock of the stack {name}")
+        })?;
     if output == Output::Json {
         let value = serde_json::json!({ "stack": stack, "lock": lock });
-        let text = serde_json::to_string_pretty(&value)
-            .or_fail(Exit::General, || "cannot print the stack as JSON".to_owned())?;
+        let text = serde_json::to_string_pretty(&value).or_fail(Exit::General, || {
+            "cannot print the stack as JSON".to_owned()
+        })?;
         printer.result(&text);
         return Ok(());
     }
     printer.result(&format!("Stack        {}", stack.name));
     printer.result(&format!("Contents     {}", stack.summary));
     printer.result(&format!("Run image    {}", stack.run_image.digest));
-    printer.result(&format!("  layer      {}  {}", stack.run.diff_id, size::bytes(stack.run.size)));
+    printer.result(&format!(
+        "  layer      {}  {}",
+        stack.run.diff_id,
+        size::bytes(stack.run.size)
+    ));
     printer.result(&format!("Build image  {}", stack.build_image.digest));
-    printer.result(&format!("  layer      {}  {}", stack.build.diff_id, size::bytes(stack.build.size)));
+    printer.result(&format!(
+        "  layer      {}  {}",
+        stack.build.diff_id,
+        size::bytes(stack.build.size)
+    ));
     printer.result("Packages");
     for package in &lock.packages {
         printer.result(&format!(

@@ -48,8 +48,8 @@ mod tests {
 
     #[test]
     fn a_source_that_repeats_its_parent_is_not_printed_twice() {
-        let failure =
-            Failure::new(Exit::Store, "disk on fire").because(std::io::Error::other("disk on fire"));
+        let failure = Failure::new(Exit::Store, "disk on fire")
+            .because(std::io::Error::other("disk on fire"));
         assert_eq!(chain(&failure), "disk on fire");
     }
 }

@@ -60,7 +60,11 @@ impl Printer {
     /// The start of a step: `===> Detecting`.
     pub(crate) fn heading(&self, text: &str) {
         if self.detail >= Detail::Normal {
-            out(&format!("{} {}\n", self.style.cyan("===>"), self.style.bold(text)));
+            out(&format!(
+                "{} {}\n",
+                self.style.cyan("===>"),
+                self.style.bold(text)
+            ));
         }
     }
 
@@ -79,6 +83,7 @@ impl Printer {
     }
 
     /// A result: printed whatever the detail.
+    #[expect(clippy::unused_self, reason = "a printer is what prints")]
     pub(crate) fn result(&self, text: &str) {
         out(&format!("{text}\n"));
     }

@@ -7,8 +7,13 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const NOBODY: u32 = 65_534;
+
+/// Tests run one after the other: a script must not be executed while a fork of another test still has it open for
+/// writing.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// A folder with a buildpack and an order, that belongs to whoever the program runs as.
 struct World(tempfile::TempDir);
@@ -71,6 +76,10 @@ impl World {
     }
 }
 
+fn turn() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
@@ -97,6 +106,7 @@ fn run(command: &mut Command) -> (i32, String) {
 
 #[test]
 fn detection_and_build_write_the_files_of_the_specification() {
+    let _turn = turn();
     let world = World::new(
         "echo '[[provides]]' > $2; echo 'name = \"x\"' >> $2; echo '[[requires]]' >> $2; echo 'name = \"x\"' >> $2",
         "echo building with $CNB_TARGET_OS; printf '[[processes]]\\ntype = \"web\"\\ncommand = [\"run\"]\\n' > $CNB_LAYERS_DIR/launch.toml",
@@ -132,6 +142,7 @@ fn detection_and_build_write_the_files_of_the_specification() {
 
 #[test]
 fn exit_codes_are_those_of_the_platform_api() {
+    let _turn = turn();
     let fails = World::new("exit 100", "exit 1");
     assert_eq!(run(&mut fails.detector()).0, 20);
     let breaks = World::new("echo why; exit 1", "exit 1");
@@ -175,6 +186,7 @@ fn exit_codes_are_those_of_the_platform_api() {
 
 #[test]
 fn the_first_argument_names_the_phase_too() {
+    let _turn = turn();
     let world = World::new("exit 100", "");
     let mut command = Command::new(env!("CARGO_BIN_EXE_cnb-lifecycle"));
     let (code, text) = run(command.env_clear().arg("detect").arg("-version"));
@@ -188,6 +200,7 @@ fn the_first_argument_names_the_phase_too() {
 
 #[test]
 fn root_is_refused() {
+    let _turn = turn();
     if !is_root() {
         println!("skipped: only root can try to run as root");
         return;

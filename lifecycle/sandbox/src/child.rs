@@ -1,9 +1,12 @@
 //! A running sandbox, as its caller holds it.
 
+use std::fs::{self, Permissions};
 use std::io::{self, PipeReader, PipeWriter};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use rustix::io::{Errno, IoSlice, IoSliceMut};
@@ -16,7 +19,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use crate::spec::Tier;
 use crate::write_back::WriteBack;
 
-/// A running sandbox. Dropping it kills everything in it.
+/// A running sandbox. Dropping it kills everything in it, and loses changes still to be copied back.
 #[derive(Debug)]
 pub struct Child {
     tier: Tier,
@@ -28,6 +31,8 @@ pub struct Child {
     told: Option<i32>,
     status: Option<ExitStatus>,
     write_back: Option<WriteBack>,
+    /// What overlayfs leaves in its scratch directory.
+    litter: Option<PathBuf>,
     /// The program's standard input, if [`crate::Stream::Pipe`] was asked for.
     pub stdin: Option<PipeWriter>,
     /// The program's standard output, likewise.
@@ -52,6 +57,7 @@ impl Child {
         control: OwnedFd,
         told: Option<i32>,
         write_back: Option<WriteBack>,
+        litter: Option<PathBuf>,
     ) -> Self {
         Self {
             tier,
@@ -61,6 +67,7 @@ impl Child {
             told,
             status: None,
             write_back,
+            litter,
             stdin: None,
             stdout: None,
             stderr: None,
@@ -149,6 +156,9 @@ impl Child {
                 .or(own)
                 .unwrap_or(killed),
         );
+        if let Some(litter) = self.litter.take() {
+            sweep(&litter)?;
+        }
         if let Some(write_back) = self.write_back.take() {
             write_back.run()?;
         }
@@ -197,6 +207,17 @@ fn order(control: &OwnedFd, message: Message) -> io::Result<()> {
         // It has ended.
         Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
         Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Removes what overlayfs leaves behind: a directory with a spare whiteout or two, closed even to
+/// its owner, so that a plain user could not remove it recursively.
+fn sweep(litter: &Path) -> io::Result<()> {
+    let removed = fs::set_permissions(litter, Permissions::from_mode(0o700))
+        .and_then(|()| fs::remove_dir_all(litter));
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

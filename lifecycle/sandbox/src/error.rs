@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::spec::Tier;
 use crate::tier::Refusal;
 
-/// Why [`crate::spawn`] did not start the program.
+/// Why [`crate::spawn()`] did not start the program.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// `argv` is empty.

@@ -32,7 +32,7 @@ const ALWAYS_WRITABLE: [&str; 9] = [
     "/dev/shm",
 ];
 
-/// Whether this tier can do what is asked; see [`crate::spawn`] for the rules.
+/// Whether this tier can do what is asked; see [`crate::spawn()`] for the rules.
 pub(crate) fn require_possible(sandbox: &Sandbox) -> Result<(), Error> {
     let wanted = if sandbox
         .root

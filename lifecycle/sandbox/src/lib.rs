@@ -1,6 +1,6 @@
 //! Runs a program in namespaces of its own, as root or as a plain user.
 //!
-//! [`spawn`] starts one program in a root file system of the caller's choosing: its own pid, mount,
+//! [`spawn()`] starts one program in a root file system of the caller's choosing: its own pid, mount,
 //! ipc, uts and cgroup namespaces, a fresh `/proc`, a minimal `/dev`, no `/sys`, no new privileges,
 //! no capabilities (a few for uid 0), a seccomp filter, an environment of exactly what was given.
 //!

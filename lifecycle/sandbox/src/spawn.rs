@@ -61,7 +61,9 @@ pub fn spawn_at(sandbox: &Sandbox, tier: Tier) -> Result<Child, Error> {
     }
     let mut write_back = None;
     let mut early = None;
-    if let Writable::Dir { upper, .. } = &sandbox.root.writable {
+    let mut litter = None;
+    if let Writable::Dir { upper, work } = &sandbox.root.writable {
+        litter = Some(work.join("work"));
         match Message::receive(&started.control) {
             Ok((Message::Upper, Some(from))) => {
                 write_back = Some(WriteBack {
@@ -82,6 +84,7 @@ pub fn spawn_at(sandbox: &Sandbox, tier: Tier) -> Result<Child, Error> {
         started.control,
         early,
         write_back,
+        litter,
     );
     child.stdin = input.map(Into::into);
     child.stdout = output.map(Into::into);

@@ -182,6 +182,6 @@ pub enum Tier {
     /// A user namespace in which one inside id stands for the caller's own.
     UserNamespace,
     /// No namespaces: the program runs in the caller's own root, confined by Landlock, seccomp and
-    /// `no_new_privs`. See [`crate::spawn`] for what it can and cannot do.
+    /// `no_new_privs`. See [`crate::spawn()`] for what it can and cannot do.
     Landlock,
 }

@@ -46,7 +46,7 @@ pub fn tier() -> Tier {
 
 /// The strongest tier that works for this process, and why no stronger one does; tried once.
 ///
-/// [`Tier::Landlock`] is what remains when namespaces are refused; [`crate::spawn`] then says whether
+/// [`Tier::Landlock`] is what remains when namespaces are refused; [`crate::spawn()`] then says whether
 /// the kernel has Landlock.
 pub fn probe() -> &'static Probe {
     static PROBE: OnceLock<Probe> = OnceLock::new();

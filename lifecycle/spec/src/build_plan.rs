@@ -43,7 +43,7 @@ pub struct Require {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// For the provider.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     pub metadata: toml::Table,
 }
 

@@ -8,10 +8,14 @@ use serde_json::{Map, Number, Value};
 
 /// The JSON text of a label.
 pub fn label_text<T: Serialize>(value: &T) -> Result<String, serde_json::Error> {
-    let text = serde_json::to_string(value)?;
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        // Outside of strings JSON has none of these, so that escaping each is right.
+    Ok(escape_html(&serde_json::to_string(value)?))
+}
+
+/// Escapes what Go's encoder does, so that JSON may stand in a page. Outside of strings JSON has none of these
+/// characters, so that escaping each is right.
+pub(crate) fn escape_html(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
         match c {
             '<' => escaped.push_str("\\u003c"),
             '>' => escaped.push_str("\\u003e"),
@@ -21,7 +25,7 @@ pub fn label_text<T: Serialize>(value: &T) -> Result<String, serde_json::Error> 
             other => escaped.push(other),
         }
     }
-    Ok(escaped)
+    escaped
 }
 
 /// A TOML table as JSON, keys sorted; dates and times become text, what JSON cannot say becomes null.

@@ -2,6 +2,7 @@
 
 use crate::api::ApiVersion;
 use crate::group::GroupElement;
+use crate::json;
 use serde::{Deserialize, Serialize};
 
 /// `config/metadata.toml`.
@@ -116,6 +117,96 @@ impl BuildMetadata {
         }
         self
     }
+
+    /// The text of the file, in the reference lifecycle's layout: the file is a layer of the image, and equal layers
+    /// should be the same layer.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        if let Some(default) = &self.default_process_type {
+            text = format!("buildpack-default-process-type = {}\n", quoted(default));
+        }
+        for buildpack in &self.buildpacks {
+            let mut table = Table::new("buildpacks");
+            table.text("id", &buildpack.id);
+            table.text("version", &buildpack.version);
+            table.optional("api", buildpack.api.map(|api| api.to_string()).as_deref());
+            table.optional("homepage", buildpack.homepage.as_deref());
+            table.end(&mut text);
+        }
+        for label in &self.labels {
+            let mut table = Table::new("labels");
+            table.text("key", &label.key);
+            table.text("value", &label.value);
+            table.end(&mut text);
+        }
+        for process in &self.processes {
+            let mut table = Table::new("processes");
+            table.text("type", &process.r#type);
+            // The reference lifecycle writes commands, and only them, with its JSON encoder.
+            let command = match &process.command {
+                Command::Text(program) => quoted(program),
+                Command::List(entries) => list(entries),
+            };
+            table.line("command", &json::escape_html(&command));
+            if !process.args.is_empty() {
+                table.line("args", &list(&process.args));
+            }
+            table.line("direct", &process.direct.to_string());
+            table.text("buildpack-id", &process.buildpack_id);
+            table.optional("working-dir", process.working_dir.as_deref());
+            if !process.exec_env.is_empty() {
+                table.line("exec-env", &list(&process.exec_env));
+            }
+            table.end(&mut text);
+        }
+        for slice in &self.slices {
+            let mut table = Table::new("slices");
+            table.line("paths", &list(&slice.paths));
+            table.end(&mut text);
+        }
+        text
+    }
+}
+
+/// A table of an array, being written.
+struct Table(String);
+
+impl Table {
+    fn new(name: &str) -> Self {
+        Self(format!("[[{name}]]\n"))
+    }
+
+    fn line(&mut self, key: &str, value: &str) {
+        self.0.extend(["  ", key, " = ", value, "\n"]);
+    }
+
+    fn text(&mut self, key: &str, value: &str) {
+        self.line(key, &quoted(value));
+    }
+
+    fn optional(&mut self, key: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.text(key, value);
+        }
+    }
+
+    fn end(self, text: &mut String) {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&self.0);
+    }
+}
+
+/// A basic string of TOML. JSON's form is one, but for the delete character.
+fn quoted(text: &str) -> String {
+    let json = serde_json::Value::from(text).to_string();
+    json.replace('\u{7f}', "\\u007f")
+}
+
+fn list(entries: &[String]) -> String {
+    let entries: Vec<String> = entries.iter().map(|entry| quoted(entry)).collect();
+    format!("[{}]", entries.join(", "))
 }
 
 #[cfg(test)]
@@ -142,12 +233,40 @@ mod tests {
 
     #[test]
     fn it_reads_what_it_writes() {
-        let text = toml::to_string(&metadata()).unwrap();
-        assert!(
-            text.contains("command = [\"gunicorn\", \"--bind\"]"),
-            "{text}"
+        let text = metadata().to_text();
+        assert_eq!(
+            text,
+            "buildpack-default-process-type = \"web\"\n\n[[buildpacks]]\n  id = \"a/b\"\n  version = \"1.0.0\"\n\n\
+             [[processes]]\n  type = \"web\"\n  command = [\"gunicorn\", \"--bind\"]\n  args = [\"app:app\"]\n  \
+             direct = true\n  buildpack-id = \"a/b\"\n"
         );
         assert_eq!(toml::from_str::<BuildMetadata>(&text).unwrap(), metadata());
+    }
+
+    #[test]
+    fn no_text_breaks_the_layout() {
+        let mut odd = metadata();
+        odd.labels.push(Label {
+            key: "[not a table]".to_owned(),
+            value: "two\nlines\n[\"header\"]\n".to_owned(),
+        });
+        odd.processes.push(Process {
+            r#type: "odd".to_owned(),
+            command: Command::List(vec![
+                "a<b>&c".to_owned(),
+                "\u{7f}\u{0}\\\t'".to_owned(),
+                String::new(),
+            ]),
+            args: vec!["\"é\u{2028}\"".to_owned()],
+            exec_env: vec!["test".to_owned()],
+            working_dir: Some("x y".to_owned()),
+            ..Process::default()
+        });
+        odd.slices.push(Slice::default());
+        assert_eq!(
+            toml::from_str::<BuildMetadata>(&odd.to_text()).unwrap(),
+            odd
+        );
     }
 
     #[test]

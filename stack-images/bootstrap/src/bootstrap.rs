@@ -22,6 +22,7 @@ use crate::resolve::ResolveError;
 use crate::settle::{self, SettleError, Table};
 use crate::suites;
 use crate::unpack::{UnpackError, Unpacked};
+use crate::workspace::{self, Workspace};
 
 /// What a bootstrap needs.
 pub struct Inputs<'a> {
@@ -227,7 +228,8 @@ pub fn bootstrap(inputs: &Inputs<'_>) -> Result<Stack, Error> {
             &inputs.dirs.downloads,
             inputs.now,
         )?;
-        return assemble(inputs, &client, &lock, &cancelled);
+        let draft = assemble(inputs, &client, &lock, &cancelled)?;
+        return publish(inputs, &lock, draft);
     };
     if !lock.fits(inputs.recipe, inputs.architecture) {
         return Err(Error::StaleLock { stack: inputs.recipe.id.clone() });
@@ -240,36 +242,40 @@ pub fn bootstrap(inputs: &Inputs<'_>) -> Result<Stack, Error> {
             }
             result
         });
-        let stack = assemble(inputs, &client, lock, &cancelled);
-        if stack.is_err() {
+        let draft = assemble(inputs, &client, lock, &cancelled);
+        if draft.is_err() {
             cancelled.store(true, Ordering::Relaxed);
         }
         let checked = checked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        match (stack, checked) {
+        match (draft, checked) {
             // Whoever failed first made the other stop; the one that was stopped has nothing to say.
             (Err(error), Err(Error::Fetch(FetchError::Cancelled)) | Ok(_)) | (_, Err(error)) => Err(error),
-            (Ok(stack), Ok(_)) => Ok(stack),
+            (Ok(draft), Ok(_)) => publish(inputs, lock, draft),
         }
     })
 }
 
-/// A directory that becomes `roots/<diffID>`, and what is known about it.
+/// A stack that nobody else can see yet.
 struct Draft {
+    /// Holds the roots; removed with all that is left in it.
+    _work: Workspace,
+    run: (PathBuf, LayerBlob),
+    build: Option<(PathBuf, LayerBlob)>,
+}
+
+/// A configured root and who owns what in it.
+struct Configured {
     dir: PathBuf,
     owners: Owners,
 }
 
-fn assemble(inputs: &Inputs<'_>, client: &Client<'_>, lock: &Lock, cancelled: &AtomicBool) -> Result<Stack, Error> {
+fn assemble(inputs: &Inputs<'_>, client: &Client<'_>, lock: &Lock, cancelled: &AtomicBool) -> Result<Draft, Error> {
     let bytes = lock.packages.iter().map(|package| package.size).sum();
     (inputs.progress)(Progress::Resolved { packages: lock.packages.len(), bytes });
-    let work = tempfile::Builder::new()
-        .prefix("stack-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .tempdir_in(&inputs.dirs.work)
-        .map_err(folder_error(&inputs.dirs.work))?;
+    let work = Workspace::new(&inputs.dirs.work).map_err(folder_error(&inputs.dirs.work))?;
     let run_dir = new_folder(&work.path().join("run"))?;
     let build_dir = new_folder(&work.path().join("build"))?;
-    let stack = pipeline::run(inputs, client, lock, cancelled, (&run_dir, &build_dir), |arrivals| {
+    let (run, build) = pipeline::run(inputs, client, lock, cancelled, (&run_dir, &build_dir), |arrivals| {
         let mut table = Table::new();
         let run_packages = arrivals.take(Layer::Run)?;
         let run = configure_run(inputs, lock, run_dir.clone(), &run_packages, &mut table)?;
@@ -279,18 +285,9 @@ fn assemble(inputs: &Inputs<'_>, client: &Client<'_>, lock: &Lock, cancelled: &A
             let run_blob = run_blob.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             (run_blob, build)
         });
-        Ok((run, run_blob?, build?))
+        Ok(((run.dir, run_blob?), build?))
     })?;
-    let (run, run_blob, build) = stack;
-    let run = publish(inputs, run, run_blob)?;
-    let build = build.map(|(draft, blob)| publish(inputs, draft, blob)).transpose()?;
-    for package in &lock.packages {
-        let path = inputs.dirs.downloads.join(package.digest.hex());
-        fs::remove_file(&path)
-            .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
-            .map_err(folder_error(&path))?;
-    }
-    Ok(Stack { run, build, lock: lock.clone() })
+    Ok(Draft { _work: work, run, build })
 }
 
 fn configure_run(
@@ -299,7 +296,7 @@ fn configure_run(
     dir: PathBuf,
     packages: &[Unpacked],
     table: &mut Table,
-) -> Result<Draft, Error> {
+) -> Result<Configured, Error> {
     let packages: Vec<_> = packages.iter().collect();
     settle::settle(table, &dir, None, &packages)?;
     dpkg::write(&dir, None, inputs.architecture, &packages)?;
@@ -309,7 +306,7 @@ fn configure_run(
     finish::settle_modes(&dir, inputs.recipe)?;
     finish::settle_times(&dir, lock.epoch)?;
     let owners = finish::owners(&dir, &[&dir], table, inputs.recipe)?;
-    Ok(Draft { dir, owners })
+    Ok(Configured { dir, owners })
 }
 
 fn build_layer(
@@ -319,7 +316,7 @@ fn build_layer(
     run: &Path,
     dir: &Path,
     table: &mut Table,
-) -> Result<Option<(Draft, LayerBlob)>, Error> {
+) -> Result<Option<(PathBuf, LayerBlob)>, Error> {
     if inputs.recipe.build.is_none() {
         return Ok(None);
     }
@@ -332,9 +329,9 @@ fn build_layer(
     finish::tidy(dir, Some(run), inputs.recipe)?;
     finish::settle_times(dir, lock.epoch)?;
     let owners = finish::owners(dir, &[dir, run], table, inputs.recipe)?;
-    let draft = Draft { dir: dir.to_owned(), owners };
-    let blob = write_layer(inputs, lock, Layer::Build, &draft)?;
-    Ok(Some((draft, blob)))
+    let root = Configured { dir: dir.to_owned(), owners };
+    let blob = write_layer(inputs, lock, Layer::Build, &root)?;
+    Ok(Some((root.dir, blob)))
 }
 
 fn configure(
@@ -349,34 +346,52 @@ fn configure(
     new_folder(&scratch)?;
     let request = configure::request(target, packages, &scratch);
     (inputs.configure)(&request).map_err(|source| Error::Configure { layer, source })?;
+    workspace::remove_tree(&scratch).map_err(folder_error(&scratch))?;
     let status = dir.join(dpkg::FOLDER).join("status");
     let text = fs::read_to_string(&status).map_err(folder_error(&status))?;
     let packages = dpkg::unfinished(&text);
     if packages.is_empty() { Ok(()) } else { Err(Error::Unfinished { layer, packages }) }
 }
 
-fn write_layer(inputs: &Inputs<'_>, lock: &Lock, layer: Layer, draft: &Draft) -> Result<LayerBlob, Error> {
+fn write_layer(inputs: &Inputs<'_>, lock: &Lock, layer: Layer, root: &Configured) -> Result<LayerBlob, Error> {
     (inputs.progress)(Progress::Writing(layer));
     let rules = TreeRules {
-        owners: draft.owners.clone(),
+        owners: root.owners.clone(),
         times: Times::Keep { clamp: lock.epoch },
         hard_links: HardLinks::Preserve,
         overlay: Overlay::Translate,
         ..TreeRules::default()
     };
-    oci_image::write_layer(inputs.store, inputs.compression, |tar| tar.tree(&draft.dir, "", &rules))
+    oci_image::write_layer(inputs.store, inputs.compression, |tar| tar.tree(&root.dir, "", &rules))
         .map_err(|source| Error::Layer { layer, source })
 }
 
-/// Moves a finished directory to its place. If it is there already, it is the same.
-fn publish(inputs: &Inputs<'_>, draft: Draft, blob: LayerBlob) -> Result<StackLayer, Error> {
-    let dir = inputs.dirs.roots.join(blob.diff_id.hex());
-    match fs::rename(&draft.dir, &dir) {
-        Ok(()) => {}
-        Err(_) if dir.is_dir() => {}
-        Err(source) => return Err(Error::Folder { path: dir, source }),
+/// Moves the finished roots to their places and forgets the downloads.
+fn publish(inputs: &Inputs<'_>, lock: &Lock, draft: Draft) -> Result<Stack, Error> {
+    let place = |(from, blob): (PathBuf, LayerBlob)| {
+        let dir = inputs.dirs.roots.join(blob.diff_id.hex());
+        match fs::rename(&from, &dir) {
+            Ok(()) => {}
+            // What is there already has the same name because it is the same.
+            Err(_) if dir.is_dir() => {}
+            Err(source) => return Err(Error::Folder { path: dir, source }),
+        }
+        Ok(StackLayer { dir, blob })
+    };
+    // dpkg was told not to care about the disk; a root must not survive a power failure with holes.
+    let roots = fs::File::open(&inputs.dirs.roots).map_err(folder_error(&inputs.dirs.roots))?;
+    rustix::fs::syncfs(&roots).map_err(|error| folder_error(&inputs.dirs.roots)(error.into()))?;
+    let run = place(draft.run)?;
+    let build = draft.build.map(place).transpose()?;
+    for package in &lock.packages {
+        let path = inputs.dirs.downloads.join(package.digest.hex());
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(Error::Folder { path, source }),
+        }
     }
-    Ok(StackLayer { dir, blob })
+    Ok(Stack { run, build, lock: lock.clone() })
 }
 
 fn new_folder(path: &Path) -> Result<PathBuf, Error> {

@@ -19,9 +19,6 @@ pub enum DebError {
     /// It is packed by a method that this program doesn't know.
     #[error("its part {0} is compressed by an unknown method")]
     Compression(String),
-    /// The control file lacks a field.
-    #[error("its control file has no field {0}")]
-    Field(&'static str),
 }
 
 /// An open package.
@@ -117,11 +114,6 @@ impl Control {
     /// The control file.
     pub(crate) fn paragraph(&self) -> Paragraph<'_> {
         Paragraph::new(&self.text)
-    }
-
-    /// A field that every package has.
-    pub(crate) fn required(&self, field: &'static str) -> Result<&str, DebError> {
-        self.paragraph().get(field).ok_or(DebError::Field(field))
     }
 
     /// The lines of one of the other files, if the package has it.

@@ -270,3 +270,7 @@ fn put(path: &Path, content: &[u8], mode: u32) -> Result<(), DatabaseError> {
         });
     written.map_err(|source| DatabaseError { path: path.to_owned(), source })
 }
+
+#[cfg(test)]
+#[path = "dpkg_tests.rs"]
+mod tests;

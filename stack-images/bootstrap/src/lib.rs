@@ -39,6 +39,7 @@ mod signature;
 mod suites;
 mod unpack;
 pub mod version;
+mod workspace;
 
 pub use bootstrap::{Dirs, Error, Inputs, Progress, Stack, StackLayer, architecture_of, bootstrap};
 pub use builtin::{builtin_lock, builtin_recipe, builtin_text};

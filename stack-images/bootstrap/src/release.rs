@@ -161,3 +161,7 @@ fn checksums(field: &str) -> Option<HashMap<String, (Digest, u64)>> {
         })
         .collect()
 }
+
+#[cfg(test)]
+#[path = "release_tests.rs"]
+mod tests;

@@ -221,3 +221,7 @@ fn names(signature: &Signature) -> String {
         .unwrap_or_else(|| "an unnamed key".to_owned())
         .to_uppercase()
 }
+
+#[cfg(test)]
+#[path = "signature_tests.rs"]
+mod tests;

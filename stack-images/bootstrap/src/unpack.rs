@@ -36,6 +36,14 @@ pub enum UnpackError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// Another package has the same file.
+    #[error("the package {package} contains /{path}, which another package contains too")]
+    Clash {
+        /// The package that came second.
+        package: String,
+        /// The path in the root.
+        path: PathBuf,
+    },
     /// A file could not be made.
     #[error("cannot write {path} of the package {package}")]
     Write {
@@ -153,10 +161,12 @@ impl Root {
             let header = header(entry.header()).map_err(|error| bad(DebError::Read(error)))?;
             // Until dpkg configures the package, a configuration file stands beside its place.
             let written = if conffiles.contains(&place) { with_suffix(&place, ".dpkg-new") } else { place.clone() };
-            let write = |source: io::Error| UnpackError::Write {
-                package: package.to_owned(),
-                path: written.clone(),
-                source,
+            let write = |source: io::Error| {
+                let (package, path) = (package.to_owned(), written.clone());
+                match source.kind() {
+                    io::ErrorKind::AlreadyExists => UnpackError::Clash { package, path },
+                    _ => UnpackError::Write { package, path, source },
+                }
             };
             let parent = parents.of(&self.fd, &written).map_err(write)?;
             let last = written.file_name().unwrap_or_default();
@@ -355,3 +365,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     text.push(suffix);
     PathBuf::from(text)
 }
+
+#[cfg(test)]
+#[path = "unpack_tests.rs"]
+mod tests;

@@ -43,7 +43,7 @@ fn cause(output: &str) -> (String, String) {
         );
     }
     if let Some(module) = between(exception, "No module named '", "'") {
-        return if module.contains("settings") || output.contains("DJANGO_SETTINGS_MODULE") {
+        return if module.contains("settings") || is_import_of_settings(output) {
             (
                 format!("The settings module {module} can't be imported"),
                 format!(
@@ -106,6 +106,16 @@ fn cause(output: &str) -> (String, String) {
         "Static files could not be collected".to_owned(),
         "The last lines above say why.".to_owned(),
     )
+}
+
+/// Whether Django itself failed to import the settings, rather than an import in them failed: no
+/// file of the project is the last one in the traceback.
+fn is_import_of_settings(output: &str) -> bool {
+    let last_file = output
+        .lines()
+        .rfind(|line| line.trim_start().starts_with("File \""))
+        .unwrap_or_default();
+    output.contains("SETTINGS_MODULE") && last_file.contains("<frozen importlib")
 }
 
 fn is_exception(line: &str) -> bool {

@@ -1,6 +1,7 @@
 //! Words about the stack and the tools.
 
 use super::{Explanation, chain};
+use crate::interpreter::InterpreterError;
 use crate::layers::pip::PipError;
 use crate::layers::python::PythonError;
 use crate::layers::uv::{UV_VERSION, UvError};
@@ -75,6 +76,21 @@ pub(super) fn pip(error: &PipError) -> Explanation {
                 PipError::Unpack(source) => source.output(),
                 PipError::List { .. } => "",
             }
+        ),
+    )
+}
+
+pub(super) fn interpreter(error: &InterpreterError) -> Explanation {
+    let output = match error {
+        InterpreterError::Probe { source, .. } => source.output().trim(),
+        InterpreterError::Answer { .. } => "",
+    };
+    Explanation::new(
+        "A Python does not run",
+        format!(
+            "{}.\n{output}\n\nThe stack's or the downloaded Python does not work on this build image. Build on a stack \
+             with a working Python\n(slug-13 has one), or name another version in {PYTHON_VERSION_FILE}.",
+            chain(error)
         ),
     )
 }

@@ -69,6 +69,16 @@ fn cause(error: &InstallError, output: &str) -> (String, String) {
             "Make room (slugc cache prune shows what can go) and build again.",
         );
     }
+    if has(&["Git operation failed", "Cannot find command 'git'"])
+        || has(&["git clone", "git fetch"]) && has(&["did not run successfully"])
+    {
+        return pair(
+            "A requirement from a git repository could not be fetched",
+            "Check the address and the branch, tag or commit behind \"@\". A private repository needs a token in the address: \
+             write\n    git+https://${GIT_TOKEN}@host/owner/name.git@v1.2\n\
+             in requirements.txt and pass -e GIT_TOKEN=... to the build. ssh addresses have no key in a build.",
+        );
+    }
     if let Some(package) = failed_build(output) {
         return build(&package, output);
     }
@@ -93,19 +103,6 @@ fn cause(error: &InstallError, output: &str) -> (String, String) {
             "The index wants a name and a password or token, or refused those it got. Pass them to the build:\n    \
              -e PIP_INDEX_URL=https://NAME:TOKEN@index.example/simple\n\
              They are used during the build only, and appear neither in the image nor in its log.",
-        );
-    }
-    if has(&[
-        "Git operation failed",
-        "git clone",
-        "Cannot find command 'git'",
-        "git fetch",
-    ]) {
-        return pair(
-            "A requirement from a git repository could not be fetched",
-            "Check the address and the branch, tag or commit behind \"@\". A private repository needs a token in the address: \
-             write\n    git+https://${GIT_TOKEN}@host/owner/name.git@v1.2\n\
-             in requirements.txt and pass -e GIT_TOKEN=... to the build. ssh addresses have no key in a build.",
         );
     }
     if has(NO_NETWORK) {
@@ -160,9 +157,14 @@ fn failed_build(output: &str) -> Option<String> {
         .then(|| {
             output
                 .lines()
-                .filter_map(|line| line.trim().strip_prefix("Collecting "))
+                .filter_map(|line| {
+                    let line = line.trim();
+                    line.strip_prefix("Collecting ")
+                        .or_else(|| line.strip_prefix("Processing "))
+                })
                 .next_back()
                 .and_then(|rest| rest.split_whitespace().next())
+                .and_then(|name| name.rsplit('/').next())
                 .unwrap_or("a package")
                 .to_owned()
         })

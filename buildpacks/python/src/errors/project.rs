@@ -18,7 +18,7 @@ pub(super) fn check(error: &CheckError) -> Explanation {
         CheckError::RefusedVariable { name, reason } => Explanation::new(
             format!("The variable {name} must not be set"),
             format!(
-                "{name} is set for this build, but {reason}.\n\
+                "{name} is set for this build. It can't be used:\n{reason}.\n\
                  Remove it from the build's variables (-e, --env-file, project.toml) and build again."
             ),
         ),

@@ -20,9 +20,8 @@ HARMLESS = {
 
 
 def pip_archive():
-    """pip as the distribution ships it for virtual environments, or as CPython does; None when pip is
-    installed like any package."""
-    folders = ["/usr/share/python-wheels", os.path.join(os.path.dirname(os.__file__), "ensurepip", "_bundled")]
+    """pip as CPython brings it along, or as Debian does in its place; None when there is neither."""
+    folders = [os.path.join(os.path.dirname(os.__file__), "ensurepip", "_bundled"), "/usr/share/python-wheels"]
     for folder in folders:
         wheels = sorted(glob.glob(os.path.join(folder, "pip-*.whl")))
         if wheels:

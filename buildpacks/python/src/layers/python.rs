@@ -4,7 +4,7 @@
 use crate::command::{self, CommandError};
 use crate::interpreter::{self, Interpreter};
 use crate::python_version::{Request, Series};
-use crate::{BuildpackError, PythonBuildpack, bytecode, log, tool_env};
+use crate::{BuildpackError, PythonBuildpack, bytecode, files, log, tool_env};
 use libcnb::Env;
 use libcnb::build::BuildContext;
 use libcnb::data::layer_name;
@@ -119,6 +119,14 @@ pub(crate) fn provide(
     bytecode::start(&installed.executable, modules)
         .and_then(bytecode::Compilation::finish)
         .map_err(BuildpackError::Bytecode)?;
+    for left_behind in [".lock", ".gitignore"] {
+        files::remove_if_there(&folder.join(left_behind)).map_err(prepare)?;
+    }
+    // Empty once uv is done; whatever else is in it must not be in an image either.
+    match std::fs::remove_dir_all(folder.join(".temp")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(prepare(error))?,
+        _ => {}
+    }
     let in_layer = program.strip_prefix(&folder).unwrap_or(&program);
     layer.write_metadata(Metadata {
         request: request.to_string(),

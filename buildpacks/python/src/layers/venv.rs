@@ -14,7 +14,7 @@ use crate::install::{self, Freshness, Installer};
 use crate::interpreter::Interpreter;
 use crate::records::{self, Installed};
 use crate::requirements::Requirements;
-use crate::{BuildpackError, PythonBuildpack, log, tool_env};
+use crate::{BuildpackError, PythonBuildpack, files, log, tool_env};
 use libcnb::Env;
 use libcnb::build::BuildContext;
 use libcnb::data::layer_name;
@@ -80,6 +80,8 @@ pub(crate) struct Venv {
     pub(crate) path: PathBuf,
     /// Where its packages lie.
     pub(crate) site_packages: PathBuf,
+    /// What this Python adds to the names of its bytecode files.
+    bytecode_tag: String,
     /// Modules that have no bytecode yet.
     pub(crate) uncompiled: Vec<PathBuf>,
     layer: LayerRef<PythonBuildpack, (), Decision>,
@@ -160,6 +162,10 @@ pub(crate) fn provide(
             inputs.python.version.series
         )),
         path,
+        bytecode_tag: format!(
+            "cpython-{}{}",
+            inputs.python.version.series.major, inputs.python.version.series.minor
+        ),
         uncompiled: Vec::new(),
         layer,
         metadata: wanted,
@@ -295,21 +301,21 @@ fn update(
 /// Removes what the tools leave behind besides packages, and notes which modules to compile: those
 /// of the packages that were not there `before`.
 fn settle(venv: &mut Venv, before: &Installed) -> io::Result<()> {
-    remove_if_there(&venv.path.join(".lock"))?;
+    files::remove_if_there(&venv.path.join(".lock"))?;
     let after = records::installed(&venv.site_packages)?;
     for (package, identity) in &after {
         if before.get(package) == Some(identity) {
             continue;
         }
         records::drop_cache_note(&venv.site_packages, package)?;
-        venv.uncompiled.extend(
-            records::files(&venv.site_packages, package)?
-                .into_iter()
-                .filter(|file| {
-                    file.extension().is_some_and(|extension| extension == "py")
-                        && file.starts_with(&venv.site_packages)
-                }),
-        );
+        for file in records::files(&venv.site_packages, package)? {
+            let is_module = file.extension().is_some_and(|extension| extension == "py");
+            if is_module && file.starts_with(&venv.site_packages) {
+                // uv leaves the bytecode of modules that lie in no folder of their own.
+                bytecode::forget(&file, &venv.bytecode_tag)?;
+                venv.uncompiled.push(file);
+            }
+        }
     }
     for entry in fs::read_dir(&venv.path)? {
         let entry = entry?;
@@ -383,13 +389,6 @@ fn is_switch(value: &str) -> bool {
 fn clear(folder: &Path) -> io::Result<()> {
     fs::remove_dir_all(folder)?;
     fs::create_dir(folder)
-}
-
-fn remove_if_there(file: &Path) -> io::Result<()> {
-    match fs::remove_file(file) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 fn error_at(folder: &Path, source: io::Error) -> BuildpackError {

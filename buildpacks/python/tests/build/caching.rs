@@ -238,7 +238,7 @@ fn a_build_that_is_killed_leaves_nothing_behind() {
     let start = Instant::now();
     while !marker.exists() {
         assert!(
-            start.elapsed() < Duration::from_secs(60),
+            start.elapsed() < Duration::from_mins(1),
             "the build never began"
         );
         std::thread::sleep(Duration::from_millis(20));

@@ -264,9 +264,19 @@ pub(crate) fn python_version() -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// This machine's `PATH`, less the folders with a uv in them.
+/// This machine's `PATH`, less the folders with a uv in them, and with the folder of the real Python
+/// first: what stands for it (pyenv's shims) may choose by files in the app.
 fn without_uv() -> OsString {
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let python = Command::new("python3")
+        .args([
+            "-c",
+            "import os, sys; print(os.path.dirname(os.path.realpath(sys.executable)))",
+        ])
+        .output()
+        .unwrap();
+    let mut path = OsString::from(String::from_utf8(python.stdout).unwrap().trim());
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
     std::env::join_paths(std::env::split_paths(&path).filter(|dir| !dir.join("uv").exists()))
         .unwrap()
 }

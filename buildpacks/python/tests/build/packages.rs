@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-const MAKE: &str = r##"
+const MAKE: &str = r#"
 import base64, hashlib, io, json, os, sys, tarfile, zipfile
 
 def wheel(folder, name, version, requires, files):
@@ -33,7 +33,7 @@ def sdist(folder, name, version, files):
 
 kind, *arguments = json.loads(sys.argv[1])
 {"wheel": wheel, "sdist": sdist}[kind](*arguments)
-"##;
+"#;
 
 /// Makes a wheel with a module of its own name, and further files.
 pub(crate) fn wheel(

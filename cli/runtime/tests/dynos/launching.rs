@@ -3,12 +3,23 @@
 use crate::fixture::{Fixture, everybody, wait_until};
 use crate::running::signal;
 use rustix::process::Signal;
+use std::io::Read;
 use std::net::TcpListener;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 fn errors_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn read_until(stream: &mut impl Read, text: &str) {
+    let mut shown = Vec::new();
+    while !String::from_utf8_lossy(&shown).contains(text) {
+        let mut buffer = [0; 1024];
+        let count = stream.read(&mut buffer).unwrap();
+        assert_ne!(count, 0, "the end came before {text:?}");
+        shown.extend_from_slice(&buffer[..count]);
+    }
 }
 
 #[test]
@@ -218,8 +229,9 @@ fn a_reader_that_stops_reading_does_not_stop_the_stop() {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        // The pipe is never read: it and everything behind it are full in a moment.
-        std::thread::sleep(Duration::from_millis(500));
+        // Nothing more is read: the pipe and everything behind it are full in a moment.
+        read_until(child.stdout.as_mut().unwrap(), "app[floods.1]: 0123");
+        std::thread::sleep(Duration::from_millis(300));
         let begin = Instant::now();
         signal(&child, Signal::TERM);
         assert_eq!(child.wait().unwrap().code(), Some(143), "{who:?}");
@@ -236,8 +248,9 @@ fn a_reader_that_goes_away_ends_the_launch() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    std::thread::sleep(Duration::from_millis(200));
-    drop(child.stdout.take());
+    let mut stdout = child.stdout.take().unwrap();
+    read_until(&mut stdout, "app[floods.1]: 0123");
+    drop(stdout);
     assert_eq!(child.wait().unwrap().code(), Some(143));
 }
 

@@ -1,6 +1,6 @@
 //! One-off dynos with a terminal.
 
-use crate::fixture::{Fixture, everybody, wait_until};
+use crate::fixture::{Fixture, everybody, processes_with, wait_until};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
@@ -95,13 +95,16 @@ fn a_terminal_with_sizes_job_control_and_restoring() {
         screen.type_in(b"stty size\r");
         screen.wait_for("24 80");
         screen.resize(40, 132);
-        screen.type_in(b"stty size\r");
-        screen.wait_for("40 132");
+        // The signal may reach this test binary's other thread first, and so come after the bytes.
+        screen.type_in(
+            b"until [ \"$(stty size)\" = '40 132' ]; do sleep 0.05; done; echo resized-$((40+4))\r",
+        );
+        screen.wait_for("resized-44");
 
         // ^C reaches what runs in the foreground and not the shell.
-        screen.type_in(b"sleep 1000; echo interrupted $?\r");
-        screen.wait_for("sleep 1000");
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        let sleep = format!("sleep {}", 800_000 + std::process::id());
+        screen.type_in(format!("{sleep}\r").as_bytes());
+        wait_until("the sleep", || processes_with(&sleep) == 1);
         screen.type_in(&[3]);
         screen.type_in(b"echo still-$((40+3))\r");
         screen.wait_for("still-43");

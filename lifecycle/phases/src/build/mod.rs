@@ -204,8 +204,8 @@ pub fn build(inputs: &Inputs<'_>) -> Result<BuildMetadata, BuildError> {
         slices,
     }
     .for_platform(platform.api);
-    toml_file::write(&paths::build_metadata(inputs.layers_dir), &metadata)
-        .map_err(BuildError::Write)?;
+    let path = paths::build_metadata(inputs.layers_dir);
+    toml_file::write_text(&path, &metadata.to_text()).map_err(BuildError::Write)?;
     Ok(metadata)
 }
 

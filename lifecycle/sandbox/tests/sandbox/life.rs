@@ -189,6 +189,7 @@ fn the_spawning_thread_may_end_but_not_the_process() {
                 "--nocapture",
             ])
             .env("SANDBOX_MARKER", &marker)
+            .env("TMPDIR", fixture.path("shared"))
             .env("SANDBOX_TIER", format!("{:?}", fixture.tier))
             .spawn()
             .unwrap();

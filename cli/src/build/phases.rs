@@ -1,0 +1,272 @@
+//! The phases of one build, each with what it needs: in this process, or in the sandbox.
+
+use crate::build::buildpacks::Buildpacks;
+use crate::build::sandboxed::{self, Phase, Workplace};
+use crate::build::{Last, Request, record};
+use crate::failure::{Exit, Failure, OrFail};
+use crate::host;
+use crate::parts::Parts;
+use crate::source::Source;
+use crate::stack::Stack;
+use crate::store::Store;
+use crate::ui::printer::Printer;
+use cnb_phases::log::{Level, Logger};
+use cnb_phases::restore::LastBuild;
+use cnb_phases::{analyze, export, restore};
+use cnb_spec::exit_code;
+use cnb_spec::group::Group;
+use cnb_spec::labels::LauncherMetadata;
+use cnb_spec::project::ProjectMetadata;
+use cnb_spec::run::RunImageNames;
+use cnb_spec::toml_file;
+use oci_image::{Compression, Image, NORMALIZED_MTIME, Owner};
+use std::fs;
+use std::path::Path;
+
+/// What all phases of a build share.
+pub(super) struct Phases<'a> {
+    pub(super) store: &'a Store,
+    pub(super) printer: &'a Printer,
+    pub(super) request: &'a Request<'a>,
+    pub(super) parts: &'a Parts,
+    pub(super) buildpacks: &'a Buildpacks,
+    pub(super) stack: &'a Stack,
+    pub(super) last: &'a Last,
+}
+
+impl Phases<'_> {
+    /// Copies the source and writes what the platform has to say.
+    pub(super) fn lay_out(&self, source: &Source) -> Result<Workplace, Failure> {
+        let app = self.request.app;
+        let work = Workplace::create(&app.work(), &app.layers())?;
+        source.copy(&work.app())?;
+        write_platform_env(&work, self.request, self.last.fresh)?;
+        self.buildpacks.write_order(&work.order())?;
+        work.hand_over(self.stack)?;
+        Ok(work)
+    }
+
+    pub(super) fn run_image(&self) -> Result<Image, Failure> {
+        let name = &self.stack.name;
+        Image::load(self.store.blobs(), &self.stack.run_image.digest)
+            .or_fail(Exit::Store, || {
+                format!("cannot read the run image of the stack {name}")
+            })
+            .map_err(|failure| {
+                failure.hint(format!(
+                    "make the stack again: slugc stack create {name} --force"
+                ))
+            })
+    }
+
+    pub(super) fn detect(&self, work: &Workplace, run_image: &Image) -> Result<Group, Failure> {
+        let sink = |level: Level, line: &str| log(self.printer, level, line);
+        let reference = self.stack.run_image.digest.to_string();
+        let analysis = analyze::analyze(&analyze::Inputs {
+            run_image,
+            run_image_reference: &reference,
+            run_image_name: Some(&self.stack.name),
+            previous: None,
+            log: Logger::new(&sink),
+        });
+        let exchange = work.exchange();
+        toml_file::write(&exchange.join("analyzed.toml"), &analysis.analyzed)
+            .or_fail(Exit::Store, || "cannot pass on the analysis".to_owned())?;
+        self.run(work, "detector")?;
+        let group: Group = toml_file::read(&exchange.join("group.toml"))
+            .or_fail(Exit::Lifecycle(exit_code::DETECT_ERROR), || {
+                "cannot read what the detector chose".to_owned()
+            })?;
+        for element in &group.group {
+            self.printer
+                .line(&format!("{} {}", element.id, element.version));
+        }
+        Ok(group)
+    }
+
+    pub(super) fn restore(&self, work: &Workplace, group: &Group) -> Result<(), Failure> {
+        let sink = |level: Level, line: &str| log(self.printer, level, line);
+        restore::restore(&restore::Inputs {
+            layers_dir: &self.request.app.layers(),
+            group,
+            record: self.last.cache(),
+            last_build: self.last.ended,
+            blobs: self.store.blobs(),
+            log: Logger::new(&sink),
+        })
+        .map_err(|error| {
+            Failure::new(
+                Exit::Lifecycle(error.exit_code()),
+                "cannot restore the cached layers",
+            )
+            .because(error)
+            .hint("build without them: slugc build --clear-cache")
+        })?;
+        work.hand_over(self.stack)
+    }
+
+    pub(super) fn build(&self, work: &Workplace) -> Result<(), Failure> {
+        self.run(work, "builder").inspect_err(|failure| {
+            if failure.exit == Exit::Lifecycle(exit_code::BUILD_BUILDPACK_FAILED) {
+                // If this cannot be written the stricter mark stands, and the buildpack's own failure matters more.
+                drop(record::mark_unfinished(
+                    self.request.app,
+                    LastBuild::BuildpackFailed,
+                ));
+            }
+        })
+    }
+
+    pub(super) fn export(
+        &self,
+        work: &Workplace,
+        group: &Group,
+        run_image: &Image,
+    ) -> Result<export::Exported, Failure> {
+        let sink = |level: Level, line: &str| log(self.printer, level, line);
+        // A broken previous image costs new layers, nothing else.
+        let previous = self
+            .last
+            .record
+            .as_ref()
+            .and_then(|record| Image::load(self.store.blobs(), &record.manifest.digest).ok());
+        export::export(&export::Inputs {
+            platform_api: sandboxed::PLATFORM_API,
+            layers_dir: &self.request.app.layers(),
+            layers_path: sandboxed::LAYERS,
+            app_dir: &work.app(),
+            app_path: sandboxed::APP,
+            group,
+            run_image,
+            run_image_reference: &self.stack.run_image.digest.to_string(),
+            run_image_names: &RunImageNames {
+                image: Some(self.stack.name.clone()),
+                mirrors: Vec::new(),
+            },
+            launcher: &self.parts.launcher(),
+            launcher_metadata: &LauncherMetadata {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                ..LauncherMetadata::default()
+            },
+            owner: Owner {
+                uid: self.stack.uid,
+                gid: self.stack.gid,
+            },
+            compression: Compression::default(),
+            record: self.last.cache(),
+            previous: previous.as_ref(),
+            process_type: None,
+            project: &ProjectMetadata::default(),
+            exec_env: "",
+            created: NORMALIZED_MTIME,
+            tags: self.request.tags,
+            blobs: self.store.blobs(),
+            log: Logger::new(&sink),
+        })
+        .map_err(|error| {
+            Failure::new(
+                Exit::Lifecycle(error.exit_code()),
+                "cannot export the image",
+            )
+            .because(error)
+        })
+    }
+
+    /// Runs the detector or the builder in the sandbox.
+    fn run(&self, work: &Workplace, name: &'static str) -> Result<(), Failure> {
+        let exchange = Path::new(sandboxed::EXCHANGE);
+        let inside = |file: &str| exchange.join(file).display().to_string();
+        let level = if self.printer.is_verbose() {
+            "debug"
+        } else {
+            "info"
+        };
+        let mut flags = vec![
+            format!("-app={}", sandboxed::APP),
+            format!("-buildpacks={}", sandboxed::BUILDPACKS),
+            format!("-layers={}", sandboxed::LAYERS),
+            format!("-platform={}", sandboxed::PLATFORM),
+            format!("-analyzed={}", inside("analyzed.toml")),
+            format!("-group={}", inside("group.toml")),
+            format!("-plan={}", inside("plan.toml")),
+            format!("-log-level={level}"),
+        ];
+        let mut quiet = self.printer.is_quiet();
+        if name == "detector" {
+            flags.push(format!("-order={}", sandboxed::ORDER));
+            quiet |= !self.printer.is_verbose();
+        }
+        let code = work.run(
+            self.stack,
+            self.parts,
+            self.buildpacks.mounts(),
+            &Phase {
+                name,
+                flags: &flags,
+                quiet,
+            },
+        )?;
+        match code {
+            0 => Ok(()),
+            130 => Err(Failure::new(Exit::Signal(2), "stopped")),
+            code => Err(phase_failure(name, code)),
+        }
+    }
+}
+
+fn write_platform_env(work: &Workplace, request: &Request<'_>, fresh: bool) -> Result<(), Failure> {
+    let folder = work.platform().join("env");
+    let mut variables = request.env.clone();
+    if host::ca_bundle().is_some() {
+        // Installers that bring authorities of their own would refuse a company's.
+        for name in ["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"] {
+            variables
+                .entry(name.to_owned())
+                .or_insert_with(|| host::CA_BUNDLE.to_owned());
+        }
+    }
+    if request.refresh || !fresh {
+        variables.insert("BP_PYTHON_REFRESH".to_owned(), "1".to_owned());
+    }
+    for (name, value) in &variables {
+        let path = folder.join(name);
+        fs::write(&path, value)
+            .or_fail(Exit::Store, || format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn phase_failure(name: &str, code: u8) -> Failure {
+    let failure =
+        |message: &str, hint: &str| Failure::new(Exit::Lifecycle(code), message).hint(hint);
+    match code {
+        exit_code::DETECT_NO_GROUP => failure(
+            "no buildpack recognises the app",
+            "a Python app has requirements.txt, pyproject.toml, manage.py, app.py or main.py in the folder that is built",
+        ),
+        exit_code::DETECT_NO_GROUP_WITH_ERRORS => failure(
+            "no buildpack recognises the app, and one of them failed while it looked",
+            "its own message stands above",
+        ),
+        exit_code::BUILD_BUILDPACK_FAILED => failure(
+            "a buildpack could not build the app",
+            "its own message stands above; mend that and run slugc build again, cached layers are kept",
+        ),
+        code if code > 128 => Failure::new(
+            Exit::Signal(code - 128),
+            format!("the {name} was ended by signal {}", code - 128),
+        )
+        .hint("run slugc build again"),
+        _ => failure(
+            &format!("the {name} failed with exit code {code}"),
+            "its own message stands above",
+        ),
+    }
+}
+
+fn log(printer: &Printer, level: Level, line: &str) {
+    match level {
+        Level::Debug | Level::Info => printer.detail(line),
+        Level::Warn | Level::Error => printer.warning(line),
+    }
+}
