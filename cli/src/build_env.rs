@@ -4,6 +4,9 @@ use crate::failure::{Exit, Failure, OrFail};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// What errors call variables of the command line.
+const COMMAND_LINE: &str = "-e";
+
 /// Later sources win: project.toml, then `--env-file` in order, then `-e` in order.
 pub(crate) fn collect(
     project: &[(String, String)],
@@ -18,7 +21,7 @@ pub(crate) fn collect(
         read_file(file, &mut variables)?;
     }
     for item in given {
-        add(item, "-e", &mut variables)?;
+        add(item, COMMAND_LINE, &mut variables)?;
     }
     Ok(variables)
 }
@@ -63,9 +66,10 @@ fn checked(name: &str, place: &str) -> Result<String, Failure> {
     if first_is_good && rest_is_good {
         return Ok(name.to_owned());
     }
+    let exit = if place == COMMAND_LINE { Exit::Usage } else { Exit::Input };
     // The text is not shown: it may be a secret that stands in the wrong place.
     Err(
-        Failure::new(Exit::Input, format!("{place} does not name a variable")).hint(
+        Failure::new(exit, format!("{place} does not name a variable")).hint(
             "write KEY=VALUE; KEY has letters, digits and underscores and starts with no digit",
         ),
     )

@@ -3,6 +3,7 @@
 
 use crate::failure::{Exit, Failure, OrFail};
 use serde::Deserialize;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// What a project says about its build.
@@ -72,7 +73,10 @@ pub(crate) fn read(app: &Path) -> Result<Project, Failure> {
     let path = app.join("project.toml");
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Project::default()),
+        // Whether the path is a folder at all is told when the source is listed.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Project::default());
+        }
         Err(error) => {
             return Err(
                 Failure::new(Exit::Input, format!("cannot read {}", path.display())).because(error),

@@ -1,6 +1,7 @@
 //! Stacks in the store: made on first use, read ever after.
 
 use crate::app;
+use crate::build::sandboxed::HOME;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::store::{self, Store};
 use crate::ui::printer::Printer;
@@ -15,7 +16,7 @@ use sandbox::{Filter, Network, Root, Sandbox, Stream, Writable};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -76,7 +77,7 @@ impl Stack {
         self.env
             .iter()
             .map(|(name, value)| (OsString::from(name), OsString::from(value)))
-            .chain([(OsString::from("HOME"), OsString::from("/home/cnb"))])
+            .chain([(OsString::from("HOME"), OsString::from(HOME))])
             .collect()
     }
 
@@ -332,6 +333,9 @@ fn mirrors(given: Option<&str>) -> Result<Mirrors, Failure> {
 fn bootstrap_failure(name: &str, mirrors: &Mirrors, error: debian_stack::Error) -> Failure {
     use debian_stack::Error;
     let (exit, hint) = match &error {
+        error if is_full_disk(error) => {
+            (Exit::Store, "free disk space, then run it again; packages that arrived are kept".to_owned())
+        }
         Error::Fetch(_) | Error::PackageGone { .. } => (
             Exit::Network,
             format!(
@@ -355,6 +359,18 @@ fn bootstrap_failure(name: &str, mirrors: &Mirrors, error: debian_stack::Error) 
     Failure::new(exit, format!("cannot make the stack {name}"))
         .because(error)
         .hint(hint)
+}
+
+fn is_full_disk(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn save(

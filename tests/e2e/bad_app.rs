@@ -65,7 +65,7 @@ fn unreadable_folder_and_file() {
 as_each_user! {
     fn procfile_with_bad_lines(t: &TestContext) {
         let failed = build(t, &t.fixture("procfile-bad-lines")).failure(51);
-        failed.says(&["Procfile", "line 3", "worker python worker.py", "line 5", "-clock"]);
+        failed.says(&["Procfile:3: worker python worker.py", "Procfile:5: -clock", "web: <command>"]);
     }
 }
 
@@ -76,7 +76,7 @@ fn procfile_with_duplicates() {
     // The last one wins, as `Web` is corrected to `web`; both are told.
     build(&t, &app)
         .success()
-        .says(&["Procfile", "line 3", "web"]);
+        .says(&["Procfile:3: Web: echo last", "Line 1 defines \"web\" too"]);
     t.slugc_in(&app)
         .args(["run", "web"])
         .run()
@@ -90,16 +90,16 @@ fn procfile_with_a_byte_order_mark() {
     let app = t.fixture("procfile-byte-order-mark");
     build(&t, &app)
         .failure(51)
-        .says(&["Procfile", "line 1", "byte order mark"]);
+        .says(&["Procfile:1", "byte-order mark"]);
     app.write("Procfile", "web: true\n");
     build(&t, &app).success();
 }
 
 /// The failed build leaves the cache as it was: the app, repaired, builds at once.
-fn fails_and_is_repaired(t: &TestContext, fixture: &str, texts: &[&str], code: i32, file: &str) {
+fn fails_and_is_repaired(t: &TestContext, fixture: &str, texts: &[&str], file: &str, repaired: &str) {
     let app = t.fixture(fixture);
-    build(t, &app).failure(code).says(texts);
-    app.write(file, "");
+    build(t, &app).failure(51).says(texts);
+    app.write(file, repaired);
     build(t, &app).success();
 }
 
@@ -138,14 +138,14 @@ as_each_user! {
 
 as_each_user! {
     fn python_that_nobody_knows(t: &TestContext) {
-        fails_and_is_repaired(t, "unknown-python", &[".python-version", "3.99", "3.13"], 51, ".python-version.unused");
+        fails_and_is_repaired(t, "unknown-python", &[".python-version", "3.99", "from 3.10 to"], 51, ".python-version.unused");
     }
 }
 
 as_each_user! {
     fn python_after_its_end_of_life(t: &TestContext) {
         let app = t.fixture("eol-python");
-        build(t, &app).failure(51).says(&["runtime.txt", "3.6", "end of life", "3.13"]);
+        build(t, &app).failure(51).says(&["runtime.txt", "3.6.15", "end of life", ".python-version"]);
         app.remove("runtime.txt");
         build(t, &app).success();
     }

@@ -87,7 +87,7 @@ fn no_network() {
     let app = t.fixture("worker-only");
     let offline = |arguments: &[&str]| t.slugc_in(&app).without_network().args(arguments).run();
     let failed = offline(&["build", "."]).failure(51);
-    failed.says(&["schedule", "network"]);
+    failed.says(&["could not be fetched", "network"]);
     t.slugc_in(&app).args(["build", "."]).run().success();
     offline(&["build", "."]).success().says(&["up to date"]);
     app.append("worker.py", "\n# A line more.\n");

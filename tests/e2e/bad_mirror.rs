@@ -4,7 +4,7 @@ use crate::BINARY;
 use test_support::{Lie, LyingMirror, Need, TestContext, Who, free_port, requires};
 
 fn refused(lie: Lie, texts: &[&str]) {
-    requires!(Need::PlainHttpMirror, Need::PlainUser);
+    requires!(Need::AptMirror, Need::PlainUser);
     let Some(t) = TestContext::bare(BINARY, Who::Plain) else {
         return;
     };

@@ -7,10 +7,13 @@ use test_support::{
     Need, TestContext, Who, free_port, output_of, read_layout, requires, wait_for_http,
 };
 
-/// Builds an app into a layout with the tag `latest`.
 fn layout(t: &TestContext, fixture: &str) -> PathBuf {
+    layout_in(t, fixture, t.scratch().join("layout"))
+}
+
+/// Builds an app into a layout with the tag `latest`.
+fn layout_in(t: &TestContext, fixture: &str, folder: PathBuf) -> PathBuf {
     let app = t.fixture(fixture);
-    let folder = t.scratch().join("layout");
     t.slugc_in(&app)
         .args(["build", ".", "-o"])
         .arg(format!("oci:{}:latest", folder.display()))
@@ -153,36 +156,56 @@ fn docker_runs_it() {
 #[test]
 fn podman_runs_it() {
     requires!(Need::Root, Need::Program("podman"), Need::Program("runc"));
-    let Some(t) = context(Who::Plain) else { return };
-    let folder = layout(&t, "flask-gunicorn");
-    let storage = t.scratch().join("podman");
-    let (root, state) = (storage.join("root"), storage.join("state"));
+    let Some(t) = context(Who::Plain) else {
+        return;
+    };
+    // podman wants the path of its state to have at most 50 characters, and that of a layout to
+    // be in lower case.
+    let folder = PathBuf::from(format!("/tmp/slugc-podman-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    t.give(&folder);
+    let _removed = RemovedFolder(folder.clone());
+    let layout = layout_in(&t, "flask-gunicorn", folder.join("layout"));
+    let (root, state) = (folder.join("root"), folder.join("state"));
     // runc, because Debian 12's crun refuses hosts with both versions of cgroups; limits below
     // the test's own, because a container may lack the right to raise them.
-    let podman = |arguments: &[&str]| {
-        let mut all = vec![
+    let image = format!("oci:{}:latest", layout.display());
+    let report = peer(
+        "podman",
+        &[
             "--root",
             root.to_str().unwrap(),
             "--runroot",
             state.to_str().unwrap(),
-        ];
-        all.extend(["--runtime", "runc"]);
-        all.extend(arguments);
-        peer("podman", &all)
-    };
-    let limits = [
-        "--ulimit",
-        "nofile=1024:1024",
-        "--ulimit",
-        "nproc=1024:1024",
-    ];
-    let image = format!("oci:{}:latest", folder.display());
-    let mut run = vec!["run", "--rm", "--network", "host"];
-    run.extend(limits);
-    run.extend(["--entrypoint", "/cnb/process/report", &image]);
-    let report = podman(&run);
+            "--runtime",
+            "runc",
+            "run",
+            "--rm",
+            "--network",
+            "host",
+            "--ulimit",
+            "nofile=1024:1024",
+            "--ulimit",
+            "nproc=1024:1024",
+            "--entrypoint",
+            "/cnb/process/report",
+            &image,
+        ],
+    );
     assert!(report.contains("routes: / /process"), "{report}");
-    podman(&["system", "reset", "--force"]);
+}
+
+/// A folder of podman's, with what it left mounted there.
+struct RemovedFolder(PathBuf);
+
+impl Drop for RemovedFolder {
+    fn drop(&mut self) {
+        // The test may be failing already, with a better reason than this.
+        for mount in ["root/overlay", "root"] {
+            drop(Command::new("umount").arg("--lazy").arg(self.0.join(mount)).output());
+        }
+        drop(std::fs::remove_dir_all(&self.0));
+    }
 }
 
 /// Something in the Docker engine that goes with the test.

@@ -102,7 +102,7 @@ as_each_user! {
         let app = t.fixture("worker-only");
         let failed = build_with(t, &app, "broken-toml").run();
         assert_ne!(failed.code(), 0);
-        failed.says(&["fixtures/broken-toml", "bad.toml", "line 2"]);
+        failed.says(&["fixtures/broken-toml", "bad.toml:2"]);
         t.slugc_in(&app).args(["build", "."]).run().success();
     }
 }

@@ -1,19 +1,26 @@
 //! What the packages in a virtual environment say about themselves: their `RECORD` files
 //! ("Recording installed projects", the packaging specification).
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::files::without_detours;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
-/// Identifies a `RECORD` without reading it: device, inode, size, and the time of its last change.
-type Identity = (u64, u64, u64, i64, i64);
+/// An installed package.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Package {
+    /// Tells its `RECORD` from any other: device, inode, size, and the time of its last change.
+    identity: (u64, u64, u64, i64, i64),
+    /// Its files, relative to `site-packages` and without detours.
+    pub(crate) files: Vec<String>,
+}
 
-/// The installed packages (their `.dist-info` names) with the identities of their records.
-pub(crate) type Installed = BTreeMap<OsString, Identity>;
+/// The installed packages by the names of their `.dist-info` folders.
+pub(crate) type Installed = BTreeMap<OsString, Package>;
 
-/// The packages that are installed.
+/// Reads which packages are installed.
 pub(crate) fn installed(site_packages: &Path) -> io::Result<Installed> {
     let mut installed = Installed::new();
     for entry in std::fs::read_dir(site_packages)? {
@@ -24,16 +31,9 @@ pub(crate) fn installed(site_packages: &Path) -> io::Result<Installed> {
         if !is_package {
             continue;
         }
-        match std::fs::metadata(entry.path().join("RECORD")) {
-            Ok(metadata) => {
-                let identity = (
-                    metadata.dev(),
-                    metadata.ino(),
-                    metadata.size(),
-                    metadata.ctime(),
-                    metadata.ctime_nsec(),
-                );
-                installed.insert(entry.file_name(), identity);
+        match read_record(&entry.path().join("RECORD")) {
+            Ok(package) => {
+                installed.insert(entry.file_name(), package);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -42,32 +42,42 @@ pub(crate) fn installed(site_packages: &Path) -> io::Result<Installed> {
     Ok(installed)
 }
 
-/// The files of one package, as normalised absolute paths.
-pub(crate) fn files(site_packages: &Path, package: &OsString) -> io::Result<Vec<PathBuf>> {
-    let record = std::fs::read(site_packages.join(package).join("RECORD"))?;
-    Ok(String::from_utf8_lossy(&record)
-        .lines()
-        .filter_map(first_field)
-        .map(|path| normal(&site_packages.join(path)))
-        .collect())
+fn read_record(record: &Path) -> io::Result<Package> {
+    let text = std::fs::read(record)?;
+    let metadata = std::fs::metadata(record)?;
+    Ok(Package {
+        identity: (
+            metadata.dev(),
+            metadata.ino(),
+            metadata.size(),
+            metadata.ctime(),
+            metadata.ctime_nsec(),
+        ),
+        files: String::from_utf8_lossy(&text)
+            .lines()
+            .filter_map(first_field)
+            .map(plain)
+            .collect(),
+    })
 }
 
-/// Whether every file that the packages claim is there and claimed once. Where two packages share a
-/// file, removing or replacing one of them harms the other, and only a fresh install is right.
-pub(crate) fn consistent(site_packages: &Path, installed: &Installed) -> io::Result<bool> {
-    let mut claimed = BTreeSet::new();
-    for package in installed.keys() {
-        for file in files(site_packages, package)? {
-            // Bytecode is ours, whoever claims it.
-            if file.extension().is_some_and(|extension| extension == "pyc") {
-                continue;
-            }
-            if std::fs::symlink_metadata(&file).is_err() || !claimed.insert(file) {
-                return Ok(false);
-            }
-        }
+/// Most paths have no detours; the few with them are made plain.
+fn plain(path: String) -> String {
+    if !path.contains("./") {
+        return path;
     }
-    Ok(true)
+    let plain = without_detours(Path::new(&path));
+    plain.to_string_lossy().into_owned()
+}
+
+/// Whether two packages claim the same file. Removing or replacing one of them then harms the other,
+/// and which one's file is there depends on the order: only a fresh install is right.
+pub(crate) fn share_files(installed: &Installed) -> bool {
+    let mut claimed = HashSet::new();
+    installed
+        .values()
+        .flat_map(|package| &package.files)
+        .any(|file| !claimed.insert(file))
 }
 
 /// Removes `uv_cache.json`, which uv writes for packages from folders and URLs: it holds times, so it
@@ -113,20 +123,6 @@ fn first_field(line: &str) -> Option<String> {
     None
 }
 
-fn normal(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                normal.pop();
-            }
-            other => normal.push(other),
-        }
-    }
-    normal
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -153,16 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn shared_and_missing_files_are_found() {
+    fn shared_files_are_found() {
         let site = tempfile::tempdir().unwrap();
-        let is_consistent = || consistent(site.path(), &installed(site.path()).unwrap()).unwrap();
+        let shares = || share_files(&installed(site.path()).unwrap());
         package(site.path(), "a", &["a.py"]);
         package(site.path(), "b", &["b.py"]);
-        assert!(is_consistent());
-        fs::remove_file(site.path().join("b.py")).unwrap();
-        assert!(!is_consistent());
-        package(site.path(), "b", &["a.py"]);
-        assert!(!is_consistent());
+        assert!(!shares());
+        package(site.path(), "b", &["b.py", "./a.py"]);
+        assert!(shares());
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 mod line;
 
+use crate::files::without_detours;
 use crate::fingerprint::{self, FingerprintError};
 use crate::text_file::{self, TextFileError};
 use libcnb::Env;
 use line::Reference;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// The file where reading begins.
 pub(crate) const REQUIREMENTS_TXT: &str = "requirements.txt";
@@ -130,7 +131,7 @@ impl Reader<'_> {
 
     /// Included files are relative to the file that includes them.
     fn nested(&mut self, file: &Path, line: usize, path: &str) -> Result<(), RequirementsError> {
-        let included = normal(&parent(file).join(path));
+        let included = without_detours(&parent(file).join(path));
         let Some(text) = self.text(&included)? else {
             return Err(RequirementsError::MissingFile {
                 file: file.to_path_buf(),
@@ -152,8 +153,10 @@ impl Reader<'_> {
     /// the file that names it counts as well, so that neither can change unnoticed.
     fn local(&mut self, file: &Path, line: usize, path: &str) -> Result<(), RequirementsError> {
         let mut found = false;
-        for candidate in BTreeSet::from([normal(Path::new(path)), normal(&parent(file).join(path))])
-        {
+        for candidate in BTreeSet::from([
+            without_detours(Path::new(path)),
+            without_detours(&parent(file).join(path)),
+        ]) {
             let full = self.app_dir.join(&candidate);
             if full.exists() {
                 found = true;
@@ -176,21 +179,6 @@ impl Reader<'_> {
 
 fn parent(file: &Path) -> &Path {
     file.parent().unwrap_or(Path::new(""))
-}
-
-/// Removes `.` and resolves `..` by name, so that one file has one name in the errors.
-fn normal(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir if normal.file_name().is_some() => {
-                normal.pop();
-            }
-            other => normal.push(other),
-        }
-    }
-    normal
 }
 
 fn merge_marker(text: &str) -> Option<usize> {

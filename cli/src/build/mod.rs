@@ -13,6 +13,7 @@ use crate::project::Project;
 use crate::source::Source;
 use crate::stack::{self, Stack};
 use crate::store::{self, Store};
+use crate::ui::error::chain;
 use crate::ui::printer::Printer;
 use crate::ui::size;
 use buildpacks::Buildpacks;
@@ -110,7 +111,7 @@ pub(crate) fn build(
     if request.clear_cache {
         clear_cache(app)?;
     }
-    let last = Last::read(app)?;
+    let last = Last::read(app, printer);
     if let Some(record) = last.still_good(store, &inputs)
         && !request.refresh
     {
@@ -160,15 +161,19 @@ struct Last {
 }
 
 impl Last {
-    fn read(app: &App) -> Result<Self, Failure> {
-        let record = Record::read(app)?;
-        Ok(Self {
+    /// A record that cannot be read costs a build from scratch, nothing else.
+    fn read(app: &App, printer: &Printer) -> Self {
+        let record = Record::read(app).unwrap_or_else(|failure| {
+            printer.warning(&format!("{}; everything is built again", chain(&failure)));
+            None
+        });
+        Self {
             fresh: record
                 .as_ref()
                 .is_some_and(|record| record.is_fresh(SystemTime::now())),
             record,
             ended: record::last_build(app),
-        })
+        }
     }
 
     /// The record, if the image it tells of is what a build would make now.
@@ -260,7 +265,8 @@ fn remember(
     stack: &Stack,
     manifest: &Descriptor,
 ) -> Result<(), Failure> {
-    let last = app.image()?;
+    // One that cannot be read is replaced; its tags are gone with it.
+    let last = app.image().unwrap_or(None);
     let mut tags = request.tags.to_vec();
     if let Some(last) = &last {
         tags.extend(

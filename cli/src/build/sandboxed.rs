@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 /// The folders of the CNB platform specification as buildpacks see them.
 pub(crate) const APP: &str = "/workspace";
 pub(crate) const LAYERS: &str = "/layers";
+/// The build user's home: empty and writable, whatever the stack has there.
+pub(crate) const HOME: &str = "/home/cnb";
 pub(crate) const PLATFORM: &str = "/platform";
 pub(crate) const BUILDPACKS: &str = "/cnb/buildpacks";
 pub(crate) const LIFECYCLE: &str = "/cnb/lifecycle";
@@ -51,6 +53,7 @@ impl Workplace {
             workplace.app(),
             workplace.platform().join("env"),
             workplace.exchange(),
+            workplace.home(),
             workplace.root_upper(),
             workplace.root_work(),
             layers.to_owned(),
@@ -77,6 +80,10 @@ impl Workplace {
         self.folder.join("order.toml")
     }
 
+    fn home(&self) -> PathBuf {
+        self.folder.join("home")
+    }
+
     fn root_upper(&self) -> PathBuf {
         self.folder.join("root")
     }
@@ -97,6 +104,7 @@ impl Workplace {
             (self.app(), usize::MAX),
             (self.layers.clone(), 2),
             (self.exchange(), 1),
+            (self.home(), 0),
             (self.root_upper(), 0),
         ] {
             own(&path, depth, uid, gid).or_fail(Exit::Store, || {
@@ -144,6 +152,7 @@ impl Workplace {
             Mount::read_write(&self.layers, LAYERS),
             Mount::read_only(self.platform(), PLATFORM),
             Mount::read_write(self.exchange(), EXCHANGE),
+            Mount::read_write(self.home(), HOME),
             Mount::read_only(parts.lifecycle(), LIFECYCLE),
             Mount::read_only(self.order(), ORDER),
         ];

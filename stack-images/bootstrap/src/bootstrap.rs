@@ -7,7 +7,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use oci_image::{BlobStore, Compression, HardLinks, LayerBlob, LayerError, Overlay, Owners, Times, TreeRules};
+use oci_image::{
+    BlobStore, Compression, HardLinks, LayerBlob, LayerError, Overlay, Owners, Times, TreeRules,
+};
 
 use crate::configure::{self, Configure, Target};
 use crate::dpkg::{self, DatabaseError};
@@ -213,7 +215,11 @@ pub fn architecture_of(rust: &str) -> Option<&'static str> {
 /// nevertheless, so that an expired or forged one is noticed; only their signatures and dates
 /// count then.
 pub fn bootstrap(inputs: &Inputs<'_>) -> Result<Stack, Error> {
-    for path in [&inputs.dirs.downloads, &inputs.dirs.work, &inputs.dirs.roots] {
+    for path in [
+        &inputs.dirs.downloads,
+        &inputs.dirs.work,
+        &inputs.dirs.roots,
+    ] {
         fs::create_dir_all(path).map_err(folder_error(path))?;
     }
     let cancelled = AtomicBool::new(false);
@@ -232,7 +238,9 @@ pub fn bootstrap(inputs: &Inputs<'_>) -> Result<Stack, Error> {
         return publish(inputs, &lock, draft);
     };
     if !lock.fits(inputs.recipe, inputs.architecture) {
-        return Err(Error::StaleLock { stack: inputs.recipe.id.clone() });
+        return Err(Error::StaleLock {
+            stack: inputs.recipe.id.clone(),
+        });
     }
     std::thread::scope(|scope| {
         let checked = scope.spawn(|| {
@@ -246,10 +254,14 @@ pub fn bootstrap(inputs: &Inputs<'_>) -> Result<Stack, Error> {
         if draft.is_err() {
             cancelled.store(true, Ordering::Relaxed);
         }
-        let checked = checked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let checked = checked
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         match (draft, checked) {
             // Whoever failed first made the other stop; the one that was stopped has nothing to say.
-            (Err(error), Err(Error::Fetch(FetchError::Cancelled)) | Ok(_)) | (_, Err(error)) => Err(error),
+            (Err(error), Err(Error::Fetch(FetchError::Cancelled)) | Ok(_)) | (_, Err(error)) => {
+                Err(error)
+            }
             (Ok(draft), Ok(_)) => publish(inputs, lock, draft),
         }
     })
@@ -269,25 +281,46 @@ struct Configured {
     owners: Owners,
 }
 
-fn assemble(inputs: &Inputs<'_>, client: &Client<'_>, lock: &Lock, cancelled: &AtomicBool) -> Result<Draft, Error> {
+fn assemble(
+    inputs: &Inputs<'_>,
+    client: &Client<'_>,
+    lock: &Lock,
+    cancelled: &AtomicBool,
+) -> Result<Draft, Error> {
     let bytes = lock.packages.iter().map(|package| package.size).sum();
-    (inputs.progress)(Progress::Resolved { packages: lock.packages.len(), bytes });
+    (inputs.progress)(Progress::Resolved {
+        packages: lock.packages.len(),
+        bytes,
+    });
     let work = Workspace::new(&inputs.dirs.work).map_err(folder_error(&inputs.dirs.work))?;
     let run_dir = new_folder(&work.path().join("run"))?;
     let build_dir = new_folder(&work.path().join("build"))?;
-    let (run, build) = pipeline::run(inputs, client, lock, cancelled, (&run_dir, &build_dir), |arrivals| {
-        let mut table = Table::new();
-        let run_packages = arrivals.take(Layer::Run)?;
-        let run = configure_run(inputs, lock, run_dir.clone(), &run_packages, &mut table)?;
-        let (run_blob, build) = std::thread::scope(|scope| {
-            let run_blob = scope.spawn(|| write_layer(inputs, lock, Layer::Run, &run));
-            let build = build_layer(inputs, lock, arrivals, &run.dir, &build_dir, &mut table);
-            let run_blob = run_blob.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            (run_blob, build)
-        });
-        Ok(((run.dir, run_blob?), build?))
-    })?;
-    Ok(Draft { _work: work, run, build })
+    let (run, build) = pipeline::run(
+        inputs,
+        client,
+        lock,
+        cancelled,
+        (&run_dir, &build_dir),
+        |arrivals| {
+            let mut table = Table::new();
+            let run_packages = arrivals.take(Layer::Run)?;
+            let run = configure_run(inputs, lock, run_dir.clone(), &run_packages, &mut table)?;
+            let (run_blob, build) = std::thread::scope(|scope| {
+                let run_blob = scope.spawn(|| write_layer(inputs, lock, Layer::Run, &run));
+                let build = build_layer(inputs, lock, arrivals, &run.dir, &build_dir, &mut table);
+                let run_blob = run_blob
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                (run_blob, build)
+            });
+            Ok(((run.dir, run_blob?), build?))
+        },
+    )?;
+    Ok(Draft {
+        _work: work,
+        run,
+        build,
+    })
 }
 
 fn configure_run(
@@ -300,7 +333,13 @@ fn configure_run(
     let packages: Vec<_> = packages.iter().collect();
     settle::settle(table, &dir, None, &packages)?;
     dpkg::write(&dir, None, inputs.architecture, &packages)?;
-    configure(inputs, Layer::Run, Target::Root(dir.clone()), &dir, &packages)?;
+    configure(
+        inputs,
+        Layer::Run,
+        Target::Root(dir.clone()),
+        &dir,
+        &packages,
+    )?;
     finish::tidy(&dir, None, inputs.recipe)?;
     finish::add_extras(&dir, inputs.recipe, lock.epoch)?;
     finish::settle_modes(&dir, inputs.recipe)?;
@@ -324,12 +363,18 @@ fn build_layer(
     let packages: Vec<_> = packages.iter().collect();
     settle::settle(table, dir, Some(run), &packages)?;
     dpkg::write(dir, Some(run), inputs.architecture, &packages)?;
-    let target = Target::Overlay { lower: vec![run.to_owned()], upper: dir.to_owned() };
+    let target = Target::Overlay {
+        lower: vec![run.to_owned()],
+        upper: dir.to_owned(),
+    };
     configure(inputs, Layer::Build, target, dir, &packages)?;
     finish::tidy(dir, Some(run), inputs.recipe)?;
     finish::settle_times(dir, lock.epoch)?;
     let owners = finish::owners(dir, &[dir, run], table, inputs.recipe)?;
-    let root = Configured { dir: dir.to_owned(), owners };
+    let root = Configured {
+        dir: dir.to_owned(),
+        owners,
+    };
     let blob = write_layer(inputs, lock, Layer::Build, &root)?;
     Ok(Some((root.dir, blob)))
 }
@@ -350,10 +395,19 @@ fn configure(
     let status = dir.join(dpkg::FOLDER).join("status");
     let text = fs::read_to_string(&status).map_err(folder_error(&status))?;
     let packages = dpkg::unfinished(&text);
-    if packages.is_empty() { Ok(()) } else { Err(Error::Unfinished { layer, packages }) }
+    if packages.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Unfinished { layer, packages })
+    }
 }
 
-fn write_layer(inputs: &Inputs<'_>, lock: &Lock, layer: Layer, root: &Configured) -> Result<LayerBlob, Error> {
+fn write_layer(
+    inputs: &Inputs<'_>,
+    lock: &Lock,
+    layer: Layer,
+    root: &Configured,
+) -> Result<LayerBlob, Error> {
     (inputs.progress)(Progress::Writing(layer));
     let rules = TreeRules {
         owners: root.owners.clone(),
@@ -362,8 +416,10 @@ fn write_layer(inputs: &Inputs<'_>, lock: &Lock, layer: Layer, root: &Configured
         overlay: Overlay::Translate,
         ..TreeRules::default()
     };
-    oci_image::write_layer(inputs.store, inputs.compression, |tar| tar.tree(&root.dir, "", &rules))
-        .map_err(|source| Error::Layer { layer, source })
+    oci_image::write_layer(inputs.store, inputs.compression, |tar| {
+        tar.tree(&root.dir, "", &rules)
+    })
+    .map_err(|source| Error::Layer { layer, source })
 }
 
 /// Moves the finished roots to their places and forgets the downloads.
@@ -391,16 +447,24 @@ fn publish(inputs: &Inputs<'_>, lock: &Lock, draft: Draft) -> Result<Stack, Erro
             Err(source) => return Err(Error::Folder { path, source }),
         }
     }
-    Ok(Stack { run, build, lock: lock.clone() })
+    Ok(Stack {
+        run,
+        build,
+        lock: lock.clone(),
+    })
 }
 
 fn new_folder(path: &Path) -> Result<PathBuf, Error> {
     fs::create_dir(path).map_err(folder_error(path))?;
-    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).map_err(folder_error(path))?;
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .map_err(folder_error(path))?;
     Ok(path.to_owned())
 }
 
 fn folder_error(path: &Path) -> impl Fn(io::Error) -> Error {
     let path = path.to_owned();
-    move |source| Error::Folder { path: path.clone(), source }
+    move |source| Error::Folder {
+        path: path.clone(),
+        source,
+    }
 }

@@ -40,15 +40,21 @@ pub enum Target {
 
 /// Runs a [`ConfigureRequest`] to its end; fails if the program does. Its output belongs into the
 /// error: it says which package's script failed.
-pub type Configure<'a> = dyn Fn(&ConfigureRequest) -> Result<(), Box<dyn Error + Send + Sync>> + Sync + 'a;
+pub type Configure<'a> =
+    dyn Fn(&ConfigureRequest) -> Result<(), Box<dyn Error + Send + Sync>> + Sync + 'a;
 
 /// The run that turns unpacked packages into installed ones.
 pub(crate) fn request(target: Target, packages: &[&Unpacked], scratch: &Path) -> ConfigureRequest {
-    let argv = ["/bin/sh", "-c", &script(packages)].map(OsString::from).to_vec();
+    let argv = ["/bin/sh", "-c", &script(packages)]
+        .map(OsString::from)
+        .to_vec();
     // No SOURCE_DATE_EPOCH: with it, Python's compiled modules would carry hashes of their sources instead of
     // their times, and every import in every dyno would read and hash the source.
     let env = [
-        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        (
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        ),
         ("HOME", "/root"),
         ("LC_ALL", "C"),
         ("TZ", "UTC"),
@@ -60,7 +66,12 @@ pub(crate) fn request(target: Target, packages: &[&Unpacked], scratch: &Path) ->
     ]
     .map(|(name, value)| (OsString::from(name), OsString::from(value)))
     .to_vec();
-    ConfigureRequest { target, argv, env, scratch: scratch.to_owned() }
+    ConfigureRequest {
+        target,
+        argv,
+        env,
+        scratch: scratch.to_owned(),
+    }
 }
 
 /// `policy-rc.d` (Debian Policy §9.3.3.1) keeps services from being started; it is not part of the root.

@@ -70,9 +70,15 @@ impl Deb {
         // Parts whose names begin with an underscore may stand between and mean nothing here.
         let find = |prefix: &str| rest.iter().find(|member| member.name.starts_with(prefix));
         let control = find("control.tar").ok_or(DebError::Format("it has no control part"))?;
-        let data = find("data.tar").ok_or(DebError::Format("it has no data part"))?.clone();
+        let data = find("data.tar")
+            .ok_or(DebError::Format("it has no data part"))?
+            .clone();
         let control = Control::read(decompress(&mut file, control)?)?;
-        Ok(Self { file, data, control })
+        Ok(Self {
+            file,
+            data,
+            control,
+        })
     }
 
     /// The files, as a tar stream.
@@ -92,9 +98,12 @@ impl Control {
                 continue;
             }
             let path = entry.path_bytes().into_owned();
-            let name = String::from_utf8_lossy(path.strip_prefix(b"./").unwrap_or(&path)).into_owned();
+            let name =
+                String::from_utf8_lossy(path.strip_prefix(b"./").unwrap_or(&path)).into_owned();
             if name.contains('/') || name.contains('.') || name.is_empty() {
-                return Err(DebError::Format("a file of its control part has an unusable name"));
+                return Err(DebError::Format(
+                    "a file of its control part has an unusable name",
+                ));
             }
             let mode = entry.header().mode().map_err(DebError::Read)? & 0o777;
             let mut content = Vec::new();
@@ -141,7 +150,8 @@ fn members(file: &mut File) -> Result<Vec<Member>, DebError> {
         let mut header = [0; 60];
         file.seek(SeekFrom::Start(at)).map_err(DebError::Read)?;
         read_exact(file, &mut header)?;
-        let text = std::str::from_utf8(&header).map_err(|_| DebError::Format("an ar header is damaged"))?;
+        let text = std::str::from_utf8(&header)
+            .map_err(|_| DebError::Format("an ar header is damaged"))?;
         if !text.ends_with("`\n") {
             return Err(DebError::Format("an ar header is damaged"));
         }
@@ -167,7 +177,8 @@ fn read_exact(file: &mut File, buffer: &mut [u8]) -> Result<(), DebError> {
 }
 
 fn member<'f>(file: &'f mut File, member: &Member) -> Result<Take<&'f mut File>, DebError> {
-    file.seek(SeekFrom::Start(member.start)).map_err(DebError::Read)?;
+    file.seek(SeekFrom::Start(member.start))
+        .map_err(DebError::Read)?;
     Ok(file.take(member.size))
 }
 
@@ -176,7 +187,9 @@ fn decompress<'f>(file: &'f mut File, part: &Member) -> Result<Box<dyn Read + 'f
     match part.name.rsplit_once(".tar").map(|(_, method)| method) {
         Some("") => Ok(Box::new(raw)),
         Some(".gz") => Ok(Box::new(flate2::bufread::MultiGzDecoder::new(raw))),
-        Some(".xz") => Ok(Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(raw))),
+        Some(".xz") => Ok(Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(
+            raw,
+        ))),
         Some(".zst") => Ok(Box::new(
             zstd::Decoder::with_buffer(raw).map_err(DebError::Read)?,
         )),

@@ -55,13 +55,21 @@ pub(crate) fn write(
         }
     };
     if below.is_none() {
-        put(&folder.join("arch"), format!("{architecture}\n").as_bytes(), 0o644)?;
+        put(
+            &folder.join("arch"),
+            format!("{architecture}\n").as_bytes(),
+            0o644,
+        )?;
         put(&folder.join("info/format"), b"1\n", 0o644)?;
         for name in ["available", "diversions", "statoverride"] {
             put(&folder.join(name), b"", 0o644)?;
         }
     }
-    put(&folder.join("status"), status(&old("status")?, packages).as_bytes(), 0o644)?;
+    put(
+        &folder.join("status"),
+        status(&old("status")?, packages).as_bytes(),
+        0o644,
+    )?;
     for package in packages {
         let name = qualified(&package.control);
         let info = |suffix: &str| folder.join("info").join(format!("{name}.{suffix}"));
@@ -75,14 +83,29 @@ pub(crate) fn write(
     for package in packages {
         interests.add_package(&package.control);
     }
-    put(&folder.join("triggers/File"), interests.file().as_bytes(), 0o644)?;
+    put(
+        &folder.join("triggers/File"),
+        interests.file().as_bytes(),
+        0o644,
+    )?;
     for (trigger, packages) in &interests.explicit {
-        let mut all: BTreeSet<String> = old(&format!("triggers/{trigger}"))?.lines().map(str::to_owned).collect();
+        let mut all: BTreeSet<String> = old(&format!("triggers/{trigger}"))?
+            .lines()
+            .map(str::to_owned)
+            .collect();
         all.extend(packages.iter().cloned());
-        put(&folder.join("triggers").join(trigger), lines(&all).as_bytes(), 0o644)?;
+        put(
+            &folder.join("triggers").join(trigger),
+            lines(&all).as_bytes(),
+            0o644,
+        )?;
     }
     // dpkg takes up from here what unpacking the packages would have activated.
-    put(&folder.join("triggers/Unincorp"), interests.activated(packages).as_bytes(), 0o644)
+    put(
+        &folder.join("triggers/Unincorp"),
+        interests.activated(packages).as_bytes(),
+        0o644,
+    )
 }
 
 /// Packages that are not in the state "installed", with the state they are in.
@@ -122,24 +145,44 @@ pub(crate) fn preinst_order<'u>(packages: &[&'u Unpacked]) -> Vec<&'u Control> {
     }
     let by_name: BTreeMap<_, _> = packages
         .iter()
-        .filter_map(|package| Some((package.control.paragraph().get("Package")?, &package.control)))
+        .filter_map(|package| {
+            Some((
+                package.control.paragraph().get("Package")?,
+                &package.control,
+            ))
+        })
         .collect();
-    let mut walk = Walk { by_name: by_name.clone(), seen: BTreeSet::new(), order: Vec::new() };
+    let mut walk = Walk {
+        by_name: by_name.clone(),
+        seen: BTreeSet::new(),
+        order: Vec::new(),
+    };
     for name in by_name.keys() {
         walk.visit(name);
     }
-    walk.order.retain(|control| control.files.contains_key("preinst"));
+    walk.order
+        .retain(|control| control.files.contains_key("preinst"));
     walk.order
 }
 
 fn status(old: &str, packages: &[&Unpacked]) -> String {
     let mut entries = BTreeMap::new();
-    for paragraph in old.split("\n\n").map(|text| text.trim_matches('\n')).filter(|text| !text.is_empty()) {
-        let name = control::Paragraph::new(paragraph).get("Package").unwrap_or_default();
+    for paragraph in old
+        .split("\n\n")
+        .map(|text| text.trim_matches('\n'))
+        .filter(|text| !text.is_empty())
+    {
+        let name = control::Paragraph::new(paragraph)
+            .get("Package")
+            .unwrap_or_default();
         entries.insert(name.to_owned(), format!("{paragraph}\n\n"));
     }
     for package in packages {
-        let name = package.control.paragraph().get("Package").unwrap_or_default();
+        let name = package
+            .control
+            .paragraph()
+            .get("Package")
+            .unwrap_or_default();
         entries.insert(name.to_owned(), entry(&package.control));
     }
     entries.into_values().collect()
@@ -203,13 +246,19 @@ impl Interests {
             if trigger.starts_with('/') {
                 self.files.insert((trigger.to_owned(), package));
             } else {
-                self.explicit.entry(trigger.to_owned()).or_default().insert(package);
+                self.explicit
+                    .entry(trigger.to_owned())
+                    .or_default()
+                    .insert(package);
             }
         }
     }
 
     fn file(&self) -> String {
-        let lines = self.files.iter().map(|(path, package)| format!("{path} {package}\n"));
+        let lines = self
+            .files
+            .iter()
+            .map(|(path, package)| format!("{path} {package}\n"));
         lines.collect()
     }
 
@@ -227,28 +276,36 @@ impl Interests {
                     .iter()
                     .any(|package| package.list.lines().any(|line| is_below(line, trigger)))
             })
-            .map(|trigger| format!("{trigger} -\n"))
-            .collect()
+            .fold(String::new(), |text, trigger| text + trigger + " -\n")
     }
 }
 
 fn lines(all: &BTreeSet<String>) -> String {
-    all.iter().map(|line| format!("{line}\n")).collect()
+    all.iter()
+        .fold(String::new(), |text, line| text + line + "\n")
 }
 
 fn read_or_empty(path: &Path) -> Result<String, DatabaseError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        Err(source) => Err(DatabaseError { path: path.to_owned(), source }),
+        Err(source) => Err(DatabaseError {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
 fn make_folder(path: &Path) -> Result<(), DatabaseError> {
-    let failed = |source| DatabaseError { path: path.to_owned(), source };
+    let failed = |source| DatabaseError {
+        path: path.to_owned(),
+        source,
+    };
     for folder in path.ancestors().collect::<Vec<_>>().into_iter().rev() {
         match fs::create_dir(folder) {
-            Ok(()) => fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).map_err(failed)?,
+            Ok(()) => {
+                fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).map_err(failed)?;
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(_) if folder.is_dir() => {}
             Err(source) => return Err(failed(source)),
@@ -268,7 +325,10 @@ fn put(path: &Path, content: &[u8], mode: u32) -> Result<(), DatabaseError> {
             file.write_all(content)?;
             file.set_permissions(fs::Permissions::from_mode(mode))
         });
-    written.map_err(|source| DatabaseError { path: path.to_owned(), source })
+    written.map_err(|source| DatabaseError {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,10 @@ fn package(control: &str, files: &[(&str, &str)], list: &str) -> Unpacked {
         .map(|(name, content)| ((*name).to_owned(), (0o755, content.as_bytes().to_vec())))
         .collect();
     Unpacked {
-        control: Control { text: control.replace("; ", "\n"), files },
+        control: Control {
+            text: control.replace("; ", "\n"),
+            files,
+        },
         list: format!("/.\n{list}\n"),
         entries: Vec::new(),
     }
@@ -20,12 +23,21 @@ fn the_database_of_a_fresh_root_and_of_a_layer_over_it() {
     let (run, build) = (folder.path().join("run"), folder.path().join("build"));
     let base = package(
         "Package: base; Architecture: amd64; Version: 1; Description: first\n more",
-        &[("conffiles", "/etc/base\n"), ("triggers", "interest-noawait /usr/share/base\ninterest rebuild # why\n")],
+        &[
+            ("conffiles", "/etc/base\n"),
+            (
+                "triggers",
+                "interest-noawait /usr/share/base\ninterest rebuild # why\n",
+            ),
+        ],
         "/etc\n/etc/base",
     );
     let lib = package(
         "Package: lib; Architecture: amd64; Multi-Arch: same; Version: 2",
-        &[("postinst", "#!/bin/sh\n"), ("triggers", "activate-noawait rebuild\n")],
+        &[
+            ("postinst", "#!/bin/sh\n"),
+            ("triggers", "activate-noawait rebuild\n"),
+        ],
         "/usr/lib/lib.so",
     );
     write(&run, None, "amd64", &[&lib, &base]).unwrap();
@@ -38,10 +50,16 @@ fn the_database_of_a_fresh_root_and_of_a_layer_over_it() {
     );
     assert_eq!(read(&run, "info/base.list"), "/.\n/etc\n/etc/base\n");
     assert_eq!(read(&run, "info/lib:amd64.postinst"), "#!/bin/sh\n");
-    assert_eq!(read(&run, "triggers/File"), "/usr/share/base base/noawait\n");
+    assert_eq!(
+        read(&run, "triggers/File"),
+        "/usr/share/base base/noawait\n"
+    );
     assert_eq!(read(&run, "triggers/rebuild"), "base\n");
     assert_eq!(read(&run, "triggers/Unincorp"), "");
-    assert_eq!((read(&run, "arch"), read(&run, "info/format")), ("amd64\n".to_owned(), "1\n".to_owned()));
+    assert_eq!(
+        (read(&run, "arch"), read(&run, "info/format")),
+        ("amd64\n".to_owned(), "1\n".to_owned())
+    );
 
     let status = read(&run, "status").replace("unpacked", "installed");
     fs::write(run.join(FOLDER).join("status"), status).unwrap();
@@ -55,7 +73,10 @@ fn the_database_of_a_fresh_root_and_of_a_layer_over_it() {
     assert_eq!(unfinished(&status), ["atool (install ok unpacked)"]);
     assert_eq!(status.matches("install ok installed").count(), 2);
     assert!(status.starts_with("Package: atool\n"));
-    assert_eq!(read(&build, "triggers/File"), "/usr/share/base base/noawait\n");
+    assert_eq!(
+        read(&build, "triggers/File"),
+        "/usr/share/base base/noawait\n"
+    );
     assert_eq!(read(&build, "triggers/rebuild"), "atool\nbase\n");
     assert_eq!(read(&build, "triggers/Unincorp"), "/usr/share/base -\n");
     assert!(!build.join(FOLDER).join("info/base.list").exists());
@@ -66,7 +87,11 @@ fn preinst_scripts_run_after_those_of_their_dependencies() {
     let script = [("preinst", "#!/bin/sh\n")];
     let packages = [
         package("Package: app; Depends: lib (>= 1), missing", &script, ""),
-        package("Package: lib; Pre-Depends: zbase | other; Depends: app", &script, ""),
+        package(
+            "Package: lib; Pre-Depends: zbase | other; Depends: app",
+            &script,
+            "",
+        ),
         package("Package: quiet", &[], ""),
         package("Package: zbase", &script, ""),
     ];

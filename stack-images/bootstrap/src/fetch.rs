@@ -4,10 +4,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use oci_image::{Digest, DigestWriter};
 use ureq::http::{Response, StatusCode, header};
+use ureq::unversioned::transport::DefaultConnector;
+
+use crate::resolver::RememberingResolver;
 
 /// Why a file could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +35,9 @@ pub enum FetchError {
         status: u16,
     },
     /// The mirror could not be reached, or the connection broke again and again.
-    #[error("could not download {url}; is the network up and the mirror right (--mirror, SLUGC_DEBIAN_MIRROR)?")]
+    #[error(
+        "could not download {url}; is the network up and the mirror right (--mirror, SLUGC_DEBIAN_MIRROR)?"
+    )]
     Transport {
         /// The address.
         url: String,
@@ -99,11 +104,14 @@ const TRIES: u32 = 6;
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// The longest pause a mirror may ask for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What went wrong with one try, and whether another may help.
 enum Failure {
-    Again { error: FetchError, after: Option<Duration> },
+    Again {
+        error: FetchError,
+        after: Option<Duration>,
+    },
     Final(FetchError),
 }
 
@@ -116,7 +124,7 @@ impl<'a> Client<'a> {
         let tls = ureq::tls::TlsConfig::builder()
             .root_certs(ureq::tls::RootCerts::PlatformVerifier)
             .build();
-        let agent = ureq::Agent::config_builder()
+        let config = ureq::Agent::config_builder()
             .proxy(proxy)
             .tls_config(tls)
             .http_status_as_error(false)
@@ -125,9 +133,17 @@ impl<'a> Client<'a> {
             .timeout_connect(Some(SILENCE))
             .timeout_recv_response(Some(SILENCE))
             .timeout_per_read(Some(SILENCE))
-            .build()
-            .new_agent();
-        Ok(Self { agent, cancelled, pause: Duration::from_millis(250) })
+            .build();
+        let agent = ureq::Agent::with_parts(
+            config,
+            DefaultConnector::default(),
+            RememberingResolver::default(),
+        );
+        Ok(Self {
+            agent,
+            cancelled,
+            pause: Duration::from_millis(250),
+        })
     }
 
     /// A small file whose digest nobody knows beforehand, because it carries a signature.
@@ -142,7 +158,10 @@ impl<'a> Client<'a> {
                 .read_to_end(&mut bytes)
                 .map_err(|error| again(transport(url, error.into())))?;
             if bytes.len() as u64 > limit {
-                return Err(Failure::Final(FetchError::TooLarge { url: redacted(url), limit }));
+                return Err(Failure::Final(FetchError::TooLarge {
+                    url: redacted(url),
+                    limit,
+                }));
             }
             Ok(bytes)
         })
@@ -162,7 +181,10 @@ impl<'a> Client<'a> {
     ) -> Result<PathBuf, FetchError> {
         let path = folder.join(expected.hex());
         let partial = folder.join(format!("{}.part", expected.hex()));
-        let write = |source| FetchError::Write { path: partial.clone(), source };
+        let write = |source| FetchError::Write {
+            path: partial.clone(),
+            source,
+        };
         if is_complete(&path, expected, size).map_err(write)? {
             received(size);
             return Ok(path);
@@ -183,7 +205,11 @@ impl<'a> Client<'a> {
         let mut resume = true;
         self.persistently(|| {
             let result = self.attempt(url, expected, size, &mut file, resume, received, &partial);
-            if let Err(Failure::Again { error: FetchError::WrongContent { .. }, .. }) = result {
+            if let Err(Failure::Again {
+                error: FetchError::WrongContent { .. },
+                ..
+            }) = result
+            {
                 // A part left by an earlier, different download can be the culprit, once.
                 if std::mem::replace(&mut resume, false) {
                     return result;
@@ -200,7 +226,10 @@ impl<'a> Client<'a> {
         Ok(path)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one try of `file`, which has one caller")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one try of `file`, which has one caller"
+    )]
     fn attempt(
         &self,
         url: &str,
@@ -212,7 +241,10 @@ impl<'a> Client<'a> {
         partial: &Path,
     ) -> Result<(), Failure> {
         let write = |source| {
-            Failure::Final(FetchError::Write { path: partial.to_owned(), source })
+            Failure::Final(FetchError::Write {
+                path: partial.to_owned(),
+                source,
+            })
         };
         if !resume {
             file.set_len(0).map_err(write)?;
@@ -230,13 +262,20 @@ impl<'a> Client<'a> {
             }
             let mut body = response.body_mut().with_config().limit(u64::MAX).reader();
             let mut buffer = vec![0; 128 * 1024];
-            while present < size {
+            // To the very end, although the size is known: only then is the connection used again, and
+            // new ones cost more than a small package does.
+            loop {
                 if self.cancelled.load(Ordering::Relaxed) {
                     return Err(Failure::Final(FetchError::Cancelled));
                 }
                 let count = match body.read(&mut buffer) {
+                    Ok(0) if present == size => break,
                     Ok(0) => {
-                        return Err(again(FetchError::Truncated { url: redacted(url), received: present, size }));
+                        return Err(again(FetchError::Truncated {
+                            url: redacted(url),
+                            received: present,
+                            size,
+                        }));
                     }
                     Ok(count) => count,
                     Err(error) => return Err(again(transport(url, error.into()))),
@@ -256,7 +295,11 @@ impl<'a> Client<'a> {
         }
         // An error page of a captive portal is no mirror's lie, but is refused all the same.
         file.set_len(0).map_err(write)?;
-        Err(again(FetchError::WrongContent { url: redacted(url), expected, found }))
+        Err(again(FetchError::WrongContent {
+            url: redacted(url),
+            expected,
+            found,
+        }))
     }
 
     fn get(&self, url: &str, from: u64) -> Result<Response<ureq::Body>, Failure> {
@@ -264,7 +307,9 @@ impl<'a> Client<'a> {
         if from > 0 {
             request = request.header(header::RANGE, format!("bytes={from}-"));
         }
-        let response = request.call().map_err(|source| again(transport(url, source)))?;
+        let response = request
+            .call()
+            .map_err(|source| again(transport(url, source)))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -272,24 +317,49 @@ impl<'a> Client<'a> {
         let url = redacted(url);
         let status_number = status.as_u16();
         Err(match status {
-            StatusCode::NOT_FOUND | StatusCode::GONE => {
-                Failure::Final(FetchError::Missing { url, status: status_number })
-            }
+            StatusCode::NOT_FOUND | StatusCode::GONE => Failure::Final(FetchError::Missing {
+                url,
+                status: status_number,
+            }),
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::REQUEST_TIMEOUT
             | StatusCode::RANGE_NOT_SATISFIABLE => Failure::Again {
-                error: FetchError::Status { url, status: status_number },
+                error: FetchError::Status {
+                    url,
+                    status: status_number,
+                },
                 after: retry_after(&response),
             },
             status if status.is_server_error() => Failure::Again {
-                error: FetchError::Status { url, status: status_number },
+                error: FetchError::Status {
+                    url,
+                    status: status_number,
+                },
                 after: retry_after(&response),
             },
-            _ => Failure::Final(FetchError::Status { url, status: status_number }),
+            _ => Failure::Final(FetchError::Status {
+                url,
+                status: status_number,
+            }),
         })
     }
 
-    fn persistently<T>(&self, mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, FetchError> {
+    /// Sleeps, but not longer than anybody wants the result.
+    fn rest(&self, pause: Duration) {
+        let end = Instant::now() + pause;
+        while !self.cancelled.load(Ordering::Relaxed) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            std::thread::sleep(left.min(Duration::from_millis(100)));
+        }
+    }
+
+    fn persistently<T>(
+        &self,
+        mut attempt: impl FnMut() -> Result<T, Failure>,
+    ) -> Result<T, FetchError> {
         let mut pause = self.pause;
         let mut tries = 1;
         loop {
@@ -301,7 +371,7 @@ impl<'a> Client<'a> {
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Again { error, .. }) if tries == TRIES => return Err(error),
                 Err(Failure::Again { after, .. }) => {
-                    std::thread::sleep(after.map_or(pause, |after| after.min(PATIENCE)));
+                    self.rest(after.map_or(pause, |after| after.min(PATIENCE)));
                     pause *= 2;
                     tries += 1;
                 }
@@ -315,7 +385,10 @@ fn again(error: FetchError) -> Failure {
 }
 
 fn transport(url: &str, source: ureq::Error) -> FetchError {
-    FetchError::Transport { url: redacted(url), source: Box::new(source) }
+    FetchError::Transport {
+        url: redacted(url),
+        source: Box::new(source),
+    }
 }
 
 fn retry_after(response: &Response<ureq::Body>) -> Option<Duration> {

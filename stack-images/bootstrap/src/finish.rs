@@ -28,7 +28,9 @@ pub enum FinishError {
         source: io::Error,
     },
     /// The recipe names somebody unknown.
-    #[error("the stack recipe gives {path} to {name}, who is not in the new root's /etc/passwd or /etc/group")]
+    #[error(
+        "the stack recipe gives {path} to {name}, who is not in the new root's /etc/passwd or /etc/group"
+    )]
     UnknownOwner {
         /// The pattern.
         path: String,
@@ -73,7 +75,10 @@ pub(crate) fn tidy(root: &Path, below: Option<&Path>, recipe: &Recipe) -> Result
         // Directories of /run are part of packages' layouts (/run/lock), files there never are.
         let runtime = path.starts_with("/run/") && !metadata.is_dir();
         let transient = TRANSIENT.iter().any(|pattern| glob::matches(pattern, path));
-        let unwanted = recipe.remove.iter().any(|pattern| glob::matches(pattern, path));
+        let unwanted = recipe
+            .remove
+            .iter()
+            .any(|pattern| glob::matches(pattern, path));
         if runtime || unwanted || (transient && !skeleton.contains(&path)) {
             found.push((path.to_owned(), metadata.is_dir()));
             return Ok(Descend::No);
@@ -82,7 +87,11 @@ pub(crate) fn tidy(root: &Path, below: Option<&Path>, recipe: &Recipe) -> Result
     })?;
     for (path, is_directory) in found {
         let path = root.join(path.trim_start_matches('/'));
-        let removed = if is_directory { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        let removed = if is_directory {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
         removed.map_err(io_error(&path))?;
     }
     match below {
@@ -103,12 +112,20 @@ pub(crate) fn add_extras(root: &Path, recipe: &Recipe, epoch: i64) -> Result<(),
     let filters = recipe.paths.as_dpkg_configuration();
     if !filters.is_empty() {
         // A later `apt install` in the root leaves the same files out.
-        put(&root.join("etc/dpkg/dpkg.cfg.d/stack"), filters.as_bytes(), 0o644)?;
+        put(
+            &root.join("etc/dpkg/dpkg.cfg.d/stack"),
+            filters.as_bytes(),
+            0o644,
+        )?;
     }
     let shadow = root.join("etc/shadow");
     if let Some(text) = read(&shadow)? {
         let mode = fs::metadata(&shadow).map_err(io_error(&shadow))?.mode();
-        put(&shadow, with_last_change(&text, epoch / 86_400).as_bytes(), mode & 0o7777)?;
+        put(
+            &shadow,
+            with_last_change(&text, epoch / 86_400).as_bytes(),
+            mode & 0o7777,
+        )?;
     }
     Ok(())
 }
@@ -121,7 +138,8 @@ pub(crate) fn settle_modes(root: &Path, recipe: &Recipe) -> Result<(), FinishErr
                 && glob::matches(&rule.path, path)
             {
                 let path = root.join(path.trim_start_matches('/'));
-                fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(io_error(&path))?;
+                fs::set_permissions(&path, fs::Permissions::from_mode(mode))
+                    .map_err(io_error(&path))?;
             }
         }
         Ok(Descend::Yes)
@@ -130,15 +148,23 @@ pub(crate) fn settle_modes(root: &Path, recipe: &Recipe) -> Result<(), FinishErr
 
 /// Makes nothing younger than `epoch`: what scripts wrote gets exactly this time.
 pub(crate) fn settle_times(root: &Path, epoch: i64) -> Result<(), FinishError> {
-    let time = Timespec { tv_sec: epoch, tv_nsec: 0 };
-    let times = Timestamps { last_access: time, last_modification: time };
+    let time = Timespec {
+        tv_sec: epoch,
+        tv_nsec: 0,
+    };
+    let times = Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
     let settle = |path: &Path, metadata: &fs::Metadata| {
         if metadata.mtime() < epoch || (metadata.mtime() == epoch && metadata.mtime_nsec() == 0) {
             return Ok(());
         }
-        rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| FinishError::Io {
-            path: path.to_owned(),
-            source: error.into(),
+        rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| {
+            FinishError::Io {
+                path: path.to_owned(),
+                source: error.into(),
+            }
         })
     };
     walk(root, &mut |path, metadata| {
@@ -160,10 +186,15 @@ pub(crate) fn owners(
 ) -> Result<Owners, FinishError> {
     let users = names(etc, "etc/passwd")?;
     let groups = names(etc, "etc/group")?;
-    let id = |names: &BTreeMap<String, u32>, named: &Named| names.get(&named.name).copied().unwrap_or(named.id);
+    let id = |names: &BTreeMap<String, u32>, named: &Named| {
+        names.get(&named.name).copied().unwrap_or(named.id)
+    };
     let mut paths = BTreeMap::new();
     for (path, settled) in table {
-        let owner = Owner { uid: id(&users, &settled.user), gid: id(&groups, &settled.group) };
+        let owner = Owner {
+            uid: id(&users, &settled.user),
+            gid: id(&groups, &settled.group),
+        };
         if owner != Owner::ROOT {
             paths.insert(Path::new("/").join(path), owner);
         }
@@ -171,21 +202,41 @@ pub(crate) fn owners(
     let mut rules = Vec::new();
     for rule in &recipe.owners {
         let find = |names: &BTreeMap<String, u32>, name: &String| {
-            names.get(name).copied().ok_or_else(|| FinishError::UnknownOwner {
-                path: rule.path.clone(),
-                name: name.clone(),
-            })
+            names
+                .get(name)
+                .copied()
+                .ok_or_else(|| FinishError::UnknownOwner {
+                    path: rule.path.clone(),
+                    name: name.clone(),
+                })
         };
-        rules.push((&rule.path, Owner { uid: find(&users, &rule.user)?, gid: find(&groups, &rule.group)? }));
+        rules.push((
+            &rule.path,
+            Owner {
+                uid: find(&users, &rule.user)?,
+                gid: find(&groups, &rule.group)?,
+            },
+        ));
     }
     let homes: Vec<_> = recipe
         .users
         .iter()
-        .map(|user| (user.home.trim_end_matches('/'), Owner { uid: user.uid, gid: user.gid }))
+        .map(|user| {
+            (
+                user.home.trim_end_matches('/'),
+                Owner {
+                    uid: user.uid,
+                    gid: user.gid,
+                },
+            )
+        })
         .collect();
     walk(root, &mut |path, _| {
         for (home, owner) in &homes {
-            if path.strip_prefix(home).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+            if path
+                .strip_prefix(home)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            {
                 paths.insert(PathBuf::from(path), *owner);
             }
         }
@@ -196,21 +247,38 @@ pub(crate) fn owners(
         }
         Ok(Descend::Yes)
     })?;
-    Ok(Owners { default: Owner::ROOT, paths })
+    Ok(Owners {
+        default: Owner::ROOT,
+        paths,
+    })
 }
 
 fn add_user(root: &Path, user: &User) -> Result<(), FinishError> {
-    let User { name, uid, gid, home, shell } = user;
+    let User {
+        name,
+        uid,
+        gid,
+        home,
+        shell,
+    } = user;
     // No password, none to be asked for: `!` locks it. Ageing starts with the root itself.
     for (file, line) in [
-        ("etc/passwd", format!("{name}:x:{uid}:{gid}::{home}:{shell}\n")),
+        (
+            "etc/passwd",
+            format!("{name}:x:{uid}:{gid}::{home}:{shell}\n"),
+        ),
         ("etc/group", format!("{name}:x:{gid}:\n")),
         ("etc/shadow", format!("{name}:!:0:0:99999:7:::\n")),
         ("etc/gshadow", format!("{name}:!::\n")),
     ] {
         let path = root.join(file);
-        let Some(mut text) = read(&path)? else { continue };
-        if text.lines().any(|line| line.split(':').next() == Some(name)) {
+        let Some(mut text) = read(&path)? else {
+            continue;
+        };
+        if text
+            .lines()
+            .any(|line| line.split(':').next() == Some(name))
+        {
             continue;
         }
         let mode = fs::metadata(&path).map_err(io_error(&path))?.mode() & 0o7777;
@@ -240,7 +308,9 @@ fn with_last_change(shadow: &str, day: i64) -> String {
 
 fn names(etc: &[&Path], file: &str) -> Result<BTreeMap<String, u32>, FinishError> {
     for folder in etc {
-        let Some(text) = read(&folder.join(file))? else { continue };
+        let Some(text) = read(&folder.join(file))? else {
+            continue;
+        };
         let entry = |line: &str| {
             let mut fields = line.split(':');
             Some((fields.next()?.to_owned(), fields.nth(1)?.parse().ok()?))
@@ -274,9 +344,11 @@ fn drop_copies(root: &Path, below: &Path, path: &Path) -> Result<bool, FinishErr
     }
     let same = if new.is_file() {
         new.len() == old.len()
-            && fs::read(&here).map_err(io_error(&here))? == fs::read(&there).map_err(io_error(&there))?
+            && fs::read(&here).map_err(io_error(&here))?
+                == fs::read(&there).map_err(io_error(&there))?
     } else if new.is_symlink() {
-        fs::read_link(&here).map_err(io_error(&here))? == fs::read_link(&there).map_err(io_error(&there))?
+        fs::read_link(&here).map_err(io_error(&here))?
+            == fs::read_link(&there).map_err(io_error(&there))?
     } else {
         false
     };
@@ -288,10 +360,12 @@ fn drop_copies(root: &Path, below: &Path, path: &Path) -> Result<bool, FinishErr
 
 /// An opaque directory hides what is below it: empty, it still says something.
 fn is_opaque(path: &Path) -> bool {
-    ["user.overlay.opaque", "trusted.overlay.opaque"].iter().any(|name| {
-        let mut value = [0; 8];
-        rustix::fs::lgetxattr(path, *name, &mut value).is_ok()
-    })
+    ["user.overlay.opaque", "trusted.overlay.opaque"]
+        .iter()
+        .any(|name| {
+            let mut value = [0; 8];
+            rustix::fs::lgetxattr(path, *name, &mut value).is_ok()
+        })
 }
 
 enum Descend {
@@ -326,7 +400,10 @@ fn read(path: &Path) -> Result<Option<String>, FinishError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(FinishError::Io { path: path.to_owned(), source }),
+        Err(source) => Err(FinishError::Io {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
@@ -338,7 +415,12 @@ fn put(path: &Path, content: &[u8], mode: u32) -> Result<(), FinishError> {
     match fs::remove_file(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(source) => return Err(FinishError::Io { path: path.to_owned(), source }),
+        Err(source) => {
+            return Err(FinishError::Io {
+                path: path.to_owned(),
+                source,
+            });
+        }
     }
     fs::write(path, content).map_err(io_error(path))?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(io_error(path))
@@ -346,5 +428,8 @@ fn put(path: &Path, content: &[u8], mode: u32) -> Result<(), FinishError> {
 
 fn io_error(path: &Path) -> impl Fn(io::Error) -> FinishError {
     let path = path.to_owned();
-    move |source| FinishError::Io { path: path.clone(), source }
+    move |source| FinishError::Io {
+        path: path.clone(),
+        source,
+    }
 }

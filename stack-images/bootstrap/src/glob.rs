@@ -48,7 +48,11 @@ fn one(pattern: &[u8], at: usize, byte: Option<&u8>) -> Option<Step> {
         (None, Some(_)) | (Some(_), None) => None,
         (Some(b'?'), Some(_)) => Some(Step::Next(at + 1)),
         (Some(b'['), Some(byte)) => {
-            let length = pattern[at + 1..].iter().skip(1).position(|end| *end == b']')? + 1;
+            let length = pattern[at + 1..]
+                .iter()
+                .skip(1)
+                .position(|end| *end == b']')?
+                + 1;
             let set = &pattern[at + 1..=at + length];
             let (negated, set) = match set {
                 [b'!' | b'^', rest @ ..] => (true, rest),
@@ -87,16 +91,19 @@ impl PathFilters {
         if !any(&self.exclude) || any(&self.include) {
             return false;
         }
-        !(is_link && self.include.iter().any(|pattern| may_lead_to(path, pattern)))
+        !(is_link
+            && self
+                .include
+                .iter()
+                .any(|pattern| may_lead_to(path, pattern)))
     }
 
     /// The same rules as a file for `/etc/dpkg/dpkg.cfg.d`.
     pub(crate) fn as_dpkg_configuration(&self) -> String {
-        let lines = |option: &str, patterns: &[String]| -> String {
-            patterns
-                .iter()
-                .map(|pattern| format!("{option}={pattern}\n"))
-                .collect()
+        let lines = |option: &str, patterns: &[String]| {
+            patterns.iter().fold(String::new(), |text, pattern| {
+                text + option + "=" + pattern + "\n"
+            })
         };
         lines("path-exclude", &self.exclude) + &lines("path-include", &self.include)
     }
@@ -105,7 +112,11 @@ impl PathFilters {
 /// Whether a path matches the beginning of a pattern, component by component.
 fn may_lead_to(path: &str, pattern: &str) -> bool {
     let (mut names, mut patterns) = (path.split('/'), pattern.split('/'));
-    names.all(|name| patterns.next().is_some_and(|pattern| matches(pattern, name))) && patterns.next().is_some()
+    names.all(|name| {
+        patterns
+            .next()
+            .is_some_and(|pattern| matches(pattern, name))
+    }) && patterns.next().is_some()
 }
 
 #[cfg(test)]
@@ -137,7 +148,10 @@ mod tests {
     fn dpkgs_filters() {
         let filters = PathFilters {
             exclude: vec!["/usr/share/doc/*".into(), "/usr/share/man/*".into()],
-            include: vec!["/usr/share/doc/*/copyright".into(), "/usr/share/man/index".into()],
+            include: vec![
+                "/usr/share/doc/*/copyright".into(),
+                "/usr/share/man/index".into(),
+            ],
         };
         assert!(!filters.skips("/usr/share/doc/a/copyright", false));
         assert!(filters.skips("/usr/share/doc/a/README", false));

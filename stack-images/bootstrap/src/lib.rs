@@ -34,12 +34,20 @@ mod recipe;
 mod relation;
 mod release;
 mod resolve;
+mod resolver;
 mod settle;
 mod signature;
 mod suites;
 mod unpack;
 pub mod version;
 mod workspace;
+
+#[cfg(test)]
+#[path = "../tests/support/deb.rs"]
+mod test_deb;
+#[cfg(test)]
+#[path = "../tests/support/key.rs"]
+mod test_key;
 
 pub use bootstrap::{Dirs, Error, Inputs, Progress, Stack, StackLayer, architecture_of, bootstrap};
 pub use builtin::{builtin_lock, builtin_recipe, builtin_text};

@@ -146,7 +146,9 @@ impl Lock {
 
     /// Whether the recipe still asks for what was locked, for this architecture.
     pub fn fits(&self, recipe: &Recipe, architecture: &str) -> bool {
-        self.stack == recipe.id && self.architecture == architecture && self.wanted == wanted(recipe)
+        self.stack == recipe.id
+            && self.architecture == architecture
+            && self.wanted == wanted(recipe)
     }
 
     /// Reads a lock.
@@ -165,16 +167,24 @@ impl Lock {
             source: Box::new(source),
         })?;
         if lock.format != FORMAT {
-            return Err(LockError::Format { path: path.to_owned(), found: lock.format });
+            return Err(LockError::Format {
+                path: path.to_owned(),
+                found: lock.format,
+            });
         }
         Ok(lock)
     }
 
     /// Writes the lock beside its place and renames it there.
     pub fn write(&self, path: &Path) -> Result<(), LockError> {
-        let failed = |source| LockError::Write { path: path.to_owned(), source };
+        let failed = |source| LockError::Write {
+            path: path.to_owned(),
+            source,
+        };
         let text = toml::to_string(self).map_err(|error| failed(std::io::Error::other(error)))?;
-        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let folder = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
         let mut staged = tempfile::Builder::new()
             .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
             .tempfile_in(folder.unwrap_or(Path::new(".")))
@@ -204,7 +214,9 @@ fn wanted(recipe: &Recipe) -> Digest {
         (Layer::Run, Some(&recipe.run)),
         (Layer::Build, recipe.build.as_ref()),
     ] {
-        let mut packages: Vec<_> = content.map_or(&[][..], |content| &content.packages).to_vec();
+        let mut packages: Vec<_> = content
+            .map_or(&[][..], |content| &content.packages)
+            .to_vec();
         packages.sort();
         line(&[layer.name(), &packages.join(" ")]);
     }

@@ -19,7 +19,10 @@ impl Mirrors {
     /// `…/debian` and `…/debian-security`.
     pub fn new(base: &str) -> Self {
         let base = base.trim_end_matches('/').to_owned();
-        Self { security: format!("{base}-security"), base }
+        Self {
+            security: format!("{base}-security"),
+            base,
+        }
     }
 }
 
@@ -56,7 +59,9 @@ pub fn from_apt(apt: &Path) -> io::Result<Option<Mirrors>> {
     let mut base = None;
     let mut security = None;
     for source in sources.iter().filter(|source| source.is_debian()) {
-        let Some(address) = source.address() else { continue };
+        let Some(address) = source.address() else {
+            continue;
+        };
         for suite in &source.suites {
             match kind(suite) {
                 Some(Kind::Release) => base.get_or_insert(address.clone()),
@@ -96,12 +101,24 @@ enum Kind {
 
 fn kind(suite: &str) -> Option<Kind> {
     const RELEASES: [&str; 12] = [
-        "stable", "oldstable", "oldoldstable", "testing", "unstable", "sid", "bullseye", "bookworm",
-        "trixie", "forky", "duke", "buster",
+        "stable",
+        "oldstable",
+        "oldoldstable",
+        "testing",
+        "unstable",
+        "sid",
+        "bullseye",
+        "bookworm",
+        "trixie",
+        "forky",
+        "duke",
+        "buster",
     ];
     let (release, pocket) = suite
         .split_once(['-', '/'])
-        .map_or((suite, None), |(release, pocket)| (release, Some(pocket.trim_end_matches('/'))));
+        .map_or((suite, None), |(release, pocket)| {
+            (release, Some(pocket.trim_end_matches('/')))
+        });
     if !RELEASES.contains(&release) {
         return None;
     }
@@ -146,7 +163,10 @@ fn is_http(uri: &str) -> bool {
 fn one_line_sources(text: &str, sources: &mut Vec<Source>) {
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or_default().trim();
-        let Some(rest) = line.strip_prefix("deb").filter(|rest| rest.starts_with([' ', '\t', '['])) else {
+        let Some(rest) = line
+            .strip_prefix("deb")
+            .filter(|rest| rest.starts_with([' ', '\t', '[']))
+        else {
             continue;
         };
         let rest = rest.trim_start();
@@ -162,7 +182,12 @@ fn one_line_sources(text: &str, sources: &mut Vec<Source>) {
         let (Some(uri), Some(suite)) = (words.next(), words.next()) else {
             continue;
         };
-        sources.push(Source { uri, suites: vec![suite], components: words.collect(), signed_by });
+        sources.push(Source {
+            uri,
+            suites: vec![suite],
+            components: words.collect(),
+            signed_by,
+        });
     }
 }
 
@@ -181,9 +206,12 @@ fn deb822_sources(text: &str, sources: &mut Vec<Source>) {
             .collect()
     };
     for stanza in control::paragraphs(&text) {
-        let disabled = stanza
-            .get("Enabled")
-            .is_some_and(|enabled| matches!(enabled, "no" | "false" | "0" | "off" | "without" | "disable"));
+        let disabled = stanza.get("Enabled").is_some_and(|enabled| {
+            matches!(
+                enabled,
+                "no" | "false" | "0" | "off" | "without" | "disable"
+            )
+        });
         if disabled || !words(stanza.get("Types")).iter().any(|kind| kind == "deb") {
             continue;
         }
@@ -214,8 +242,15 @@ mod tests {
         from_apt(folder.path()).unwrap()
     }
 
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "compared with what may be nothing"
+    )]
     fn mirrors(base: &str, security: &str) -> Option<Mirrors> {
-        Some(Mirrors { base: base.to_owned(), security: security.to_owned() })
+        Some(Mirrors {
+            base: base.to_owned(),
+            security: security.to_owned(),
+        })
     }
 
     #[test]
@@ -223,8 +258,14 @@ mod tests {
         let debian = "Types: deb\n# a snapshot: http://other.example/debian\nURIs: http://one.example/debian/\nSuites: bookworm bookworm-updates\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n \nTypes: deb deb-src\nURIs: http://two.example/debian-security\nSuites: bookworm-security\nComponents: main\n";
         let vendor = "Types: deb\nURIs: https://vendor.example/apt\nSuites: bookworm\nComponents: main\nSigned-By: /etc/keys/vendor.gpg\n";
         assert_eq!(
-            apt(&[("sources.list.d/a.sources", vendor), ("sources.list.d/debian.sources", debian)]),
-            mirrors("http://one.example/debian", "http://two.example/debian-security")
+            apt(&[
+                ("sources.list.d/a.sources", vendor),
+                ("sources.list.d/debian.sources", debian)
+            ]),
+            mirrors(
+                "http://one.example/debian",
+                "http://two.example/debian-security"
+            )
         );
     }
 
@@ -239,12 +280,18 @@ mod tests {
         let text = "# deb http://no.example/debian trixie main\ndeb cdrom:[Debian 13]/ trixie main\ndeb-src http://no.example/debian trixie main\ndeb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] https://one.example/debian trixie main contrib # here\n";
         assert_eq!(
             apt(&[("sources.list", text)]),
-            mirrors("https://one.example/debian", "https://one.example/debian-security")
+            mirrors(
+                "https://one.example/debian",
+                "https://one.example/debian-security"
+            )
         );
         let old = "deb http://s.example/debian-security bullseye/updates main\ndeb http://m.example/debian bullseye main\n";
         assert_eq!(
             apt(&[("sources.list", old)]),
-            mirrors("http://m.example/debian", "http://s.example/debian-security")
+            mirrors(
+                "http://m.example/debian",
+                "http://s.example/debian-security"
+            )
         );
     }
 
@@ -252,7 +299,13 @@ mod tests {
     fn other_distributions_have_none() {
         let ubuntu = "deb http://archive.example/ubuntu noble main\ndeb http://archive.example/ubuntu noble-security main\n";
         let docker = "deb https://download.example/linux/debian bookworm stable\n";
-        assert_eq!(apt(&[("sources.list", ubuntu), ("sources.list.d/docker.list", docker)]), None);
+        assert_eq!(
+            apt(&[
+                ("sources.list", ubuntu),
+                ("sources.list.d/docker.list", docker)
+            ]),
+            None
+        );
         assert_eq!(apt(&[]), None);
     }
 
@@ -260,8 +313,14 @@ mod tests {
     fn mirror_lists_of_cloud_images() {
         let text = "Types: deb\nURIs: mirror+file://@FOLDER@/mirrors.list\nSuites: trixie\nComponents: main\n";
         assert_eq!(
-            apt(&[("sources.list.d/debian.sources", text), ("mirrors.list", "https://cloud.example/debian\n")]),
-            mirrors("https://cloud.example/debian", "https://cloud.example/debian-security")
+            apt(&[
+                ("sources.list.d/debian.sources", text),
+                ("mirrors.list", "https://cloud.example/debian\n")
+            ]),
+            mirrors(
+                "https://cloud.example/debian",
+                "https://cloud.example/debian-security"
+            )
         );
     }
 }

@@ -48,7 +48,10 @@ pub(crate) struct Packages<'a> {
 
 impl<'a> Packages<'a> {
     /// Reads the indexes; each comes with the number of its suite.
-    pub(crate) fn new(indexes: impl IntoIterator<Item = (usize, &'a str)>, architecture: &str) -> Self {
+    pub(crate) fn new(
+        indexes: impl IntoIterator<Item = (usize, &'a str)>,
+        architecture: &str,
+    ) -> Self {
         let mut packages = Self::default();
         for (suite, text) in indexes {
             for paragraph in control::paragraphs(text) {
@@ -60,7 +63,10 @@ impl<'a> Packages<'a> {
         let mut provides: HashMap<_, Vec<_>> = HashMap::new();
         for package in packages.by_name.values() {
             for (name, version) in provided(package) {
-                provides.entry(name).or_default().push((package.name, version));
+                provides
+                    .entry(name)
+                    .or_default()
+                    .push((package.name, version));
             }
         }
         // The most important provider first, then by name: the map's own order is random.
@@ -157,7 +163,14 @@ fn package<'a>(paragraph: Paragraph<'a>, suite: usize, architecture: &str) -> Op
             _ => {}
         }
     }
-    let complete = ![package.name, package.version, package.filename, package.size, package.sha256].contains(&"");
+    let complete = ![
+        package.name,
+        package.version,
+        package.filename,
+        package.size,
+        package.sha256,
+    ]
+    .contains(&"");
     let native = package.architecture == "all" || package.architecture == architecture;
     (complete && native).then_some(package)
 }

@@ -33,7 +33,9 @@ impl Arrivals {
             };
             self.arrived.insert(index, unpacked?);
         }
-        let (mine, others) = std::mem::take(&mut self.arrived).into_iter().partition(|(index, _)| wanted(index));
+        let (mine, others) = std::mem::take(&mut self.arrived)
+            .into_iter()
+            .partition(|(index, _)| wanted(index));
         self.arrived = others;
         let mine: BTreeMap<_, _> = mine;
         Ok(mine.into_values().collect())
@@ -62,19 +64,29 @@ pub(crate) fn run<T>(
     consume: impl FnOnce(&mut Arrivals) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let open = |path: &Path, fresh| {
-        Root::open(path, &inputs.recipe.paths, fresh)
-            .map_err(|source| Error::Folder { path: path.to_owned(), source })
+        Root::open(path, &inputs.recipe.paths, fresh).map_err(|source| Error::Folder {
+            path: path.to_owned(),
+            source,
+        })
     };
-    let roots = Roots { run: open(run, true)?, build: open(build, false)? };
+    let roots = Roots {
+        run: open(run, true)?,
+        build: open(build, false)?,
+    };
     let mut order: Vec<usize> = (0..lock.packages.len()).collect();
     order.sort_by_key(|index| priority(lock, *index));
     let ready = Ready {
-        queue: Mutex::new(Queue { waiting: BTreeMap::new(), downloading: order.len() }),
+        queue: Mutex::new(Queue {
+            waiting: BTreeMap::new(),
+            downloading: order.len(),
+        }),
         bell: Condvar::new(),
     };
     let next = AtomicUsize::new(0);
     let (sender, receiver) = channel();
-    let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).max(2);
+    let workers = std::thread::available_parallelism()
+        .map_or(2, std::num::NonZero::get)
+        .max(2);
     std::thread::scope(|scope| {
         for _ in 0..DOWNLOADS.min(order.len()) {
             let (order, next, ready, sender) = (&order, &next, &ready, sender.clone());
@@ -90,9 +102,14 @@ pub(crate) fn run<T>(
             scope.spawn(move || {
                 while let Some((index, path)) = ready.next(cancelled) {
                     let package = &lock.packages[index];
-                    let result = roots.of(package.layer).unpack(&path, &package.name).map_err(Error::from);
+                    let result = roots
+                        .of(package.layer)
+                        .unpack(&path, &package.name)
+                        .map_err(Error::from);
                     if result.is_ok() {
-                        (inputs.progress)(Progress::Unpacked { package: &package.name });
+                        (inputs.progress)(Progress::Unpacked {
+                            package: &package.name,
+                        });
                     }
                     // Nobody listens any more when the caller has failed.
                     if sender.send((index, result)).is_err() {
@@ -103,7 +120,11 @@ pub(crate) fn run<T>(
         }
         drop(sender);
         let layers = lock.packages.iter().map(|package| package.layer).collect();
-        let result = consume(&mut Arrivals { receiver, arrived: BTreeMap::new(), layers });
+        let result = consume(&mut Arrivals {
+            receiver,
+            arrived: BTreeMap::new(),
+            layers,
+        });
         if result.is_err() {
             cancelled.store(true, Ordering::Relaxed);
             ready.bell.notify_all();
@@ -163,7 +184,10 @@ impl Ready {
             if queue.downloading == 0 {
                 return None;
             }
-            queue = self.bell.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self
+                .bell
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -177,13 +201,29 @@ fn priority(lock: &Lock, index: usize) -> (Layer, Reverse<u64>, usize) {
     (package.layer, Reverse(package.size), index)
 }
 
-fn download(inputs: &Inputs<'_>, client: &Client<'_>, package: &LockedPackage) -> Result<PathBuf, Error> {
-    let suite = inputs.recipe.suites.iter().find(|suite| suite.name == package.suite);
-    let base = suite.map_or(&*inputs.mirrors.base, |suite| suites::base(inputs.mirrors, suite));
+fn download(
+    inputs: &Inputs<'_>,
+    client: &Client<'_>,
+    package: &LockedPackage,
+) -> Result<PathBuf, Error> {
+    let suite = inputs
+        .recipe
+        .suites
+        .iter()
+        .find(|suite| suite.name == package.suite);
+    let base = suite.map_or(&*inputs.mirrors.base, |suite| {
+        suites::base(inputs.mirrors, suite)
+    });
     let url = format!("{base}/{}", package.filename);
     let received = |bytes| (inputs.progress)(Progress::Received(bytes));
     client
-        .file(&url, package.digest, package.size, &inputs.dirs.downloads, &received)
+        .file(
+            &url,
+            package.digest,
+            package.size,
+            &inputs.dirs.downloads,
+            &received,
+        )
         .map_err(|error| match error {
             source @ FetchError::Missing { .. } => Error::PackageGone {
                 package: package.name.clone(),

@@ -28,7 +28,7 @@ pub enum RecipeError {
         #[source]
         source: Box<toml::de::Error>,
     },
-    /// One of the archive keys is not an OpenPGP certificate.
+    /// One of the archive keys is not a PGP certificate.
     #[error("cannot use the archive key {name} of the stack recipe")]
     Key {
         /// The key's file name.
@@ -46,7 +46,7 @@ pub enum RecipeError {
 pub struct Recipe {
     /// The stack's name, for example `slug-13`.
     pub id: String,
-    /// Files with the OpenPGP certificates that may sign the suites, relative to the recipe.
+    /// Files with the PGP certificates that may sign the suites, relative to the recipe.
     keys: Vec<PathBuf>,
     /// The suites, in order of preference among equal versions.
     #[serde(rename = "suite")]

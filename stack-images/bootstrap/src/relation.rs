@@ -79,7 +79,10 @@ fn relation(text: &str) -> Option<Relation<'_>> {
     let end = text
         .find(|c: char| c.is_whitespace() || matches!(c, '(' | '[' | '<'))
         .unwrap_or(text.len());
-    let name = text[..end].split(':').next().filter(|name| !name.is_empty())?;
+    let name = text[..end]
+        .split(':')
+        .next()
+        .filter(|name| !name.is_empty())?;
     let version = text[end..]
         .split_once('(')
         .and_then(|(_, rest)| rest.split_once(')'))
@@ -110,9 +113,10 @@ mod tests {
 
     #[test]
     fn groups_alternatives_and_qualifiers() {
-        let groups: Vec<_> = parse("libc6 (>= 2.38), debconf (>= 0.5) | debconf-2.0,\n perl:any, python3 (<<3.14)")
-            .map(|group| group.iter().map(ToString::to_string).collect::<Vec<_>>())
-            .collect();
+        let groups: Vec<_> =
+            parse("libc6 (>= 2.38), debconf (>= 0.5) | debconf-2.0,\n perl:any, python3 (<<3.14)")
+                .map(|group| group.iter().map(ToString::to_string).collect::<Vec<_>>())
+                .collect();
         assert_eq!(
             groups,
             [
@@ -126,11 +130,17 @@ mod tests {
 
     #[test]
     fn provided_versions() {
-        let versioned = Relation { name: "a", version: Some((Operator::LaterOrEqual, "2")) };
+        let versioned = Relation {
+            name: "a",
+            version: Some((Operator::LaterOrEqual, "2")),
+        };
         assert!(!versioned.admits_provided(None));
         assert!(!versioned.admits_provided(Some("1")));
         assert!(versioned.admits_provided(Some("2")));
-        let plain = Relation { name: "a", version: None };
+        let plain = Relation {
+            name: "a",
+            version: None,
+        };
         assert!(plain.admits_provided(None));
     }
 

@@ -110,39 +110,64 @@ impl Release {
                 found: codename.to_owned(),
             });
         }
-        let Some((written, date)) = fields.get("Date").and_then(|text| Some((text, instant(text)?))) else {
+        let Some((written, date)) = fields
+            .get("Date")
+            .and_then(|text| Some((text, instant(text)?)))
+        else {
             return Err(ReleaseError::Field { url, field: "Date" });
         };
         if date > now + CLOCK_SKEW {
-            return Err(ReleaseError::Future { url, date: written.to_owned() });
+            return Err(ReleaseError::Future {
+                url,
+                date: written.to_owned(),
+            });
         }
         // Debian's released suites have none: they change so rarely that it would only do harm.
         if let Some(valid_until) = fields.get("Valid-Until") {
             let Some(end) = instant(valid_until) else {
-                return Err(ReleaseError::Field { url, field: "Valid-Until" });
+                return Err(ReleaseError::Field {
+                    url,
+                    field: "Valid-Until",
+                });
             };
             if end < now {
-                return Err(ReleaseError::Expired { url, valid_until: valid_until.to_owned() });
+                return Err(ReleaseError::Expired {
+                    url,
+                    valid_until: valid_until.to_owned(),
+                });
             }
         }
         let Some(files) = fields.get("SHA256").and_then(checksums) else {
-            return Err(ReleaseError::Field { url, field: "SHA256" });
+            return Err(ReleaseError::Field {
+                url,
+                field: "SHA256",
+            });
         };
         let by_hash = fields.get("Acquire-By-Hash") == Some("yes");
-        Ok(Self { url, date, by_hash, files })
+        Ok(Self {
+            url,
+            date,
+            by_hash,
+            files,
+        })
     }
 
     /// Digest and size of an index, by its path in the suite's folder.
     pub(crate) fn index(&self, path: &str) -> Result<(Digest, u64), ReleaseError> {
-        self.files.get(path).copied().ok_or_else(|| ReleaseError::NoIndex {
-            url: self.url.clone(),
-            index: path.to_owned(),
-        })
+        self.files
+            .get(path)
+            .copied()
+            .ok_or_else(|| ReleaseError::NoIndex {
+                url: self.url.clone(),
+                index: path.to_owned(),
+            })
     }
 }
 
 fn instant(text: &str) -> Option<i64> {
-    let text = text.strip_suffix("UTC").or_else(|| text.strip_suffix("+0000"))?;
+    let text = text
+        .strip_suffix("UTC")
+        .or_else(|| text.strip_suffix("+0000"))?;
     let time = jiff::civil::DateTime::strptime("%a, %d %b %Y %H:%M:%S", text.trim()).ok()?;
     let zoned = time.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
     Some(zoned.timestamp().as_second())

@@ -61,14 +61,18 @@ impl<'a> Selection<'a> {
     ) -> Result<(), ResolveError> {
         let mut queue = VecDeque::new();
         for name in names {
-            let package = packages
-                .get(name)
-                .ok_or_else(|| ResolveError::Unknown { name: name.to_owned() })?;
+            let package = packages.get(name).ok_or_else(|| ResolveError::Unknown {
+                name: name.to_owned(),
+            })?;
             self.choose(package, &mut queue);
         }
         while let Some(name) = queue.pop_front() {
             let package = self.chosen[name];
-            for group in package.depends.iter().flat_map(|field| relation::parse(field)) {
+            for group in package
+                .depends
+                .iter()
+                .flat_map(|field| relation::parse(field))
+            {
                 if group.iter().any(|relation| self.satisfies(relation)) {
                     continue;
                 }
@@ -124,7 +128,9 @@ impl<'a> Selection<'a> {
             .flatten()
             .filter(|(_, version)| relation.admits_provided(*version))
             .map(|(name, _)| *name);
-        real.into_iter().chain(virtual_).find(|name| *name != except)
+        real.into_iter()
+            .chain(virtual_)
+            .find(|name| *name != except)
     }
 
     /// Whether a package and the chosen ones exclude each other. A package may conflict with a
@@ -162,7 +168,10 @@ impl<'a> Selection<'a> {
             chain.push((*next).to_owned());
             at = next;
         }
-        ResolveError::Unsatisfiable { wanted: wanted.join(" | "), chain }
+        ResolveError::Unsatisfiable {
+            wanted: wanted.join(" | "),
+            chain,
+        }
     }
 }
 
@@ -172,13 +181,15 @@ mod tests {
     use super::*;
 
     fn index(paragraphs: &[&str]) -> String {
-        paragraphs
-            .iter()
-            .map(|text| {
-                let architecture = if text.contains("Architecture:") { "" } else { "Architecture: amd64\n" };
-                format!("{architecture}Filename: pool/x.deb\nSize: 1\nSHA256: 00\n{}\n\n", text.replace("; ", "\n"))
-            })
-            .collect()
+        let mut index = String::new();
+        for text in paragraphs {
+            if !text.contains("Architecture:") {
+                index += "Architecture: amd64\n";
+            }
+            index += &text.replace("; ", "\n");
+            index += "\nFilename: pool/x.deb\nSize: 1\nSHA256: 00\n\n";
+        }
+        index
     }
 
     fn resolve(paragraphs: &[&str], names: &[&str]) -> Result<Vec<String>, String> {
@@ -205,23 +216,51 @@ mod tests {
             "Package: helper; Version: 2; Depends: app",
             "Package: extra; Version: 1",
         ];
-        assert_eq!(resolve(&packages, &["app"]).unwrap(), ["app=1", "base=1", "helper=2", "lib=1", "tools=1"]);
+        assert_eq!(
+            resolve(&packages, &["app"]).unwrap(),
+            ["app=1", "base=1", "helper=2", "lib=1", "tools=1"]
+        );
     }
 
     #[test]
     fn the_newest_version_of_all_suites() {
-        let old = index(&["Package: a; Version: 1.0-1", "Package: b; Version: 1.0-1+b2"]);
-        let new = index(&["Package: a; Version: 1.0-1+deb13u1", "Package: b; Version: 1.0-1"]);
+        let old = index(&[
+            "Package: a; Version: 1.0-1",
+            "Package: b; Version: 1.0-1+b2",
+        ]);
+        let new = index(&[
+            "Package: a; Version: 1.0-1+deb13u1",
+            "Package: b; Version: 1.0-1",
+        ]);
         let packages = Packages::new([(0, old.as_str()), (1, new.as_str())], "amd64");
-        assert_eq!((packages.get("a").unwrap().version, packages.get("a").unwrap().suite), ("1.0-1+deb13u1", 1));
-        assert_eq!((packages.get("b").unwrap().version, packages.get("b").unwrap().suite), ("1.0-1+b2", 0));
+        assert_eq!(
+            (
+                packages.get("a").unwrap().version,
+                packages.get("a").unwrap().suite
+            ),
+            ("1.0-1+deb13u1", 1)
+        );
+        assert_eq!(
+            (
+                packages.get("b").unwrap().version,
+                packages.get("b").unwrap().suite
+            ),
+            ("1.0-1+b2", 0)
+        );
     }
 
     #[test]
     fn other_architectures_do_not_exist() {
-        let packages = ["Package: a; Version: 9; Architecture: arm64", "Package: b; Version: 1; Architecture: all"];
+        let packages = [
+            "Package: a; Version: 9; Architecture: arm64",
+            "Package: b; Version: 1; Architecture: all",
+        ];
         assert_eq!(resolve(&packages, &["b"]).unwrap(), ["b=1"]);
-        assert!(resolve(&packages, &["a"]).unwrap_err().contains("a, which the suites don't have"));
+        assert!(
+            resolve(&packages, &["a"])
+                .unwrap_err()
+                .contains("a, which the suites don't have")
+        );
     }
 
     #[test]
@@ -232,7 +271,10 @@ mod tests {
             "Package: second; Version: 1",
         ];
         assert_eq!(resolve(&packages, &["app"]).unwrap(), ["app=1", "first=1"]);
-        assert_eq!(resolve(&packages, &["app", "second"]).unwrap(), ["app=1", "second=1"]);
+        assert_eq!(
+            resolve(&packages, &["app", "second"]).unwrap(),
+            ["app=1", "second=1"]
+        );
     }
 
     #[test]
@@ -245,7 +287,10 @@ mod tests {
             "Package: api-none; Version: 9; Provides: api",
             "Package: api-new; Version: 1; Provides: api (= 2.1)",
         ];
-        assert_eq!(resolve(&packages, &["app"]).unwrap(), ["api-new=1", "app=1", "zmail=1"]);
+        assert_eq!(
+            resolve(&packages, &["app"]).unwrap(),
+            ["api-new=1", "app=1", "zmail=1"]
+        );
     }
 
     #[test]
@@ -271,8 +316,18 @@ mod tests {
             "Package: e; Version: 1; Breaks: a",
             "Package: self; Version: 1; Provides: role; Conflicts: role",
         ];
-        assert!(resolve(&packages, &["a", "b"]).unwrap_err().contains("a cannot be installed together with b"));
-        assert_eq!(resolve(&packages, &["a", "c", "self"]).unwrap(), ["a=1", "c=1", "self=1"]);
-        assert_eq!(resolve(&packages, &["a", "d"]).unwrap(), ["a=1", "c=1", "d=1"]);
+        assert!(
+            resolve(&packages, &["a", "b"])
+                .unwrap_err()
+                .contains("a cannot be installed together with b")
+        );
+        assert_eq!(
+            resolve(&packages, &["a", "c", "self"]).unwrap(),
+            ["a=1", "c=1", "self=1"]
+        );
+        assert_eq!(
+            resolve(&packages, &["a", "d"]).unwrap(),
+            ["a=1", "c=1", "d=1"]
+        );
     }
 }

@@ -56,7 +56,11 @@ pub(crate) fn settle(
     packages: &[&Unpacked],
 ) -> Result<(), SettleError> {
     for package in packages {
-        let name = package.control.paragraph().get("Package").unwrap_or_default();
+        let name = package
+            .control
+            .paragraph()
+            .get("Package")
+            .unwrap_or_default();
         for entry in &package.entries {
             if let Some(known) = table.get(&entry.path) {
                 if known.kind == Kind::Directory && entry.kind == Kind::Directory {
@@ -91,13 +95,17 @@ fn set_mode(root: &Path, below: Option<&Path>, path: &Path, mode: u32) -> Result
         return Ok(());
     }
     let path = root.join(path);
-    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(|source| SettleError::Mode { path, source })
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode))
+        .map_err(|source| SettleError::Mode { path, source })
 }
 
 /// Directories that are in both have the mode of those below.
 fn adopt_modes(root: &Path, below: &Path, path: &Path) -> Result<(), SettleError> {
     let here = root.join(path);
-    let failed = |source| SettleError::Mode { path: here.clone(), source };
+    let failed = |source| SettleError::Mode {
+        path: here.clone(),
+        source,
+    };
     let Ok(metadata) = fs::symlink_metadata(below.join(path)) else {
         return Ok(());
     };

@@ -2,12 +2,12 @@
 
 use pgp::composed::{CleartextSignedMessage, Deserializable, SignedPublicKey, SignedPublicSubKey};
 use pgp::packet::{Signature, SignatureType};
-use pgp::types::KeyDetails;
+use pgp::types::{KeyDetails, Timestamp};
 
 /// Why a certificate could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringError {
-    /// Not an OpenPGP certificate.
+    /// Not a PGP certificate.
     #[error("it is not an OpenPGP certificate")]
     Parse(#[source] Box<pgp::errors::Error>),
     /// There is no certificate in it.
@@ -97,13 +97,19 @@ impl Keyring {
     fn signer(&self, signature: &Signature) -> Option<Signer<'_>> {
         self.certificates.iter().find_map(|certificate| {
             if made_by(signature, &certificate.primary_key) {
-                return Some(Signer { certificate, subkey: None });
+                return Some(Signer {
+                    certificate,
+                    subkey: None,
+                });
             }
             certificate
                 .public_subkeys
                 .iter()
                 .find(|subkey| made_by(signature, &subkey.key))
-                .map(|subkey| Signer { certificate, subkey: Some(subkey) })
+                .map(|subkey| Signer {
+                    certificate,
+                    subkey: Some(subkey),
+                })
         })
     }
 }
@@ -119,12 +125,17 @@ impl Signer<'_> {
             key: self.name(),
             source: Box::new(source),
         };
-        if !matches!(signature.typ(), Some(SignatureType::Text | SignatureType::Binary)) {
+        if !matches!(
+            signature.typ(),
+            Some(SignatureType::Text | SignatureType::Binary)
+        ) {
             return Err(self.not_valid("it is not a signature over a text"));
         }
         match self.subkey {
             Some(subkey) => {
-                signature.verify(&subkey.key, text.as_bytes()).map_err(bad)?;
+                signature
+                    .verify(&subkey.key, text.as_bytes())
+                    .map_err(bad)?;
                 subkey
                     .verify_bindings(&self.certificate.primary_key)
                     .map_err(bad)?;
@@ -137,7 +148,9 @@ impl Signer<'_> {
     }
 
     fn check_time(&self, signature: &Signature, now: i64) -> Result<(), SignatureError> {
-        let made = signature.created().map_or(0, |time| i64::from(time.as_secs()));
+        let made = signature
+            .created()
+            .map_or(0, |time| i64::from(time.as_secs()));
         // A clock that is a little slow must not refuse a mirror that is right up to date.
         if made > now + CLOCK_SKEW {
             return Err(self.not_valid("it was made in the future; check this machine's clock"));
@@ -156,7 +169,9 @@ impl Signer<'_> {
             .iter()
             .flat_map(|user| &user.signatures)
             .chain(&details.direct_signatures)
-            .filter(|candidate| candidate.is_certification() || candidate.typ() == Some(SignatureType::Key))
+            .filter(|candidate| {
+                candidate.is_certification() || candidate.typ() == Some(SignatureType::Key)
+            })
             .filter(|candidate| made_by(candidate, primary));
         if key_ended(born, self_signatures, now) {
             return Err(self.not_valid("the key has expired"));
@@ -179,7 +194,10 @@ impl Signer<'_> {
     }
 
     fn not_valid(&self, why: &'static str) -> SignatureError {
-        SignatureError::NotValid { key: self.name(), why }
+        SignatureError::NotValid {
+            key: self.name(),
+            why,
+        }
     }
 
     fn name(&self) -> String {
@@ -203,7 +221,7 @@ fn ended(start: i64, lifetime: Option<pgp::types::Duration>, now: i64) -> bool {
 /// A key lives as long as its newest self-signature says.
 fn key_ended<'a>(born: i64, signatures: impl Iterator<Item = &'a Signature>, now: i64) -> bool {
     signatures
-        .max_by_key(|signature| signature.created().map_or(0, |time| time.as_secs()))
+        .max_by_key(|signature| signature.created().map_or(0, Timestamp::as_secs))
         .is_some_and(|newest| ended(born, newest.key_expiration_time(), now))
 }
 

@@ -2,10 +2,7 @@
 
 use super::*;
 
-#[path = "../tests/support/key.rs"]
-mod key;
-
-use key::{BORN, Key};
+use crate::test_key::{BORN, Key};
 
 const NOW: i64 = BORN as i64 + 1000;
 
@@ -23,13 +20,19 @@ fn a_good_signature_gives_the_text() {
     let keyring = keyring(&[Key::new().certificate(None), key.certificate(None)]);
     let message = key.sign("Origin: Test\n- dashes\n", BORN + 10, None);
     let text = keyring.verify(&message, NOW).unwrap();
-    assert_eq!(text.replace("\r\n", "\n").trim_end(), "Origin: Test\n- dashes");
+    assert_eq!(
+        text.replace("\r\n", "\n").trim_end(),
+        "Origin: Test\n- dashes"
+    );
 }
 
 #[test]
 fn what_is_outside_of_the_signature_does_not_count() {
     let key = Key::new();
-    let message = format!("Origin: Evil\n\n{}\nSuite: evil\n", key.sign("Origin: Test\n", BORN + 10, None));
+    let message = format!(
+        "Origin: Evil\n\n{}\nSuite: evil\n",
+        key.sign("Origin: Test\n", BORN + 10, None)
+    );
     match keyring(&[key.certificate(None)]).verify(&message, NOW) {
         Ok(text) => assert!(!text.contains("vil"), "{text}"),
         Err(error) => assert!(matches!(error, SignatureError::Unsigned(_)), "{error}"),
@@ -39,38 +42,63 @@ fn what_is_outside_of_the_signature_does_not_count() {
 #[test]
 fn a_changed_text_is_refused() {
     let key = Key::new();
-    let message = key.sign("Origin: Test\n", BORN + 10, None).replace("Test", "Best");
-    let error = keyring(&[key.certificate(None)]).verify(&message, NOW).unwrap_err();
+    let message = key
+        .sign("Origin: Test\n", BORN + 10, None)
+        .replace("Test", "Best");
+    let error = keyring(&[key.certificate(None)])
+        .verify(&message, NOW)
+        .unwrap_err();
     assert!(matches!(error, SignatureError::Bad { .. }), "{error}");
 }
 
 #[test]
 fn an_unknown_key_is_named() {
     let message = Key::new().sign("Origin: Test\n", BORN + 10, None);
-    let error = keyring(&[Key::new().certificate(None)]).verify(&message, NOW).unwrap_err();
-    assert!(matches!(&error, SignatureError::UnknownKey { keys } if keys[0].len() == 40), "{error}");
+    let error = keyring(&[Key::new().certificate(None)])
+        .verify(&message, NOW)
+        .unwrap_err();
+    assert!(
+        matches!(&error, SignatureError::UnknownKey { keys } if keys[0].len() == 40),
+        "{error}"
+    );
 }
 
 #[test]
 fn no_signature_at_all() {
-    let error = keyring(&[Key::new().certificate(None)]).verify("Origin: Test\n", NOW).unwrap_err();
+    let error = keyring(&[Key::new().certificate(None)])
+        .verify("Origin: Test\n", NOW)
+        .unwrap_err();
     assert!(matches!(error, SignatureError::Unsigned(_)), "{error}");
 }
 
 #[test]
 fn times_count() {
     let key = Key::new();
-    let why = |certificate: Vec<u8>, message: &str, now| match keyring(&[certificate]).verify(message, now) {
+    let why = |certificate: Vec<u8>, message: &str, now| match keyring(&[certificate])
+        .verify(message, now)
+    {
         Ok(_) => "good",
         Err(SignatureError::NotValid { why, .. }) => why,
         Err(error) => panic!("{error}"),
     };
     let message = key.sign("Origin: Test\n", BORN + 10, None);
-    assert_eq!(why(key.certificate(Some(500)), &message, i64::from(BORN) + 499), "good");
-    assert_eq!(why(key.certificate(Some(500)), &message, i64::from(BORN) + 500), "the key has expired");
+    assert_eq!(
+        why(key.certificate(Some(500)), &message, i64::from(BORN) + 499),
+        "good"
+    );
+    assert_eq!(
+        why(key.certificate(Some(500)), &message, i64::from(BORN) + 500),
+        "the key has expired"
+    );
     let message = key.sign("Origin: Test\n", BORN + 10, Some(100));
-    assert_eq!(why(key.certificate(None), &message, i64::from(BORN) + 109), "good");
-    assert_eq!(why(key.certificate(None), &message, i64::from(BORN) + 110), "the signature has expired");
+    assert_eq!(
+        why(key.certificate(None), &message, i64::from(BORN) + 109),
+        "good"
+    );
+    assert_eq!(
+        why(key.certificate(None), &message, i64::from(BORN) + 110),
+        "the signature has expired"
+    );
     let message = key.sign("Origin: Test\n", BORN + 100_000, None);
     assert!(why(key.certificate(None), &message, NOW).contains("future"));
 }
@@ -80,15 +108,32 @@ fn one_good_signature_among_several_is_enough() {
     let (ours, theirs) = (Key::new(), Key::new());
     // Both sign the same text; the armored blocks go one after the other, as packets in one block.
     let text = "Origin: Test\n";
-    let (a, b) = (theirs.sign(text, BORN + 10, None), ours.sign(text, BORN + 10, None));
-    let signatures = |message: &str| CleartextSignedMessage::from_string(message).unwrap().0.signatures().to_vec();
+    let (a, b) = (
+        theirs.sign(text, BORN + 10, None),
+        ours.sign(text, BORN + 10, None),
+    );
+    let signatures = |message: &str| {
+        CleartextSignedMessage::from_string(message)
+            .unwrap()
+            .0
+            .signatures()
+            .to_vec()
+    };
     let both = [signatures(&a), signatures(&b)].concat();
     let message = CleartextSignedMessage::new_many(text, |_| Ok(both))
         .unwrap()
         .to_armored_string(pgp::composed::ArmorOptions::default())
         .unwrap();
-    assert!(keyring(&[ours.certificate(None)]).verify(&message, NOW).is_ok());
-    assert!(keyring(&[Key::new().certificate(None)]).verify(&message, NOW).is_err());
+    assert!(
+        keyring(&[ours.certificate(None)])
+            .verify(&message, NOW)
+            .is_ok()
+    );
+    assert!(
+        keyring(&[Key::new().certificate(None)])
+            .verify(&message, NOW)
+            .is_err()
+    );
 }
 
 #[test]

@@ -41,13 +41,23 @@ pub(crate) fn releases(
                     let url = format!("{}/dists/{}/InRelease", base(mirrors, suite), suite.name);
                     let bytes = client.signed_text(&url, RELEASE_LIMIT)?;
                     let shown = crate::fetch::redacted(&url);
-                    Ok(Release::verify(&shown, &bytes, suite, &recipe.keyring, now)?)
+                    Ok(Release::verify(
+                        &shown,
+                        &bytes,
+                        suite,
+                        &recipe.keyring,
+                        now,
+                    )?)
                 })
             })
             .collect();
         threads
             .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
             .collect()
     })
 }
@@ -69,7 +79,10 @@ pub(crate) fn lock(
     let mut run = Selection::default();
     let minimal = packages.minimal();
     let wanted = names(&recipe.run);
-    run.add(&packages, minimal.into_iter().chain(wanted.iter().map(String::as_str)))?;
+    run.add(
+        &packages,
+        minimal.into_iter().chain(wanted.iter().map(String::as_str)),
+    )?;
     let mut locked = Vec::new();
     for package in run.packages() {
         locked.push(locked_package(package, recipe, Layer::Run)?);
@@ -78,7 +91,10 @@ pub(crate) fn lock(
         let mut all = Selection::default();
         let wanted = names(build);
         let chosen: Vec<&str> = run.packages().map(|package| package.name).collect();
-        all.add(&packages, chosen.into_iter().chain(wanted.iter().map(String::as_str)))?;
+        all.add(
+            &packages,
+            chosen.into_iter().chain(wanted.iter().map(String::as_str)),
+        )?;
         for package in all.packages().filter(|package| !run.contains(package.name)) {
             locked.push(locked_package(package, recipe, Layer::Build)?);
         }
@@ -87,7 +103,10 @@ pub(crate) fn lock(
         .suites
         .iter()
         .zip(&releases)
-        .map(|(suite, release)| LockedSuite { name: suite.name.clone(), date: release.date })
+        .map(|(suite, release)| LockedSuite {
+            name: suite.name.clone(),
+            date: release.date,
+        })
         .collect();
     Ok(Lock::new(recipe, architecture, suites, locked))
 }
@@ -97,7 +116,9 @@ fn locked_package(
     recipe: &Recipe,
     layer: Layer,
 ) -> Result<LockedPackage, ResolveError> {
-    let malformed = || ResolveError::Malformed { name: package.name.to_owned() };
+    let malformed = || ResolveError::Malformed {
+        name: package.name.to_owned(),
+    };
     Ok(LockedPackage {
         name: package.name.to_owned(),
         version: package.version.to_owned(),
@@ -127,8 +148,12 @@ fn indexes(
                     let folder = format!("{component}/binary-{architecture}");
                     let (digest, size) = release.index(&format!("{folder}/Packages.xz"))?;
                     let dists = format!("{}/dists/{}/{folder}", base(mirrors, suite), suite.name);
-                    let path = index_file(client, release.by_hash, &dists, digest, size, downloads)?;
-                    let text = decompress(&path).map_err(|source| Error::Index { path: path.clone(), source })?;
+                    let path =
+                        index_file(client, release.by_hash, &dists, digest, size, downloads)?;
+                    let text = decompress(&path).map_err(|source| Error::Index {
+                        path: path.clone(),
+                        source,
+                    })?;
                     std::fs::remove_file(&path).map_err(|source| Error::Folder { path, source })?;
                     Ok((number, text))
                 }));
@@ -136,7 +161,11 @@ fn indexes(
         }
         threads
             .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
             .collect()
     })
 }
@@ -158,7 +187,13 @@ fn index_file(
             result => return result,
         }
     }
-    client.file(&format!("{dists}/Packages.xz"), digest, size, downloads, &|_| {})
+    client.file(
+        &format!("{dists}/Packages.xz"),
+        digest,
+        size,
+        downloads,
+        &|_| {},
+    )
 }
 
 fn decompress(path: &Path) -> std::io::Result<String> {

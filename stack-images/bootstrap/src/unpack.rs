@@ -108,7 +108,12 @@ impl Root {
     /// Opens a directory as a root. `fresh`: the links of a merged `/usr` are made, as they must be
     /// before the first package; otherwise they are somewhere below, in another overlay layer.
     pub(crate) fn open(path: &Path, filters: &PathFilters, fresh: bool) -> io::Result<Self> {
-        let fd = rustix::fs::openat(CWD, path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let fd = rustix::fs::openat(
+            CWD,
+            path,
+            OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
         let mut links = HashMap::new();
         for name in MERGED {
             let target = Path::new("usr").join(name);
@@ -118,12 +123,19 @@ impl Root {
             }
             links.insert(OsStr::new(name), target);
         }
-        Ok(Self { fd, filters: filters.clone(), links })
+        Ok(Self {
+            fd,
+            filters: filters.clone(),
+            links,
+        })
     }
 
     /// Unpacks a package; nothing it contains can reach outside of the root.
     pub(crate) fn unpack(&self, path: &Path, package: &str) -> Result<Unpacked, UnpackError> {
-        let bad = |source| UnpackError::Package { package: package.to_owned(), source };
+        let bad = |source| UnpackError::Package {
+            package: package.to_owned(),
+            source,
+        };
         let mut deb = Deb::open(path).map_err(bad)?;
         let conffiles: BTreeSet<PathBuf> = deb
             .control
@@ -136,7 +148,10 @@ impl Root {
         let mut parents = Parents::default();
         let data = deb.data().map_err(bad)?;
         let mut archive = tar::Archive::new(data);
-        for entry in archive.entries().map_err(|error| bad(DebError::Read(error)))? {
+        for entry in archive
+            .entries()
+            .map_err(|error| bad(DebError::Read(error)))?
+        {
             let mut entry = entry.map_err(|error| bad(DebError::Read(error)))?;
             let raw = entry.path_bytes().into_owned();
             let refuse = |why| UnpackError::Entry {
@@ -144,7 +159,9 @@ impl Root {
                 entry: String::from_utf8_lossy(&raw).into_owned(),
                 why,
             };
-            let place = self.place(&raw).ok_or_else(|| refuse("points outside of the root"))?;
+            let place = self
+                .place(&raw)
+                .ok_or_else(|| refuse("points outside of the root"))?;
             if place.as_os_str().is_empty() {
                 continue;
             }
@@ -160,40 +177,60 @@ impl Root {
             }
             let header = header(entry.header()).map_err(|error| bad(DebError::Read(error)))?;
             // Until dpkg configures the package, a configuration file stands beside its place.
-            let written = if conffiles.contains(&place) { with_suffix(&place, ".dpkg-new") } else { place.clone() };
+            let written = if conffiles.contains(&place) {
+                with_suffix(&place, ".dpkg-new")
+            } else {
+                place.clone()
+            };
             let write = |source: io::Error| {
                 let (package, path) = (package.to_owned(), written.clone());
                 match source.kind() {
                     io::ErrorKind::AlreadyExists => UnpackError::Clash { package, path },
-                    _ => UnpackError::Write { package, path, source },
+                    _ => UnpackError::Write {
+                        package,
+                        path,
+                        source,
+                    },
                 }
             };
             let parent = parents.of(&self.fd, &written).map_err(write)?;
-            let last = written.file_name().unwrap_or_default();
+            let base = written.file_name().unwrap_or_default();
             let kind = if kind.is_dir() {
-                directory(parent, last, header.mode).map_err(write)?;
+                directory(parent, base, header.mode).map_err(write)?;
                 Kind::Directory
             } else if kind.is_file() {
-                file(parent, last, &header, &mut entry).map_err(write)?;
+                file(parent, base, &header, &mut entry).map_err(write)?;
                 Kind::File
             } else if kind.is_symlink() {
-                let target = entry.link_name_bytes().ok_or_else(|| refuse("is a link to nowhere"))?;
-                symlink(parent, last, &target, header.mtime).map_err(write)?;
+                let target = entry
+                    .link_name_bytes()
+                    .ok_or_else(|| refuse("is a link to nowhere"))?;
+                symlink(parent, base, &target, header.mtime).map_err(write)?;
                 Kind::Symlink
             } else if kind.is_hard_link() {
                 let target = entry
                     .link_name_bytes()
                     .and_then(|target| self.place(&target))
                     .ok_or_else(|| refuse("is a link to outside of the root"))?;
-                hard_link(&self.fd, &target, parent, last).map_err(write)?;
+                hard_link(&self.fd, &target, parent, base).map_err(write)?;
                 Kind::File
             } else {
                 return Err(refuse("is neither file, link nor directory"));
             };
-            entries.push(Entry { path: place, kind, mode: header.mode, user: header.user, group: header.group });
+            entries.push(Entry {
+                path: place,
+                kind,
+                mode: header.mode,
+                user: header.user,
+                group: header.group,
+            });
         }
         drop(archive);
-        Ok(Unpacked { control: deb.control, list, entries })
+        Ok(Unpacked {
+            control: deb.control,
+            list,
+            entries,
+        })
     }
 
     /// Where a package's path really is, relative to the root; `None` if it leads out of it.
@@ -226,13 +263,21 @@ struct Header {
 }
 
 fn header(header: &tar::Header) -> io::Result<Header> {
-    let name = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
-    let id = |id: u64| u32::try_from(id).map_err(|_| io::Error::other("an owner's id is out of range"));
+    let name =
+        |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+    let id =
+        |id: u64| u32::try_from(id).map_err(|_| io::Error::other("an owner's id is out of range"));
     Ok(Header {
         mode: header.mode()? & 0o7777,
         mtime: i64::try_from(header.mtime()?).unwrap_or(0),
-        user: Named { name: name(header.username_bytes()), id: id(header.uid()?)? },
-        group: Named { name: name(header.groupname_bytes()), id: id(header.gid()?)? },
+        user: Named {
+            name: name(header.username_bytes()),
+            id: id(header.uid()?)?,
+        },
+        group: Named {
+            name: name(header.groupname_bytes()),
+            id: id(header.gid()?)?,
+        },
     })
 }
 
@@ -250,13 +295,19 @@ impl Parents {
             self.fd = Some(open_beneath(root, parent)?);
             parent.clone_into(&mut self.path);
         }
-        self.fd.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.fd
+            .as_ref()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
 /// Opens a directory; a symbolic link on the way is followed as if the root were `/`.
 fn open_beneath(root: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
     let open = || {
         rustix::fs::openat2(
             root,
@@ -302,7 +353,11 @@ fn make_directories(root: std::os::fd::BorrowedFd<'_>, path: &Path) -> io::Resul
 }
 
 /// mkdir with exactly this mode, whatever the umask.
-fn make_directory(parent: std::os::fd::BorrowedFd<'_>, name: &OsStr, mode: u32) -> rustix::io::Result<()> {
+fn make_directory(
+    parent: std::os::fd::BorrowedFd<'_>,
+    name: &OsStr,
+    mode: u32,
+) -> rustix::io::Result<()> {
     rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700))?;
     rustix::fs::chmodat(parent, name, Mode::from_raw_mode(mode), AtFlags::empty())
 }
@@ -316,7 +371,12 @@ fn directory(parent: &OwnedFd, name: &OsStr, mode: u32) -> io::Result<()> {
     }
 }
 
-fn file(parent: &OwnedFd, name: &OsStr, header: &Header, content: &mut impl Read) -> io::Result<()> {
+fn file(
+    parent: &OwnedFd,
+    name: &OsStr,
+    header: &Header,
+    content: &mut impl Read,
+) -> io::Result<()> {
     let fd = rustix::fs::openat(
         parent,
         name,
@@ -324,7 +384,7 @@ fn file(parent: &OwnedFd, name: &OsStr, header: &Header, content: &mut impl Read
         Mode::from_raw_mode(0o600),
     )?;
     let mut file = File::from(fd);
-    let mut buffer = [0; 64 * 1024];
+    let mut buffer = [0; 16 * 1024];
     loop {
         match content.read(&mut buffer) {
             Ok(0) => break,
@@ -342,7 +402,8 @@ fn symlink(parent: &OwnedFd, name: &OsStr, target: &[u8], mtime: i64) -> io::Res
     match rustix::fs::symlinkat(OsStr::from_bytes(target), parent, name) {
         Ok(()) => {}
         // The links of a merged /usr are made before the package that lists them.
-        Err(Errno::EXIST) if rustix::fs::readlinkat(parent, name, Vec::new())?.as_bytes() == target => {}
+        Err(Errno::EXIST)
+            if rustix::fs::readlinkat(parent, name, Vec::new())?.as_bytes() == target => {}
         Err(error) => return Err(error.into()),
     }
     rustix::fs::utimensat(parent, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW)?;
@@ -352,12 +413,24 @@ fn symlink(parent: &OwnedFd, name: &OsStr, target: &[u8], mtime: i64) -> io::Res
 fn hard_link(root: &OwnedFd, target: &Path, parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
     let folder = open_beneath(root, target.parent().unwrap_or(Path::new("")))?;
     let last = target.file_name().unwrap_or_default();
-    Ok(rustix::fs::linkat(&folder, last, parent, name, AtFlags::empty())?)
+    Ok(rustix::fs::linkat(
+        &folder,
+        last,
+        parent,
+        name,
+        AtFlags::empty(),
+    )?)
 }
 
 fn times(seconds: i64) -> Timestamps {
-    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
-    Timestamps { last_access: time, last_modification: time }
+    let time = Timespec {
+        tv_sec: seconds,
+        tv_nsec: 0,
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

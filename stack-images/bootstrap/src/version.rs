@@ -80,12 +80,34 @@ mod tests {
     #[test]
     fn policy_order() {
         let ascending = [
-            "~~", "~~a", "~", "", "1.0~beta1~svn1245", "1.0~beta1", "1.0", "1.0-1", "1.0-1+b2",
-            "1.0-1+deb13u1", "1.0-1.1", "1.0a-1", "1.0+dfsg-1", "1.0.1-1", "1.2", "1.10", "9", "10", "a", "1:0.1",
+            "~~",
+            "~~a",
+            "~",
+            "",
+            "1.0~beta1~svn1245",
+            "1.0~beta1",
+            "1.0",
+            "1.0-1",
+            "1.0-1+b2",
+            "1.0-1+deb13u1",
+            "1.0-1.1",
+            "1.0a-1",
+            "1.0+dfsg-1",
+            "1.0.1-1",
+            "1.2",
+            "1.10",
+            "9",
+            "10",
+            "a",
+            "1:0.1",
         ];
         for (at, left) in ascending.iter().enumerate() {
             for (other, right) in ascending.iter().enumerate() {
-                assert_eq!(compare(left, right), at.cmp(&other), "{left:?} against {right:?}");
+                assert_eq!(
+                    compare(left, right),
+                    at.cmp(&other),
+                    "{left:?} against {right:?}"
+                );
             }
         }
     }
@@ -99,7 +121,11 @@ mod tests {
             ("1.007-1", "1.7-01"),
             ("00:1", "1"),
         ] {
-            assert_eq!(compare(left, right), Ordering::Equal, "{left} against {right}");
+            assert_eq!(
+                compare(left, right),
+                Ordering::Equal,
+                "{left} against {right}"
+            );
         }
     }
 

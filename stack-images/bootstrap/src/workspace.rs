@@ -29,8 +29,14 @@ impl Workspace {
             Err(TryLockError::Error(error)) => return Err(error),
         }
         claim.lock_shared()?;
-        let path = tempfile::Builder::new().prefix(PREFIX).tempdir_in(folder)?.keep();
-        Ok(Self { path, _claim: claim })
+        let path = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .tempdir_in(folder)?
+            .keep();
+        Ok(Self {
+            path,
+            _claim: claim,
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -48,7 +54,11 @@ impl Drop for Workspace {
 fn sweep(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(PREFIX.as_bytes())
+        {
             remove_tree(&entry.path())?;
         }
     }
@@ -89,7 +99,11 @@ mod tests {
         let first = Workspace::new(folder.path()).unwrap();
         let stale = folder.path().join("stack-killed");
         fs::create_dir_all(stale.join("overlay/work")).unwrap();
-        fs::set_permissions(stale.join("overlay/work"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(
+            stale.join("overlay/work"),
+            fs::Permissions::from_mode(0o000),
+        )
+        .unwrap();
         fs::create_dir(folder.path().join("other")).unwrap();
         let second = Workspace::new(folder.path()).unwrap();
         assert!(stale.exists() && first.path().exists() && second.path().exists());

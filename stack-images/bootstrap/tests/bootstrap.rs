@@ -12,8 +12,8 @@ use std::fs;
 use std::path::Path;
 
 use debian_stack::{
-    ConfigureRequest, Dirs, Error, FetchError, Inputs, Layer, Lock, Mirrors, Recipe, ReleaseError, Stack, Target,
-    UnpackError, bootstrap,
+    ConfigureRequest, Dirs, Error, FetchError, Inputs, Layer, Lock, Mirrors, Recipe, ReleaseError,
+    Stack, Target, UnpackError, bootstrap,
 };
 use oci_image::{BlobStore, Compression};
 use support::key::{BORN, Key};
@@ -67,7 +67,11 @@ const APP: Package<'_> = Package {
     version: "2",
     fields: "Depends: lib (>= 1) | gone\nRecommends: compiler\n",
     control: &[("conffiles", 0o644, "/etc/app.conf\n")],
-    data: &[("etc/", 0o755, ""), ("etc/app.conf", 0o640, "setting"), ("bin/app", 0o4755, "app")],
+    data: &[
+        ("etc/", 0o755, ""),
+        ("etc/app.conf", 0o640, "setting"),
+        ("bin/app", 0o4755, "app"),
+    ],
 };
 
 const LIB: Package<'_> = Package {
@@ -75,7 +79,10 @@ const LIB: Package<'_> = Package {
     version: "1",
     fields: "Multi-Arch: same\n",
     control: &[],
-    data: &[("usr/lib/lib.so", 0o644, "lib"), ("usr/lib/lib.so.1", 0o644, "link:./usr/lib/lib.so")],
+    data: &[
+        ("usr/lib/lib.so", 0o644, "lib"),
+        ("usr/lib/lib.so.1", 0o644, "link:./usr/lib/lib.so"),
+    ],
 };
 
 const COMPILER: Package<'_> = Package {
@@ -83,7 +90,11 @@ const COMPILER: Package<'_> = Package {
     version: "3",
     fields: "Depends: app, lib\n",
     control: &[],
-    data: &[("usr/", 0o755, ""), ("usr/bin/cc", 0o755, "cc"), ("usr/share/", 0o755, "")],
+    data: &[
+        ("usr/", 0o755, ""),
+        ("usr/bin/cc", 0o755, "cc"),
+        ("usr/share/", 0o755, ""),
+    ],
 };
 
 const ALL: [Package<'_>; 4] = [BASE, APP, LIB, COMPILER];
@@ -115,7 +126,11 @@ impl Scene {
 
     fn dirs(&self) -> Dirs {
         let at = |name: &str| self.folder.path().join(name);
-        Dirs { downloads: at("downloads"), work: at("work"), roots: at("roots") }
+        Dirs {
+            downloads: at("downloads"),
+            work: at("work"),
+            roots: at("roots"),
+        }
     }
 
     fn bootstrap(&self, lock: Option<&Lock>) -> Result<Stack, Error> {
@@ -134,13 +149,21 @@ impl Scene {
         })
     }
 
-    fn layer(&self, layer: &debian_stack::StackLayer) -> std::collections::BTreeMap<String, String> {
+    fn layer(
+        &self,
+        layer: &debian_stack::StackLayer,
+    ) -> std::collections::BTreeMap<String, String> {
         listing(&self.store.read(&layer.blob.digest).unwrap())
     }
 
     fn nothing_is_left(&self) {
         for folder in [self.dirs().work, self.dirs().roots] {
-            assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "{}", folder.display());
+            assert_eq!(
+                fs::read_dir(&folder).unwrap().count(),
+                0,
+                "{}",
+                folder.display()
+            );
         }
     }
 }
@@ -167,7 +190,11 @@ fn configure(request: &ConfigureRequest) -> Result<(), Box<dyn std::error::Error
     }
     let logs = root.join("var/log");
     fs::create_dir_all(&logs).unwrap();
-    fs::write(logs.join("dpkg.log"), format!("{:?}", std::time::SystemTime::now())).unwrap();
+    fs::write(
+        logs.join("dpkg.log"),
+        format!("{:?}", std::time::SystemTime::now()),
+    )
+    .unwrap();
     Ok(())
 }
 
@@ -175,7 +202,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
-        text += &format!(": {error}");
+        text = format!("{text}: {error}");
         source = error.source();
     }
     text
@@ -186,8 +213,14 @@ fn a_stack_and_the_same_again_from_its_lock() {
     let scene = Scene::with(&ALL);
     let stack = scene.bootstrap(None).unwrap();
     let names = |layer| {
-        let packages = stack.lock.packages.iter().filter(move |package| package.layer == layer);
-        packages.map(|package| package.name.as_str()).collect::<Vec<_>>()
+        let packages = stack
+            .lock
+            .packages
+            .iter()
+            .filter(move |package| package.layer == layer);
+        packages
+            .map(|package| package.name.as_str())
+            .collect::<Vec<_>>()
     };
     assert_eq!(names(Layer::Run), ["app", "base", "lib"]);
     assert_eq!(names(Layer::Build), ["compiler"]);
@@ -196,38 +229,70 @@ fn a_stack_and_the_same_again_from_its_lock() {
     let run = scene.layer(&stack.run);
     let epoch = stack.lock.epoch;
     assert_eq!(run["usr/bin/app"], "Regular 4755 0:42 1700000000 app");
-    assert_eq!(run["bin"], "Symlink 777 0:0 ".to_owned() + &epoch.to_string() + " -> usr/bin");
+    assert_eq!(
+        run["bin"],
+        "Symlink 777 0:0 ".to_owned() + &epoch.to_string() + " -> usr/bin"
+    );
     assert_eq!(run["etc/app.conf"], "Regular 640 0:42 1700000000 setting");
-    assert_eq!(run["usr/lib/lib.so.1"], "Link 644 0:42 1700000000 -> usr/lib/lib.so");
-    assert_eq!(run["usr/share/doc/base/copyright"], "Regular 644 0:42 1700000000 free");
+    assert_eq!(
+        run["usr/lib/lib.so.1"],
+        "Link 644 0:42 1700000000 -> usr/lib/lib.so"
+    );
+    assert_eq!(
+        run["usr/share/doc/base/copyright"],
+        "Regular 644 0:42 1700000000 free"
+    );
     assert_eq!(run["etc/machine-id"], format!("Regular 644 0:0 {epoch}"));
     assert_eq!(run["home/cnb"], format!("Directory 755 1000:1000 {epoch}"));
-    assert!(run["etc/passwd"].ends_with("root:*:0:0:root:/root:/bin/bash\ncnb:x:1000:1000::/home/cnb:/bin/bash"));
+    assert!(
+        run["etc/passwd"]
+            .ends_with("root:*:0:0:root:/root:/bin/bash\ncnb:x:1000:1000::/home/cnb:/bin/bash")
+    );
     assert!(run["etc/shadow"].contains(&format!("root:*:{}:0:", epoch / 86_400)));
     assert!(run.contains_key("etc/dpkg/dpkg.cfg.d/stack"));
-    for gone in ["usr/share/doc/base/README", "var/log/dpkg.log", "var/lib/dpkg/status-old", "etc/app.conf.dpkg-new"] {
+    for gone in [
+        "usr/share/doc/base/README",
+        "var/log/dpkg.log",
+        "var/lib/dpkg/status-old",
+        "etc/app.conf.dpkg-new",
+    ] {
         assert!(!run.contains_key(gone), "{gone}");
     }
     let build = stack.build.as_ref().unwrap();
     let build = scene.layer(build);
     assert_eq!(build["usr/bin/cc"], "Regular 755 0:42 1700000000 cc");
-    assert_eq!(build["var/lib/dpkg/status"].matches("install ok installed").count(), 4);
-    assert!(!build.contains_key("usr/share") && !build.contains_key("etc"), "{build:#?}");
+    assert_eq!(
+        build["var/lib/dpkg/status"]
+            .matches("install ok installed")
+            .count(),
+        4
+    );
+    assert!(
+        !build.contains_key("usr/share") && !build.contains_key("etc"),
+        "{build:#?}"
+    );
     assert!(stack.run.dir.join("usr/bin/app").exists());
-    assert_eq!(fs::read_dir(scene.dirs().downloads).unwrap().filter(|entry| {
-        !entry.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "part")
-    }).count(), 0);
+    assert_eq!(fs::read_dir(scene.dirs().downloads).unwrap().count(), 0);
 
     let path = scene.folder.path().join("lock.toml");
     stack.lock.write(&path).unwrap();
     let lock = Lock::read(&path).unwrap();
     assert_eq!(lock, stack.lock);
     let index = scene.mirror.requests("/debian/dists/test/InRelease").len();
-    let again = Scene { folder: tempfile::tempdir().unwrap(), ..scene };
+    let again = Scene {
+        folder: tempfile::tempdir().unwrap(),
+        ..scene
+    };
     let second = again.bootstrap(Some(&lock)).unwrap();
     assert_eq!(second.run.blob.diff_id, stack.run.blob.diff_id);
-    assert_eq!(second.build.unwrap().blob.diff_id, stack.build.unwrap().blob.diff_id);
-    assert_eq!(again.mirror.requests("/debian/dists/test/InRelease").len(), index + 1);
+    assert_eq!(
+        second.build.unwrap().blob.diff_id,
+        stack.build.unwrap().blob.diff_id
+    );
+    assert_eq!(
+        again.mirror.requests("/debian/dists/test/InRelease").len(),
+        index + 1
+    );
 }
 
 #[test]
@@ -235,23 +300,56 @@ fn broken_connections_are_resumed_and_refusals_retried() {
     let scene = Scene::with(&ALL);
     let app = format!("/debian/{}", pool("app", "2"));
     let lib = format!("/debian/{}", pool("lib", "1"));
-    scene.mirror.misbehave(&app, &[Mischief::Status(500), Mischief::DropAfter(100), Mischief::DropAfter(50)]);
-    scene.mirror.misbehave(&lib, &[Mischief::Status(429), Mischief::DropAfter(10), Mischief::IgnoreRange]);
-    scene.mirror.misbehave("/debian/dists/test/InRelease", &[Mischief::DropAfter(30), Mischief::Status(503)]);
+    scene.mirror.misbehave(
+        &app,
+        &[
+            Mischief::Status(500),
+            Mischief::DropAfter(100),
+            Mischief::DropAfter(50),
+        ],
+    );
+    scene.mirror.misbehave(
+        &lib,
+        &[
+            Mischief::Status(429),
+            Mischief::DropAfter(10),
+            Mischief::IgnoreRange,
+        ],
+    );
+    scene.mirror.misbehave(
+        "/debian/dists/test/InRelease",
+        &[Mischief::DropAfter(30), Mischief::Status(503)],
+    );
     scene.bootstrap(None).unwrap();
     let ranges = scene.mirror.requests(&app);
-    assert_eq!(ranges, [None, None, Some("bytes=100-".to_owned()), Some("bytes=150-".to_owned())]);
+    assert_eq!(
+        ranges,
+        [
+            None,
+            None,
+            Some("bytes=100-".to_owned()),
+            Some("bytes=150-".to_owned())
+        ]
+    );
 }
 
 #[test]
 fn an_interrupted_download_is_taken_up_by_the_next_bootstrap() {
     let scene = Scene::with(&ALL);
     let app = format!("/debian/{}", pool("app", "2"));
-    scene.mirror.misbehave(&app, &[Mischief::DropAfter(100), Mischief::Status(404)]);
-    assert!(matches!(scene.bootstrap(None), Err(Error::PackageGone { .. })));
+    scene
+        .mirror
+        .misbehave(&app, &[Mischief::DropAfter(100), Mischief::Status(404)]);
+    assert!(matches!(
+        scene.bootstrap(None),
+        Err(Error::PackageGone { .. })
+    ));
     scene.nothing_is_left();
     scene.bootstrap(None).unwrap();
-    assert_eq!(scene.mirror.requests(&app)[2], Some("bytes=100-".to_owned()));
+    assert_eq!(
+        scene.mirror.requests(&app)[2],
+        Some("bytes=100-".to_owned())
+    );
 }
 
 #[test]
@@ -260,7 +358,11 @@ fn a_lying_mirror_is_refused() {
     let app = format!("/debian/{}", pool("app", "2"));
     scene.mirror.misbehave(&app, &[Mischief::Lie; 9]);
     let error = scene.bootstrap(None).unwrap_err();
-    assert!(matches!(error, Error::Fetch(FetchError::WrongContent { .. })), "{}", chain(&error));
+    assert!(
+        matches!(error, Error::Fetch(FetchError::WrongContent { .. })),
+        "{}",
+        chain(&error)
+    );
     assert!(chain(&error).contains("app_2_all.deb"));
     scene.nothing_is_left();
     scene.mirror.misbehave(&app, &[]);
@@ -271,10 +373,19 @@ fn a_lying_mirror_is_refused() {
 fn a_package_that_is_gone_is_told_apart() {
     let scene = Scene::with(&ALL);
     let lock = scene.bootstrap(None).unwrap().lock;
-    scene.mirror.remove(&format!("/debian/{}", pool("lib", "1")));
-    let again = Scene { folder: tempfile::tempdir().unwrap(), ..scene };
+    scene
+        .mirror
+        .remove(&format!("/debian/{}", pool("lib", "1")));
+    let again = Scene {
+        folder: tempfile::tempdir().unwrap(),
+        ..scene
+    };
     let error = again.bootstrap(Some(&lock)).unwrap_err();
-    assert!(matches!(&error, Error::PackageGone { package, .. } if package == "lib"), "{}", chain(&error));
+    assert!(
+        matches!(&error, Error::PackageGone { package, .. } if package == "lib"),
+        "{}",
+        chain(&error)
+    );
 }
 
 #[test]
@@ -287,15 +398,27 @@ fn release_files_are_checked_with_and_without_a_lock() {
     scene.mirror.put(release, forged);
     for lock in [None, Some(&lock)] {
         let error = scene.bootstrap(lock).unwrap_err();
-        assert!(matches!(error, Error::Release(ReleaseError::Signature { .. })), "{}", chain(&error));
-        assert!(chain(&error).contains("none of which is in the stack's keyring"), "{}", chain(&error));
+        assert!(
+            matches!(error, Error::Release(ReleaseError::Signature { .. })),
+            "{}",
+            chain(&error)
+        );
+        assert!(
+            chain(&error).contains("none of which is in the stack's keyring"),
+            "{}",
+            chain(&error)
+        );
     }
     let key = Key::new();
     let expired = archive(&key, &ALL, "Valid-Until: Thu, 01 Jan 2026 12:00:00 UTC\n");
     let scene = Scene::new(expired, &key);
     for lock in [None, Some(&lock)] {
         let error = scene.bootstrap(lock).unwrap_err();
-        assert!(matches!(error, Error::Release(ReleaseError::Expired { .. })), "{}", chain(&error));
+        assert!(
+            matches!(error, Error::Release(ReleaseError::Expired { .. })),
+            "{}",
+            chain(&error)
+        );
     }
     scene.nothing_is_left();
 }
@@ -305,7 +428,10 @@ fn a_lock_of_another_recipe_is_stale() {
     let mut scene = Scene::with(&ALL);
     let lock = scene.bootstrap(None).unwrap().lock;
     scene.recipe.run.packages.push("lib".to_owned());
-    assert!(matches!(scene.bootstrap(Some(&lock)), Err(Error::StaleLock { .. })));
+    assert!(matches!(
+        scene.bootstrap(Some(&lock)),
+        Err(Error::StaleLock { .. })
+    ));
 }
 
 #[test]
@@ -319,11 +445,24 @@ fn packages_that_clash_or_lie_about_themselves() {
     };
     let scene = Scene::with(&[BASE, APP, clash, COMPILER]);
     let message = chain(&scene.bootstrap(None).unwrap_err());
-    assert!(message.contains("contains /usr/bin/app, which another package contains too"), "{message}");
-    let evil = Package { name: "lib", version: "1", fields: "", control: &[], data: &[("../evil", 0o644, "x")] };
+    assert!(
+        message.contains("contains /usr/bin/app, which another package contains too"),
+        "{message}"
+    );
+    let evil = Package {
+        name: "lib",
+        version: "1",
+        fields: "",
+        control: &[],
+        data: &[("../evil", 0o644, "x")],
+    };
     let scene = Scene::with(&[BASE, APP, evil, COMPILER]);
     let error = scene.bootstrap(None).unwrap_err();
-    assert!(matches!(error, Error::Unpack(UnpackError::Entry { .. })), "{}", chain(&error));
+    assert!(
+        matches!(error, Error::Unpack(UnpackError::Entry { .. })),
+        "{}",
+        chain(&error)
+    );
     scene.nothing_is_left();
 }
 

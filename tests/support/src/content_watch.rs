@@ -7,12 +7,16 @@ use std::fs;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Watches every folder of some trees for reads of regular files.
 #[derive(Debug)]
 pub struct ContentWatch {
-    queue: OwnedFd,
-    folders: HashMap<i32, PathBuf>,
+    ended: Arc<AtomicBool>,
+    listener: JoinHandle<BTreeSet<PathBuf>>,
 }
 
 impl ContentWatch {
@@ -22,33 +26,35 @@ impl ContentWatch {
             Ok(queue) => queue,
             Err(error) => panic!("cannot watch for reads: {error}"),
         };
-        let mut watch = Self {
-            queue,
-            folders: HashMap::new(),
-        };
+        // Listed first and watched then: listing a watched folder would fill the queue.
+        let mut listed = Vec::new();
         for tree in trees {
-            watch.add(tree);
+            list(tree, &mut listed);
         }
-        assert!(!watch.folders.is_empty(), "nothing to watch in {trees:?}");
-        watch
-    }
-
-    fn add(&mut self, folder: &Path) {
-        let id = match inotify::add_watch(
-            &self.queue,
-            folder,
-            WatchFlags::ACCESS | WatchFlags::DONT_FOLLOW,
-        ) {
-            Ok(id) => id,
-            Err(error) => panic!("cannot watch {}: {error}", folder.display()),
-        };
-        self.folders.insert(id, folder.to_owned());
-        for entry in must(fs::read_dir(folder), "list", folder) {
-            let entry = must(entry, "list", folder);
-            if must(entry.file_type(), "look at", &entry.path()).is_dir() {
-                self.add(&entry.path());
+        let flags = WatchFlags::ACCESS | WatchFlags::DONT_FOLLOW;
+        let folders: HashMap<i32, PathBuf> = listed
+            .into_iter()
+            .map(|folder| match inotify::add_watch(&queue, &folder, flags) {
+                Ok(id) => (id, folder),
+                Err(error) => panic!("cannot watch {}: {error}", folder.display()),
+            })
+            .collect();
+        let ended = Arc::new(AtomicBool::new(false));
+        let asked_to_end = Arc::clone(&ended);
+        // The kernel's queue is short, and whoever lists folders fills it, too.
+        let listener = std::thread::spawn(move || {
+            let mut files = BTreeSet::new();
+            loop {
+                // Asked before the queue is emptied: what was read before the end is in it.
+                let last = asked_to_end.load(Ordering::Acquire);
+                drain(&queue, &folders, &mut files);
+                if last {
+                    return files;
+                }
+                std::thread::sleep(Duration::from_millis(1));
             }
-        }
+        });
+        Self { ended, listener }
     }
 
     /// The files that were read since the watch began.
@@ -56,30 +62,47 @@ impl ContentWatch {
     /// # Panics
     /// When so much was read that the kernel stopped counting.
     pub fn files_read(self) -> BTreeSet<PathBuf> {
-        let mut buffer = vec![MaybeUninit::uninit(); 1 << 16];
-        let mut reader = inotify::Reader::new(&self.queue, &mut buffer);
-        let mut files = BTreeSet::new();
-        loop {
-            match reader.next() {
-                Ok(event) => {
-                    let flags = event.events();
-                    assert!(
-                        !flags.contains(ReadFlags::QUEUE_OVERFLOW),
-                        "too many reads to count"
-                    );
-                    // Listing a folder is no reading of content.
-                    if flags.contains(ReadFlags::ISDIR) {
-                        continue;
-                    }
-                    if let (Some(folder), Some(name)) =
-                        (self.folders.get(&event.wd()), event.file_name())
-                    {
-                        files.insert(folder.join(name.to_string_lossy().as_ref()));
-                    }
+        self.ended.store(true, Ordering::Release);
+        match self.listener.join() {
+            Ok(files) => files,
+            Err(reason) => std::panic::resume_unwind(reason),
+        }
+    }
+}
+
+/// Every folder of a tree.
+fn list(folder: &Path, folders: &mut Vec<PathBuf>) {
+    folders.push(folder.to_owned());
+    for entry in must(fs::read_dir(folder), "list", folder) {
+        let entry = must(entry, "list", folder);
+        if must(entry.file_type(), "look at", &entry.path()).is_dir() {
+            list(&entry.path(), folders);
+        }
+    }
+}
+
+/// Takes everything that waits in the queue.
+fn drain(queue: &OwnedFd, folders: &HashMap<i32, PathBuf>, files: &mut BTreeSet<PathBuf>) {
+    let mut buffer = vec![MaybeUninit::uninit(); 1 << 16];
+    let mut reader = inotify::Reader::new(queue, &mut buffer);
+    loop {
+        match reader.next() {
+            Ok(event) => {
+                let flags = event.events();
+                assert!(
+                    !flags.contains(ReadFlags::QUEUE_OVERFLOW),
+                    "too many reads to count"
+                );
+                // Listing a folder is no reading of content.
+                if flags.contains(ReadFlags::ISDIR) {
+                    continue;
                 }
-                Err(rustix::io::Errno::AGAIN) => return files,
-                Err(error) => panic!("cannot tell what was read: {error}"),
+                if let (Some(folder), Some(name)) = (folders.get(&event.wd()), event.file_name()) {
+                    files.insert(folder.join(name.to_string_lossy().as_ref()));
+                }
             }
+            Err(rustix::io::Errno::AGAIN) => return,
+            Err(error) => panic!("cannot tell what was read: {error}"),
         }
     }
 }

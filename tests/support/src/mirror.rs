@@ -2,8 +2,6 @@
 
 use crate::http::FileServer;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,15 +29,17 @@ pub struct LyingMirror {
 }
 
 impl LyingMirror {
-    /// Starts one; `None` where the machine's apt has no mirror over plain HTTP.
+    /// Starts one; `None` where no mirror is known among apt's sources.
     pub fn start(lie: Lie) -> Option<Self> {
-        let upstream = upstream()?;
-        let host = upstream.host.clone();
-        let server = FileServer::answering(Arc::new(move |path: &str| tell(lie, &host, path)));
-        Some(Self {
-            server,
-            path: upstream.path,
-        })
+        let Upstream { origin, path } = upstream()?;
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .timeout_global(Some(Duration::from_mins(2)))
+            .build()
+            .into();
+        let server = FileServer::answering(Arc::new(move |path: &str| {
+            tell(lie, path, |path| fetch(&agent, &format!("{origin}{path}")))
+        }));
+        Some(Self { server, path })
     }
 
     /// What to give to `--mirror`.
@@ -51,17 +51,14 @@ impl LyingMirror {
 /// A mirror of the machine's apt.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Upstream {
-    /// `host` or `host:port`
-    host: String,
+    /// `http://host:port`
+    origin: String,
     /// `/debian`
     path: String,
 }
 
-/// The first plain-HTTP Debian mirror among apt's sources.
+/// The first Debian mirror among apt's sources.
 pub(crate) fn upstream() -> Option<Upstream> {
-    if std::env::var_os("http_proxy").is_some() || std::env::var_os("HTTP_PROXY").is_some() {
-        return None;
-    }
     let mut files = vec![Path::new("/etc/apt/sources.list").to_owned()];
     if let Ok(entries) = fs::read_dir("/etc/apt/sources.list.d") {
         files.extend(entries.flatten().map(|entry| entry.path()));
@@ -72,41 +69,43 @@ pub(crate) fn upstream() -> Option<Upstream> {
         .find_map(|text| first_mirror(&text))
 }
 
-/// Finds the first `http://…/debian` in either of apt's formats.
+/// Finds the first `http(s)://…/debian` in either of apt's formats.
 fn first_mirror(text: &str) -> Option<Upstream> {
     text.lines()
         .filter(|line| !line.trim_start().starts_with('#'))
         .flat_map(str::split_whitespace)
-        .filter_map(|word| word.strip_prefix("http://"))
-        .map(|rest| rest.trim_end_matches('/'))
-        .filter_map(|rest| rest.split_once('/'))
-        .find(|(_, path)| *path == "debian" || path.ends_with("/debian"))
-        .map(|(host, path)| Upstream {
-            host: host.to_owned(),
-            path: format!("/{path}"),
+        .find_map(|word| {
+            let (scheme, rest) = word.trim_end_matches('/').split_once("://")?;
+            let (host, path) = rest.split_once('/')?;
+            let known = matches!(scheme, "http" | "https");
+            (known && (path == "debian" || path.ends_with("/debian"))).then(|| Upstream {
+                origin: format!("{scheme}://{host}"),
+                path: format!("/{path}"),
+            })
         })
 }
 
-fn tell(lie: Lie, host: &str, path: &str) -> Option<Vec<u8>> {
+fn tell(lie: Lie, path: &str, fetch: impl Fn(&str) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
     if lie == Lie::Empty {
         return None;
     }
-    let mut body = fetch(host, path)?;
-    let extension = Path::new(path)
+    let mut body = fetch(path)?;
+    let is_release = path.ends_with("/InRelease");
+    let is_package = Path::new(path)
         .extension()
-        .and_then(|extension| extension.to_str());
-    match (lie, extension) {
-        (Lie::AlteredPackages, Some("deb")) => {
+        .is_some_and(|extension| extension == "deb");
+    match lie {
+        Lie::AlteredPackages if is_package => {
             let middle = body.len() / 2;
             body[middle] ^= 1;
         }
-        (Lie::TruncatedPackages, Some("deb")) => body.truncate(body.len() / 2),
-        (Lie::AlteredRelease, None) if path.ends_with("/InRelease") => {
+        Lie::TruncatedPackages if is_package => body.truncate(body.len() / 2),
+        Lie::AlteredRelease if is_release => {
             body = String::from_utf8_lossy(&body)
                 .replace("Origin: Debian", "Origin: Nobody")
                 .into_bytes();
         }
-        (Lie::UnsignedRelease, None) if path.ends_with("/InRelease") => {
+        Lie::UnsignedRelease if is_release => {
             let text = String::from_utf8_lossy(&body);
             let signed = text.split_once("\n\n").map_or("", |(_, rest)| rest);
             let end = signed
@@ -119,29 +118,10 @@ fn tell(lie: Lie, host: &str, path: &str) -> Option<Vec<u8>> {
     Some(body)
 }
 
-/// Passes a request on; the real mirror closes the connection after its answer.
-fn fetch(host: &str, path: &str) -> Option<Vec<u8>> {
-    let address = if host.contains(':') {
-        host.to_owned()
-    } else {
-        format!("{host}:80")
-    };
-    let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(Duration::from_mins(1))).ok()?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: slugc-tests\r\n\r\n"
-    )
-    .ok()?;
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).ok()?;
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let ok = bytes
-        .split(|byte| *byte == b'\r')
-        .next()?
-        .windows(5)
-        .any(|word| word == b" 200 ");
-    ok.then(|| bytes.split_off(end + 4))
+fn fetch(agent: &ureq::Agent, url: &str) -> Option<Vec<u8>> {
+    let mut response = agent.get(url).call().ok()?;
+    let body = response.body_mut().with_config().limit(1 << 30);
+    body.read_to_vec().ok()
 }
 
 #[cfg(test)]
@@ -151,16 +131,40 @@ mod tests {
     #[test]
     fn both_formats_of_apt_are_read() {
         let found = Some(Upstream {
-            host: "mirror.test:8080".to_owned(),
+            origin: "http://mirror.test:8080".to_owned(),
             path: "/pub/debian".to_owned(),
         });
-        let old = "# deb http://other.test/debian a\ndeb [arch=amd64] http://mirror.test:8080/pub/debian/ trixie main\n";
+        let old = "# deb http://other.test/debian a\n\
+                   deb [arch=amd64] http://mirror.test:8080/pub/debian/ trixie main\n";
         let new = "Types: deb\nURIs: http://mirror.test:8080/pub/debian\nSuites: trixie\n";
         assert_eq!(first_mirror(old), found);
         assert_eq!(first_mirror(new), found);
         assert_eq!(
-            first_mirror("URIs: https://mirror.test/debian\nURIs: http://a.test/debian-security\n"),
+            first_mirror("URIs: ftp://mirror.test/debian http://a.test/debian-security\n"),
             None
         );
+    }
+
+    #[test]
+    fn lies_touch_what_they_are_about() {
+        let release =
+            b"-----BEGIN\nHash: SHA256\n\nOrigin: Debian\n-----BEGIN PGP SIGNATURE-----\nx\n";
+        let told =
+            |lie, path: &str| tell(lie, path, |_| Some(release.to_vec())).unwrap_or_default();
+        assert_eq!(
+            told(Lie::UnsignedRelease, "/debian/dists/x/InRelease"),
+            b"Origin: Debian\n"
+        );
+        assert_ne!(
+            told(Lie::AlteredRelease, "/debian/dists/x/InRelease"),
+            release
+        );
+        assert_eq!(told(Lie::AlteredRelease, "/debian/pool/a.deb"), release);
+        assert_ne!(told(Lie::AlteredPackages, "/debian/pool/a.deb"), release);
+        assert_eq!(
+            told(Lie::TruncatedPackages, "/debian/pool/a.deb").len(),
+            release.len() / 2
+        );
+        assert_eq!(tell(Lie::Empty, "/", |_| Some(vec![1])), None);
     }
 }

@@ -18,8 +18,8 @@ pub enum Need {
     PlainUser,
     /// The tests run as root, so that they can take any user id.
     AnyUser,
-    /// An apt mirror that is spoken to over plain HTTP, so that a test can stand in between.
-    PlainHttpMirror,
+    /// A Debian mirror among apt's sources, so that a test can stand in between.
+    AptMirror,
 }
 
 impl Need {
@@ -29,7 +29,7 @@ impl Need {
             Self::DockerEngine => "a Docker engine that answers".to_owned(),
             Self::Root | Self::AnyUser => "root".to_owned(),
             Self::PlainUser => "a user other than root".to_owned(),
-            Self::PlainHttpMirror => "an apt mirror over plain HTTP, without a proxy".to_owned(),
+            Self::AptMirror => "a Debian mirror among apt's sources".to_owned(),
         }
     }
 }
@@ -42,7 +42,7 @@ pub fn met(need: &Need) -> bool {
         Need::Root => Who::Root.ids().is_some(),
         Need::AnyUser => Who::Nameless(12_345).ids().is_some(),
         Need::PlainUser => Who::Plain.ids().is_some(),
-        Need::PlainHttpMirror => crate::mirror::upstream().is_some(),
+        Need::AptMirror => crate::mirror::upstream().is_some(),
     }
 }
 
@@ -53,7 +53,7 @@ pub fn met(need: &Need) -> bool {
 pub fn skipped(need: &Need) {
     let what = need.describe();
     assert!(
-        std::env::var_os("SLUGC_TEST_NO_SKIP").is_none() || *need == Need::PlainHttpMirror,
+        std::env::var_os("SLUGC_TEST_NO_SKIP").is_none() || *need == Need::AptMirror,
         "needs {what}, and SLUGC_TEST_NO_SKIP forbids to skip"
     );
     eprintln!("skipped: needs {what}");

@@ -6,8 +6,10 @@
 # Arguments: the path of manage.py, the folder of installed packages. Bytecode of installed packages that
 # is not there yet is written on the way, as the compiler beside this process would; the app's is not.
 
+import atexit
 import gc
 import sys
+import threading
 import traceback
 from importlib.machinery import SourceFileLoader
 from importlib.util import cache_from_source
@@ -90,6 +92,16 @@ def main():
             trace = trace.tb_next
         traceback.print_exception(type(error), error, trace)
         sys.exit(1)
+    leave()
+
+
+def leave():
+    """Ends without taking every module apart, unless something still runs."""
+    atexit._run_exitfuncs()
+    if threading.active_count() == 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 main()

@@ -66,10 +66,9 @@ def directly(version, digests, archive):
 
     accept = "application/vnd.pypi.simple.v1+json, text/html;q=0.1"
     page, body = get(index.rstrip("/") + "/uv/", **{"Accept": accept, "Accept-Encoding": "gzip"})
-    link = re.search(
-        r'"([^"\s]*\buv-%s-py3-none-manylinux[0-9a-z_.]*_%s\.whl)[#"]' % (re.escape(version), platform.machine()),
-        body.decode(),
-    )
+    # The page is HTML or JSON (PEP 503, PEP 691), and megabytes long: only one link of it is wanted.
+    name = r"uv-%s-py3-none-manylinux[0-9a-z_.]*_%s\.whl" % (re.escape(version), platform.machine())
+    link = re.search(r'(?:href=|"url":\s*)"([^"]*\b%s)[#"]' % name, body.decode())
     url = urllib.parse.urljoin(page, html.unescape(link.group(1)))
     wheel = get(url)[1]
     if hashlib.sha256(wheel).hexdigest() not in digests:

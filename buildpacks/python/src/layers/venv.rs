@@ -12,7 +12,7 @@
 use crate::bytecode;
 use crate::install::{self, Freshness, Installer};
 use crate::interpreter::Interpreter;
-use crate::records::{self, Installed};
+use crate::records::{self, Installed, Package};
 use crate::requirements::Requirements;
 use crate::{BuildpackError, PythonBuildpack, files, log, tool_env};
 use libcnb::Env;
@@ -23,6 +23,8 @@ use libcnb::layer::{
 };
 use libcnb::layer_env::{LayerEnv, ModificationBehavior, Scope};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
@@ -268,7 +270,9 @@ fn make(
         inputs.env,
     )
     .map_err(BuildpackError::Install)?;
-    settle(venv, &Installed::new()).map_err(|source| error_at(&venv.path, source))?;
+    let failed = |source| error_at(&venv.path, source);
+    let after = records::installed(&venv.site_packages).map_err(failed)?;
+    settle(venv, &Installed::new(), &after).map_err(|source| error_at(&venv.path, source))?;
     Ok(())
 }
 
@@ -282,6 +286,9 @@ fn update(
     venv.layer.write_metadata(&venv.metadata)?;
     let failed = |source| error_at(&venv.path, source);
     let before = records::installed(&venv.site_packages).map_err(failed)?;
+    if records::share_files(&before) {
+        return Ok(false);
+    }
     install::install(
         inputs.installer,
         &venv.path,
@@ -291,44 +298,61 @@ fn update(
     )
     .map_err(BuildpackError::Install)?;
     let after = records::installed(&venv.site_packages).map_err(failed)?;
-    if !records::consistent(&venv.site_packages, &after).map_err(failed)? {
+    if records::share_files(&after) {
         return Ok(false);
     }
-    settle(venv, &before).map_err(|source| error_at(&venv.path, source))?;
+    settle(venv, &before, &after).map_err(|source| error_at(&venv.path, source))?;
     Ok(true)
 }
 
-/// Removes what the tools leave behind besides packages, and notes which modules to compile: those
-/// of the packages that were not there `before`.
-fn settle(venv: &mut Venv, before: &Installed) -> io::Result<()> {
+/// Notes which modules to compile, those of the packages that were not there `before`, and removes
+/// what the tools leave behind: uv leaves bytecode outside of packages' own folders, and folders of data files.
+fn settle(venv: &mut Venv, before: &Installed, after: &Installed) -> io::Result<()> {
     files::remove_if_there(&venv.path.join(".lock"))?;
-    let after = records::installed(&venv.site_packages)?;
-    for (package, identity) in &after {
-        if before.get(package) == Some(identity) {
-            continue;
+    let (mut inside, mut outside) = (BTreeSet::new(), BTreeSet::new());
+    for (_, package) in changed(before, after) {
+        for module in modules(&venv.site_packages, package) {
+            bytecode::forget(&module, &venv.bytecode_tag)?;
+            inside.extend(module.parent().map(|folder| folder.join("__pycache__")));
         }
-        records::drop_cache_note(&venv.site_packages, package)?;
-        for file in records::files(&venv.site_packages, package)? {
-            let is_module = file.extension().is_some_and(|extension| extension == "py");
-            if is_module && file.starts_with(&venv.site_packages) {
-                // uv leaves the bytecode of modules that lie in no folder of their own.
-                bytecode::forget(&file, &venv.bytecode_tag)?;
-                venv.uncompiled.push(file);
-            }
-        }
-    }
-    for entry in fs::read_dir(&venv.path)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if entry.file_type()?.is_dir() && name != "bin" && name != "lib" {
-            // The environment variables of the layer lie here too; their folders are never empty.
-            if bytecode::prune(&entry.path())? {
-                fs::remove_dir(entry.path())?;
-            }
+        for file in &package.files {
+            let path = files::without_detours(&venv.site_packages.join(file));
+            let folders = if path.starts_with(&venv.site_packages) {
+                &mut inside
+            } else {
+                &mut outside
+            };
+            folders.extend(path.parent().map(Path::to_path_buf));
         }
     }
-    bytecode::prune(&venv.site_packages)?;
+    files::remove_empty(&venv.site_packages, &inside)?;
+    files::remove_empty(&venv.path, &outside)?;
+    for (name, package) in changed(after, before) {
+        records::drop_cache_note(&venv.site_packages, name)?;
+        venv.uncompiled
+            .extend(modules(&venv.site_packages, package));
+    }
     Ok(())
+}
+
+/// The packages of one state that are not the same in the other.
+fn changed<'a>(
+    these: &'a Installed,
+    others: &'a Installed,
+) -> impl Iterator<Item = (&'a OsString, &'a Package)> {
+    these
+        .iter()
+        .filter(|(name, package)| others.get(*name) != Some(package))
+}
+
+/// A package's modules; scripts and data files lie outside of `site-packages`.
+fn modules(site_packages: &Path, package: &Package) -> impl Iterator<Item = PathBuf> {
+    package
+        .files
+        .iter()
+        .filter(|file| !file.starts_with("../"))
+        .map(|file| site_packages.join(file))
+        .filter(|file| file.extension().is_some_and(|extension| extension == "py"))
 }
 
 /// A virtual environment is three links and a file (PEP 405); writing them takes no process.

@@ -1,5 +1,7 @@
 //! Packages made in a test.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::io::Write;
 
 /// A file for a package: path, mode, content.
@@ -14,7 +16,16 @@ pub(crate) fn deb(control: &[File<'_>], data: Vec<u8>, data_name: &str) -> Vec<u
         ("control.tar.gz", control),
         (data_name, data),
     ] {
-        write!(archive, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, "100644", content.len()).unwrap();
+        writeln!(
+            archive,
+            "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`",
+            0,
+            0,
+            0,
+            "100644",
+            content.len()
+        )
+        .unwrap();
         archive.extend_from_slice(&content);
         if content.len() % 2 == 1 {
             archive.push(b'\n');
@@ -29,7 +40,8 @@ pub(crate) fn compress(name: &str, bytes: &[u8]) -> Vec<u8> {
     match name.rsplit_once(".tar").unwrap().1 {
         "" => packed.extend_from_slice(bytes),
         ".gz" => {
-            let mut writer = flate2::write::GzEncoder::new(&mut packed, flate2::Compression::fast());
+            let mut writer =
+                flate2::write::GzEncoder::new(&mut packed, flate2::Compression::fast());
             writer.write_all(bytes).unwrap();
             writer.finish().unwrap();
         }

@@ -1,8 +1,10 @@
 //! Archive keys made in a test.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use pgp::composed::{
-    ArmorOptions, CleartextSignedMessage, EncryptionCaps, KeyType, SecretKeyParamsBuilder, SignedPublicKey,
-    SignedSecretKey, SubkeyParamsBuilder,
+    ArmorOptions, CleartextSignedMessage, EncryptionCaps, KeyType, SecretKeyParamsBuilder,
+    SignedPublicKey, SignedSecretKey, SubkeyParamsBuilder,
 };
 use pgp::packet::{SignatureConfig, SignatureType, Subpacket, SubpacketData};
 use pgp::ser::Serialize;
@@ -35,7 +37,9 @@ impl Key {
             .subkey(subkey)
             .build()
             .unwrap();
-        Self { secret: params.generate(rand::thread_rng()).unwrap() }
+        Self {
+            secret: params.generate(rand::thread_rng()).unwrap(),
+        }
     }
 
     /// The certificate, which says that the key lives for `lifetime` seconds if one is given.
@@ -44,15 +48,29 @@ impl Key {
         if let Some(lifetime) = lifetime {
             let primary = &self.secret.primary_key;
             let user = &mut public.details.users[0];
-            let mut config = SignatureConfig::v4(SignatureType::CertPositive, primary.algorithm(), primary.hash_alg());
+            let mut config = SignatureConfig::v4(
+                SignatureType::CertPositive,
+                primary.algorithm(),
+                primary.hash_alg(),
+            );
             config.hashed_subpackets = vec![
                 // After the one that making the key made.
-                regular(SubpacketData::SignatureCreationTime(Timestamp::from_secs(u32::MAX - 1))),
+                regular(SubpacketData::SignatureCreationTime(Timestamp::from_secs(
+                    u32::MAX - 1,
+                ))),
                 regular(SubpacketData::IssuerFingerprint(primary.fingerprint())),
-                regular(SubpacketData::KeyExpirationTime(Duration::from_secs(lifetime))),
+                regular(SubpacketData::KeyExpirationTime(Duration::from_secs(
+                    lifetime,
+                ))),
             ];
             let signature = config
-                .sign_certification(primary, &public.primary_key, &Password::empty(), Tag::UserId, &user.id)
+                .sign_certification(
+                    primary,
+                    &public.primary_key,
+                    &Password::empty(),
+                    Tag::UserId,
+                    &user.id,
+                )
                 .unwrap();
             user.signatures.push(signature);
         }
@@ -64,7 +82,9 @@ impl Key {
         let key = &self.secret.secret_subkeys[0].key;
         let mut config = SignatureConfig::v4(SignatureType::Text, key.algorithm(), key.hash_alg());
         config.hashed_subpackets = vec![
-            regular(SubpacketData::SignatureCreationTime(Timestamp::from_secs(made))),
+            regular(SubpacketData::SignatureCreationTime(Timestamp::from_secs(
+                made,
+            ))),
             regular(SubpacketData::IssuerFingerprint(key.fingerprint())),
         ];
         if let Some(lifetime) = lifetime {

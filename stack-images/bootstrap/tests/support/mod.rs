@@ -1,12 +1,17 @@
 //! An archive of Debian's kind on a loopback port, which may misbehave.
 
-#![allow(dead_code, clippy::unwrap_used, reason = "shared by tests, each of which uses a part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "shared by tests, each of which uses a part"
+)]
 
 pub(crate) mod deb;
 pub(crate) mod key;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::io::{BufRead, BufReader, Write};
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -47,7 +52,10 @@ impl Mirror {
     pub(crate) fn start(files: HashMap<String, Vec<u8>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let state = Arc::new(Mutex::new(State { files, ..State::default() }));
+        let state = Arc::new(Mutex::new(State {
+            files,
+            ..State::default()
+        }));
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -62,7 +70,9 @@ impl Mirror {
     /// Makes the next requests for a path go wrong, one mischief each.
     pub(crate) fn misbehave(&self, path: &str, mischief: &[Mischief]) {
         let mut state = self.state.lock().unwrap();
-        state.mischief.insert(path.to_owned(), mischief.iter().copied().collect());
+        state
+            .mischief
+            .insert(path.to_owned(), mischief.iter().copied().collect());
     }
 
     pub(crate) fn remove(&self, path: &str) {
@@ -70,13 +80,20 @@ impl Mirror {
     }
 
     pub(crate) fn put(&self, path: &str, content: Vec<u8>) {
-        self.state.lock().unwrap().files.insert(path.to_owned(), content);
+        self.state
+            .lock()
+            .unwrap()
+            .files
+            .insert(path.to_owned(), content);
     }
 
     /// The `Range` headers of all requests for a path so far.
     pub(crate) fn requests(&self, path: &str) -> Vec<Option<String>> {
         let state = self.state.lock().unwrap();
-        let requests = state.requests.iter().filter(|(requested, _)| requested == path);
+        let requests = state
+            .requests
+            .iter()
+            .filter(|(requested, _)| requested == path);
         requests.map(|(_, range)| range.clone()).collect()
     }
 }
@@ -103,7 +120,11 @@ fn answer(mut stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
         let mischief = state.mischief.get_mut(&path).and_then(VecDeque::pop_front);
         (state.files.get(&path).cloned(), mischief)
     };
-    let refuse = |status: u16| format!("HTTP/1.1 {status} No\r\nRetry-After: 0\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let refuse = |status: u16| {
+        format!(
+            "HTTP/1.1 {status} No\r\nRetry-After: 0\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+    };
     let Some(mut content) = content else {
         return stream.write_all(refuse(404).as_bytes());
     };
@@ -111,15 +132,29 @@ fn answer(mut stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
         return stream.write_all(refuse(status).as_bytes());
     }
     if let Some(Mischief::Lie) = mischief {
-        content.iter_mut().for_each(|byte| *byte ^= 1);
+        for byte in &mut content {
+            *byte ^= 1;
+        }
     }
     let from = match (range, mischief) {
         (Some(_), Some(Mischief::IgnoreRange)) | (None, _) => 0,
-        (Some(range), _) => range.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap(),
+        (Some(range), _) => range
+            .trim_start_matches("bytes=")
+            .trim_end_matches('-')
+            .parse()
+            .unwrap(),
     };
-    let status = if from > 0 { "206 Partial Content" } else { "200 OK" };
+    let status = if from > 0 {
+        "206 Partial Content"
+    } else {
+        "200 OK"
+    };
     let body = &content[from..];
-    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len())?;
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    )?;
     match mischief {
         Some(Mischief::DropAfter(count)) => stream.write_all(&body[..count]),
         _ => stream.write_all(body),
@@ -141,18 +176,43 @@ pub(crate) fn pool(name: &str, version: &str) -> String {
 }
 
 /// A suite named `test` with these packages, signed by the key, by path under the base `/debian`.
-pub(crate) fn archive(key: &Key, packages: &[Package<'_>], valid_until: &str) -> HashMap<String, Vec<u8>> {
+pub(crate) fn archive(
+    key: &Key,
+    packages: &[Package<'_>],
+    valid_until: &str,
+) -> HashMap<String, Vec<u8>> {
     let mut files = HashMap::new();
     let mut index = String::new();
     for package in packages {
-        let Package { name, version, fields, control, data } = package;
-        let own = format!("Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Nobody\nDescription: test\n{fields}");
+        let Package {
+            name,
+            version,
+            fields,
+            control,
+            data,
+        } = package;
+        let own = format!(
+            "Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Nobody\nDescription: test\n{fields}"
+        );
         let mut parts = control.to_vec();
         parts.push(("control", 0o644, &own));
-        let bytes = deb::deb(&parts, deb::compress("data.tar.xz", &deb::tar(data)), "data.tar.xz");
+        let bytes = deb::deb(
+            &parts,
+            deb::compress("data.tar.xz", &deb::tar(data)),
+            "data.tar.xz",
+        );
         let path = pool(name, version);
         let digest = Digest::of(&bytes).hex();
-        index += &format!("{own}Filename: {path}\nSize: {}\nSHA256: {digest}\n\n", bytes.len());
+        let size = bytes.len();
+        write!(
+            index,
+            "{own}Filename: {path}
+Size: {size}
+SHA256: {digest}
+
+"
+        )
+        .unwrap();
         files.insert(format!("/debian/{path}"), bytes);
     }
     let index = deb::compress("Packages.tar.xz", index.as_bytes());
@@ -164,7 +224,10 @@ pub(crate) fn archive(key: &Key, packages: &[Package<'_>], valid_until: &str) ->
     );
     let by_hash = format!("/debian/dists/test/main/binary-amd64/by-hash/SHA256/{digest}");
     files.insert(by_hash, index);
-    files.insert("/debian/dists/test/InRelease".to_owned(), key.sign(&release, BORN + 10, None).into_bytes());
+    files.insert(
+        "/debian/dists/test/InRelease".to_owned(),
+        key.sign(&release, BORN + 10, None).into_bytes(),
+    );
     files
 }
 
@@ -177,8 +240,12 @@ pub(crate) fn listing(layer: &[u8]) -> BTreeMap<String, String> {
         let mut content = String::new();
         std::io::Read::read_to_string(&mut entry, &mut content).unwrap();
         let header = entry.header();
-        let link = entry.link_name().unwrap().map(|link| format!(" -> {}", link.display())).unwrap_or_default();
-        let line = format!(
+        let link = entry
+            .link_name()
+            .unwrap()
+            .map(|link| format!(" -> {}", link.display()))
+            .unwrap_or_default();
+        let described = format!(
             "{:?} {:o} {}:{} {}{link} {content}",
             header.entry_type(),
             header.mode().unwrap(),
@@ -186,7 +253,10 @@ pub(crate) fn listing(layer: &[u8]) -> BTreeMap<String, String> {
             header.gid().unwrap(),
             header.mtime().unwrap()
         );
-        listing.insert(entry.path().unwrap().display().to_string(), line.trim_end().to_owned());
+        listing.insert(
+            entry.path().unwrap().display().to_string(),
+            described.trim_end().to_owned(),
+        );
     }
     listing
 }

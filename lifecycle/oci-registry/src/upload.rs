@@ -1,0 +1,317 @@
+//! One blob from the store to a registry (distribution-spec, "Pushing blobs").
+
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use oci_image::{BlobStore, Descriptor, Digest, StoreError, VerifyingReader};
+use ureq::http::{HeaderName, Method, Response, StatusCode, header};
+
+use crate::client::{Answer, Call, Client, Target};
+use crate::push::PushError;
+use crate::transport::error::Reason;
+use crate::transport::exchange::{Body, Content, Failed, read_small};
+use crate::transport::url::{Url, encode};
+use crate::{Progress, Watch};
+
+pub(crate) const CONTENT_DIGEST: &str = "docker-content-digest";
+
+const CHUNK_MIN_LENGTH: &str = "oci-chunk-min-length";
+
+/// Sizes of chunks, tried in this order after a 413: what every registry that takes chunks takes, then what common
+/// proxies let through without being configured.
+const CHUNKS: [u64; 3] = [4 << 20, 1 << 20, 256 << 10];
+
+/// Where blobs go, and what all uploads of one push share.
+pub(crate) struct Uploads<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) store: &'a BlobStore,
+    pub(crate) repository: &'a str,
+    /// Repositories of the same registry that may have the blob.
+    pub(crate) mount_from: &'a [String],
+    /// To push here.
+    pub(crate) scopes: &'a [String],
+    /// To push here and to mount from there, for each of `mount_from`.
+    pub(crate) mount_scopes: &'a [Vec<String>],
+    pub(crate) cancelled: &'a AtomicBool,
+    pub(crate) watch: Watch<'a>,
+}
+
+/// How a blob got there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Present,
+    Mounted,
+    Sent,
+}
+
+enum Stop {
+    Request(Failed),
+    Store(StoreError),
+}
+
+impl From<Failed> for Stop {
+    fn from(failed: Failed) -> Self {
+        Self::Request(failed)
+    }
+}
+
+enum Opened {
+    Mounted,
+    Session { url: Url, least_chunk: u64 },
+}
+
+impl Uploads<'_> {
+    /// Brings the blob there, in as many tries as the policy allows. Each try begins with a look whether the last
+    /// one arrived after all.
+    pub(crate) fn upload(&self, blob: &Descriptor) -> Result<Outcome, PushError> {
+        let operation = format!("upload the blob {}", blob.digest);
+        let mut chunks = CHUNKS.into_iter();
+        let mut chunk = None;
+        let mut failures = 0;
+        loop {
+            let passed = Cell::new(0);
+            let failed = match self.try_upload(blob, &operation, chunk, &passed) {
+                Ok(Outcome::Sent) => return Ok(Outcome::Sent),
+                Ok(outcome) => {
+                    (self.watch)(Progress::Passed(blob.size - passed.get().min(blob.size)));
+                    return Ok(outcome);
+                }
+                Err(Stop::Store(error)) => return Err(PushError::Store(error)),
+                Err(Stop::Request(failed)) => failed,
+            };
+            if passed.get() > 0 {
+                (self.watch)(Progress::Repeated(passed.get()));
+            }
+            if matches!(failed.reason, Reason::Status { status: 413, .. })
+                && let Some(smaller) = chunks.find(|size| *size < chunk.unwrap_or(blob.size))
+            {
+                chunk = Some(smaller);
+                continue;
+            }
+            failures += 1;
+            let paused = self.client.pause(failed, failures, self.cancelled);
+            paused.map_err(|reason| self.client.error(self.repository, &operation, reason))?;
+        }
+    }
+
+    fn try_upload(&self, blob: &Descriptor, operation: &str, chunk: Option<u64>, passed: &Cell<u64>) -> Result<Outcome, Stop> {
+        if self.is_present(blob, operation)? {
+            return Ok(Outcome::Present);
+        }
+        let (mut url, least_chunk) = match self.open(blob, operation)? {
+            Opened::Mounted => return Ok(Outcome::Mounted),
+            Opened::Session { url, least_chunk } => (url, least_chunk),
+        };
+        let trouble = RefCell::new(None);
+        let content = BlobContent { uploads: self, blob, passed, trouble: &trouble };
+        let digest = blob.digest.to_string();
+        let answer = match chunk {
+            None => {
+                let url = url.with_query("digest", &digest);
+                self.put(operation, &url, Body::Stream { size: blob.size, content: &content })
+            }
+            Some(size) => match content.open() {
+                Ok(mut reader) => self
+                    .send_chunks(operation, &mut url, size.max(least_chunk), &mut reader)
+                    .and_then(|()| self.put(operation, &url.with_query("digest", &digest), Body::Bytes(&[]))),
+                Err(error) => Err(Failed::protocol(error.to_string())),
+            },
+        };
+        // What went wrong with the store shows as a broken request, too.
+        if let Some(error) = trouble.into_inner() {
+            return Err(Stop::Store(error));
+        }
+        let mut answer = answer?;
+        read_small(&mut answer.response);
+        check_stored(&answer.response, blob.digest)?;
+        Ok(Outcome::Sent)
+    }
+
+    fn is_present(&self, blob: &Descriptor, operation: &str) -> Result<bool, Failed> {
+        let path = format!("blobs/{}", blob.digest);
+        let answer = self.client.attempt(&Call { expected: &[404], ..self.call(Method::HEAD, operation, &path) })?;
+        if answer.response.status() != StatusCode::OK {
+            return Ok(false);
+        }
+        let length = answer.response.headers().get(header::CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        Ok(length.is_none_or(|length| length == blob.size))
+    }
+
+    /// Opens an upload session, or gets the blob mounted from another repository. A registry that will not mount
+    /// opens a session instead, in the same answer; one that refuses to be asked is asked without.
+    fn open(&self, blob: &Descriptor, operation: &str) -> Result<Opened, Failed> {
+        for (from, scopes) in self.mount_from.iter().zip(self.mount_scopes) {
+            let path = format!("blobs/uploads/?mount={}&from={}", encode(&blob.digest.to_string()), encode(from));
+            let call = Call { scopes, ..self.call(Method::POST, operation, &path) };
+            match self.client.attempt(&call) {
+                Ok(mut answer) => {
+                    read_small(&mut answer.response);
+                    if answer.response.status() == StatusCode::CREATED {
+                        check_stored(&answer.response, blob.digest)?;
+                        return Ok(Opened::Mounted);
+                    }
+                    return self.session(&answer);
+                }
+                Err(failed) if failed.temporary => return Err(failed),
+                Err(_) => {}
+            }
+        }
+        let mut answer = self.client.attempt(&self.call(Method::POST, operation, "blobs/uploads/"))?;
+        read_small(&mut answer.response);
+        self.session(&answer)
+    }
+
+    fn session(&self, answer: &Answer) -> Result<Opened, Failed> {
+        let least_chunk = answer.response.headers().get(CHUNK_MIN_LENGTH);
+        let least_chunk = least_chunk.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0);
+        Ok(Opened::Session { url: self.client.location(answer)?, least_chunk })
+    }
+
+    fn put(&self, operation: &str, url: &Url, body: Body<'_>) -> Result<Answer, Failed> {
+        let headers = [octets()];
+        let call = Call { target: Target::Given(url), headers: &headers, body, ..self.call(Method::PUT, operation, "") };
+        self.client.attempt(&call).map_err(again_if_forgotten)
+    }
+
+    /// PATCH after PATCH. What `Range` says in between is not looked at: some registries leave it at the first chunk.
+    fn send_chunks(&self, operation: &str, url: &mut Url, size: u64, reader: &mut dyn Read) -> Result<(), Failed> {
+        let mut start = 0_u64;
+        loop {
+            let mut chunk = Vec::new();
+            reader
+                .take(size)
+                .read_to_end(&mut chunk)
+                .map_err(|error| Failed::protocol(error.to_string()))?;
+            if chunk.is_empty() {
+                return Ok(());
+            }
+            let end = start + chunk.len() as u64;
+            let headers = [octets(), (header::CONTENT_RANGE, format!("{start}-{}", end - 1))];
+            let call = Call {
+                target: Target::Given(url),
+                headers: &headers,
+                body: Body::Bytes(&chunk),
+                ..self.call(Method::PATCH, operation, "")
+            };
+            let mut answer = self.client.attempt(&call).map_err(again_if_forgotten)?;
+            read_small(&mut answer.response);
+            *url = self.client.location(&answer)?;
+            start = end;
+        }
+    }
+
+    fn call<'a>(&'a self, method: Method, operation: &'a str, path: &'a str) -> Call<'a> {
+        let body = if method == Method::POST { Body::Bytes(&[]) } else { Body::None };
+        Call {
+            repository: self.repository,
+            operation,
+            method,
+            target: Target::Inside(path),
+            headers: &[],
+            body,
+            receives: 0,
+            scopes: self.scopes,
+            expected: &[],
+            cancelled: self.cancelled,
+        }
+    }
+}
+
+fn octets() -> (HeaderName, String) {
+    (header::CONTENT_TYPE, "application/octet-stream".to_owned())
+}
+
+/// A session that the registry does not know any more (404), or that is not where we are (416), is worth a new one.
+fn again_if_forgotten(mut failed: Failed) -> Failed {
+    if matches!(failed.reason, Reason::Status { status: 404 | 416, .. }) {
+        failed.temporary = true;
+    }
+    failed
+}
+
+/// Registries say what they stored.
+pub(crate) fn check_stored(response: &Response<ureq::Body>, expected: Digest) -> Result<(), Failed> {
+    let stored = response.headers().get(CONTENT_DIGEST).and_then(|value| value.to_str().ok());
+    match stored {
+        // Other algorithms cannot be compared.
+        Some(stored) if stored.starts_with("sha256:") && stored != expected.to_string() => {
+            Err(Failed::lasting(Reason::StoredOther { expected, stored: stored.to_owned() }))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A blob of the store, as often as it has to be sent.
+struct BlobContent<'a> {
+    uploads: &'a Uploads<'a>,
+    blob: &'a Descriptor,
+    passed: &'a Cell<u64>,
+    trouble: &'a RefCell<Option<StoreError>>,
+}
+
+impl Content for BlobContent<'_> {
+    fn open(&self) -> io::Result<Box<dyn Read + '_>> {
+        let Uploads { store, cancelled, watch, .. } = *self.uploads;
+        if self.passed.get() > 0 {
+            watch(Progress::Repeated(self.passed.replace(0)));
+        }
+        let file = store.open_blob(&self.blob.digest).map_err(|error| {
+            *self.trouble.borrow_mut() = Some(error);
+            io::Error::other("the blob could not be opened")
+        })?;
+        Ok(Box::new(BlobBody {
+            content: VerifyingReader::new(file, self.blob.digest, Some(self.blob.size)),
+            path: store.path(&self.blob.digest),
+            size: self.blob.size,
+            passed: self.passed,
+            trouble: self.trouble,
+            cancelled,
+            watch,
+        }))
+    }
+}
+
+/// A blob's content on its way out. The last bytes are only handed out once the whole has the right digest, so that
+/// a damaged blob never becomes a complete upload.
+struct BlobBody<'a> {
+    content: VerifyingReader<File>,
+    path: std::path::PathBuf,
+    size: u64,
+    passed: &'a Cell<u64>,
+    trouble: &'a RefCell<Option<StoreError>>,
+    cancelled: &'a AtomicBool,
+    watch: Watch<'a>,
+}
+
+impl Read for BlobBody<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(io::Error::other("cancelled"));
+        }
+        let result = self.content.read(buffer).and_then(|count| {
+            if count > 0 && self.passed.get() + count as u64 == self.size {
+                self.content.read(&mut [0])?;
+            }
+            Ok(count)
+        });
+        match result {
+            Ok(count) => {
+                self.passed.set(self.passed.get() + count as u64);
+                (self.watch)(Progress::Passed(count as u64));
+                Ok(count)
+            }
+            Err(source) => {
+                let path = self.path.clone();
+                let kind = source.kind();
+                *self.trouble.borrow_mut() = Some(match kind {
+                    io::ErrorKind::InvalidData => StoreError::Damaged { path, source },
+                    _ => StoreError::Read { path, source },
+                });
+                Err(io::Error::new(kind, "the blob could not be read"))
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! As much of an HTTP/1.1 server as a misbehaving registry needs.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    /// Path and query.
+    pub(crate) target: String,
+    /// Names in lower case.
+    pub(crate) headers: BTreeMap<String, String>,
+}
+
+impl Request {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.target.split('?').next().unwrap()
+    }
+
+    /// A parameter of the query, decoded.
+    pub(crate) fn query(&self, name: &str) -> Option<String> {
+        self.queries(name).into_iter().next()
+    }
+
+    pub(crate) fn queries(&self, name: &str) -> Vec<String> {
+        let query = self.target.split_once('?').map_or("", |(_, query)| query);
+        pairs(query).into_iter().filter(|(key, _)| key == name).map(|(_, value)| value).collect()
+    }
+}
+
+/// The parameters of a query or form.
+pub(crate) fn pairs(text: &str) -> Vec<(String, String)> {
+    let pair = |part: &str| {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        (decode(name), decode(value))
+    };
+    text.split('&').filter(|part| !part.is_empty()).map(pair).collect()
+}
+
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        if *first == b'%' {
+            bytes.push(u8::from_str_radix(std::str::from_utf8(&after[..2]).unwrap(), 16).unwrap());
+            rest = &after[2..];
+        } else {
+            bytes.push(*first);
+            rest = after;
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+    /// Close the connection after so many bytes of the body.
+    pub(crate) cut: Option<usize>,
+}
+
+impl Response {
+    pub(crate) fn new(status: u16) -> Self {
+        Self { status, ..Self::default() }
+    }
+
+    pub(crate) fn with(mut self, name: &str, value: impl ToString) -> Self {
+        self.headers.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    fn write(&self, stream: &mut TcpStream, head_only: bool) -> io::Result<()> {
+        let mut head = format!("HTTP/1.1 {} X\r\n", self.status);
+        for (name, value) in &self.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
+            head.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
+        }
+        head.push_str("\r\n");
+        let mut message = head.into_bytes();
+        if !head_only {
+            message.extend_from_slice(&self.body[..self.cut.unwrap_or(self.body.len())]);
+        }
+        stream.write_all(&message)
+    }
+}
+
+/// What to do with a request once its head is known.
+pub(crate) enum Plan {
+    /// Take the body, then answer.
+    Accept,
+    /// Answer without having seen the body, and close.
+    Refuse(Response),
+    /// Read so much of the body, and close.
+    Drop(usize),
+    /// Say nothing for so long, and close.
+    Stall(Duration),
+}
+
+pub(crate) trait Service: Send + Sync + 'static {
+    fn plan(&self, request: &Request) -> Plan;
+    fn answer(&self, request: &Request, body: &[u8]) -> Response;
+}
+
+/// A server on a free port of the loopback interface; it ends when dropped.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    stop: Arc<AtomicBool>,
+}
+
+impl Server {
+    pub(crate) fn start(service: Arc<impl Service>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stopped.load(Ordering::Relaxed) {
+                    return;
+                }
+                let (service, stream) = (Arc::clone(&service), stream.unwrap());
+                // A client that goes away is no failure of the server's.
+                std::thread::spawn(move || drop(serve(stream, &*service)));
+            }
+        });
+        Self { address, stop }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+fn serve(mut stream: TcpStream, service: &dyn Service) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let mut reader = BufReader::new(stream.try_clone()?);
+    // A TLS handshake begins with this byte; nobody here understands it.
+    if reader.fill_buf()?.first() == Some(&0x16) {
+        return Ok(());
+    }
+    while let Some(request) = read_head(&mut reader)? {
+        let length: usize = request.header("content-length").map_or(0, |length| length.parse().unwrap());
+        let asks = request.header("expect").is_some();
+        match service.plan(&request) {
+            Plan::Refuse(response) => {
+                response.with("Connection", "close").write(&mut stream, request.method == "HEAD")?;
+                // As nginx lingers: what the client has sent already must not reset the connection.
+                stream.shutdown(std::net::Shutdown::Write)?;
+                io::copy(&mut reader, &mut io::sink())?;
+                return Ok(());
+            }
+            Plan::Drop(bytes) => {
+                if asks {
+                    stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+                }
+                io::copy(&mut reader.by_ref().take(bytes as u64), &mut io::sink())?;
+                return Ok(());
+            }
+            Plan::Stall(pause) => {
+                std::thread::sleep(pause);
+                return Ok(());
+            }
+            Plan::Accept => {}
+        }
+        if asks {
+            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        let response = service.answer(&request, &body);
+        response.write(&mut stream, request.method == "HEAD")?;
+        if response.cut.is_some() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn read_head(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
+    let mut line = String::new();
+    if reader.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let mut words = line.split_whitespace();
+    let (method, target) = (words.next().unwrap().to_owned(), words.next().unwrap().to_owned());
+    let mut headers = BTreeMap::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            return Ok(Some(Request { method, target, headers }));
+        };
+        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+    }
+}
