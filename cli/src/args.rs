@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Launch(LaunchArgs),
     /// Run a one-off command in the image; its exit code passes through
     Run(RunArgs),
+    /// Push the app's image to a registry
+    Push(PushArgs),
     /// Show an image: processes, buildpacks, layers, base
     Inspect(InspectArgs),
     /// Show what the store holds, or prune it
@@ -153,6 +155,23 @@ pub(crate) struct RunArgs {
 pub(crate) enum Output {
     Text,
     Json,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  slugc push registry.example/team/shop:1.4
+  slugc push localhost:5000/shop -a shop
+
+Logins of docker and podman are used, credential helpers and CNB_REGISTRY_AUTH too.")]
+pub(crate) struct PushArgs {
+    /// Where to
+    #[arg(value_name = "REGISTRY/REPOSITORY[:TAG]")]
+    pub(crate) target: String,
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
+    /// A registry that may be spoken to without encryption; may be repeated
+    #[arg(long = "insecure-registry", value_name = "HOST[:PORT]")]
+    pub(crate) insecure: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -66,7 +66,11 @@ fn checked(name: &str, place: &str) -> Result<String, Failure> {
     if first_is_good && rest_is_good {
         return Ok(name.to_owned());
     }
-    let exit = if place == COMMAND_LINE { Exit::Usage } else { Exit::Input };
+    let exit = if place == COMMAND_LINE {
+        Exit::Usage
+    } else {
+        Exit::Input
+    };
     // The text is not shown: it may be a secret that stands in the wrong place.
     Err(
         Failure::new(exit, format!("{place} does not name a variable")).hint(

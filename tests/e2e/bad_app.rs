@@ -96,7 +96,13 @@ fn procfile_with_a_byte_order_mark() {
 }
 
 /// The failed build leaves the cache as it was: the app, repaired, builds at once.
-fn fails_and_is_repaired(t: &TestContext, fixture: &str, texts: &[&str], file: &str, repaired: &str) {
+fn fails_and_is_repaired(
+    t: &TestContext,
+    fixture: &str,
+    texts: &[&str],
+    file: &str,
+    repaired: &str,
+) {
     let app = t.fixture(fixture);
     build(t, &app).failure(51).says(texts);
     app.write(file, repaired);
@@ -109,8 +115,8 @@ as_each_user! {
             t,
             "missing-package",
             &["requirements.txt", "slugc-fixture-that-nobody-published", "not found"],
-            51,
             "requirements.txt",
+            "",
         );
     }
 }
@@ -118,7 +124,7 @@ as_each_user! {
 as_each_user! {
     fn conflicting_pins(t: &TestContext) {
         let texts = ["requirements.txt", "flask", "werkzeug==2.0.3", "unsatisfiable"];
-        fails_and_is_repaired(t, "conflicting-pins", &texts, 51, "requirements.txt");
+        fails_and_is_repaired(t, "conflicting-pins", &texts, "requirements.txt", "");
     }
 }
 
@@ -126,7 +132,7 @@ as_each_user! {
     /// The compiler's own words are kept, with either installer.
     fn sdist_that_fails(t: &TestContext) {
         let texts = ["needs-a-header", "a_header_that_no_package_has.h: No such file or directory"];
-        fails_and_is_repaired(t, "failing-sdist", &texts, 51, "requirements.txt");
+        fails_and_is_repaired(t, "failing-sdist", &texts, "requirements.txt", "");
         let app = t.fixture("failing-sdist");
         t.slugc_in(&app)
             .args(["build", ".", "-e", "BP_PYTHON_INSTALLER=pip"])
@@ -138,7 +144,7 @@ as_each_user! {
 
 as_each_user! {
     fn python_that_nobody_knows(t: &TestContext) {
-        fails_and_is_repaired(t, "unknown-python", &[".python-version", "3.99", "from 3.10 to"], 51, ".python-version.unused");
+        fails_and_is_repaired(t, "unknown-python", &[".python-version", "3.99", "from 3.10 to"], ".python-version", "3.13\n");
     }
 }
 

@@ -202,7 +202,12 @@ impl Drop for RemovedFolder {
     fn drop(&mut self) {
         // The test may be failing already, with a better reason than this.
         for mount in ["root/overlay", "root"] {
-            drop(Command::new("umount").arg("--lazy").arg(self.0.join(mount)).output());
+            drop(
+                Command::new("umount")
+                    .arg("--lazy")
+                    .arg(self.0.join(mount))
+                    .output(),
+            );
         }
         drop(std::fs::remove_dir_all(&self.0));
     }

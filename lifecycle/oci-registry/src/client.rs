@@ -17,6 +17,9 @@ use crate::transport::url::{Scheme, Url, split_authority};
 /// Docker Hub's registry is not at the host that its references name.
 const DOCKER_HUB: (&str, &str) = ("docker.io", "index.docker.io");
 
+/// How soon a pause ends when it has become pointless.
+const SLICE: Duration = Duration::from_millis(50);
+
 /// How a registry is talked to. Nothing is read from the environment.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -126,8 +129,16 @@ pub(crate) struct Answer {
 
 impl Client {
     /// A client for a registry as references name it (`docker.io`, `localhost:5000`). Nothing is sent yet.
-    pub fn new(registry: &str, credentials: Option<Found>, options: &Options) -> Result<Self, ClientError> {
-        let authority = if registry == DOCKER_HUB.0 { DOCKER_HUB.1 } else { registry };
+    pub fn new(
+        registry: &str,
+        credentials: Option<Found>,
+        options: &Options,
+    ) -> Result<Self, ClientError> {
+        let authority = if registry == DOCKER_HUB.0 {
+            DOCKER_HUB.1
+        } else {
+            registry
+        };
         Ok(Self {
             registry: registry.to_owned(),
             authority: authority.to_owned(),
@@ -151,7 +162,9 @@ impl Client {
 
     /// Sends a request until it succeeds, fails for good, or was tried often enough.
     pub(crate) fn send(&self, call: &Call<'_>) -> Result<Answer, RequestError> {
-        self.persist(call.repository, call.operation, call.cancelled, || self.attempt(call))
+        self.persist(call.repository, call.operation, call.cancelled, || {
+            self.attempt(call)
+        })
     }
 
     /// Repeats `attempt` as long as that helps.
@@ -169,12 +182,18 @@ impl Client {
                 Err(failed) => failed,
             };
             failures += 1;
-            self.pause(failed, failures, cancelled).map_err(|reason| self.error(repository, operation, reason))?;
+            self.pause(failed, failures, cancelled)
+                .map_err(|reason| self.error(repository, operation, reason))?;
         }
     }
 
     /// Waits before the next try, or gives the failure back when there is to be none.
-    pub(crate) fn pause(&self, failed: Failed, failures: u32, cancelled: &AtomicBool) -> Result<(), Reason> {
+    pub(crate) fn pause(
+        &self,
+        failed: Failed,
+        failures: u32,
+        cancelled: &AtomicBool,
+    ) -> Result<(), Reason> {
         if cancelled.load(Ordering::Relaxed) {
             return Err(Reason::Cancelled);
         }
@@ -182,11 +201,12 @@ impl Client {
             return Err(failed.reason);
         }
         let pause = match failed.after {
-            Some(pause) if pause > self.retry.patience => return Err(Reason::RateLimited { pause }),
+            Some(pause) if pause > self.retry.patience => {
+                return Err(Reason::RateLimited { pause });
+            }
             Some(pause) => pause.max(self.retry.pause(failures).min(Duration::from_secs(1))),
             None => self.retry.pause(failures),
         };
-        const SLICE: Duration = Duration::from_millis(50);
         let mut left = pause;
         while !left.is_zero() {
             if cancelled.load(Ordering::Relaxed) {
@@ -212,9 +232,11 @@ impl Client {
     pub(crate) fn attempt(&self, call: &Call<'_>) -> Result<Answer, Failed> {
         let home = self.home()?;
         let target = match call.target {
-            Target::Inside(path) => {
-                Url::new(home.scheme(), home.authority(), &format!("/v2/{}/{path}", call.repository))
-            }
+            Target::Inside(path) => Url::new(
+                home.scheme(),
+                home.authority(),
+                &format!("/v2/{}/{path}", call.repository),
+            ),
             Target::Given(url) => url.clone(),
         };
         let exchange = Exchange {
@@ -230,7 +252,8 @@ impl Client {
         let mut asked = false;
         loop {
             let authorization = if target.same_origin(home) {
-                self.authentication().header(&self.wire, home, call.scopes)?
+                self.authentication()
+                    .header(&self.wire, home, call.scopes)?
             } else {
                 None
             };
@@ -246,7 +269,11 @@ impl Client {
             if status == StatusCode::UNAUTHORIZED
                 && url.same_origin(home)
                 && !asked
-                && authentication.challenged(response.headers(), call.scopes, authorization.as_deref())
+                && authentication.challenged(
+                    response.headers(),
+                    call.scopes,
+                    authorization.as_deref(),
+                )
             {
                 asked = true;
                 continue;
@@ -263,7 +290,10 @@ impl Client {
         if let Some(home) = self.home.get() {
             return Ok(home);
         }
-        let _first = self.first_contact.lock().unwrap_or_else(PoisonError::into_inner);
+        let _first = self
+            .first_contact
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(home) = self.home.get() {
             return Ok(home);
         }
@@ -281,7 +311,9 @@ impl Client {
     }
 
     fn authentication(&self) -> MutexGuard<'_, Authentication> {
-        self.authentication.lock().unwrap_or_else(PoisonError::into_inner)
+        self.authentication
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The address that an upload goes on at, from a `Location` header.

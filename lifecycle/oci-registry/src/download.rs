@@ -66,12 +66,16 @@ impl<'a> Download<'a> {
 
     /// The error for content that is not what the digest says.
     pub(crate) fn wrong_content(&self, problem: String) -> RequestError {
-        let reason = Reason::WrongContent { expected: self.blob.digest, problem };
+        let reason = Reason::WrongContent {
+            expected: self.blob.digest,
+            problem,
+        };
         self.client.error(self.repository, &self.operation, reason)
     }
 
     fn connect(&self) -> Result<(BodyReader<'static>, Url), Failed> {
-        let range = (self.position > 0).then(|| (header::RANGE, format!("bytes={}-", self.position)));
+        let range =
+            (self.position > 0).then(|| (header::RANGE, format!("bytes={}-", self.position)));
         let headers: Vec<_> = range.into_iter().collect();
         let answer = self.client.attempt(&Call {
             repository: self.repository,
@@ -86,9 +90,15 @@ impl<'a> Download<'a> {
             cancelled: self.cancelled,
         })?;
         let partial = answer.response.status() == StatusCode::PARTIAL_CONTENT;
-        let begins_at = if partial { range_start(&answer.response)? } else { 0 };
+        let begins_at = if partial {
+            range_start(&answer.response)?
+        } else {
+            0
+        };
         let length = answer.response.body().content_length();
-        if begins_at > self.position || length.is_some_and(|length| length != self.blob.size - begins_at) {
+        if begins_at > self.position
+            || length.is_some_and(|length| length != self.blob.size - begins_at)
+        {
             return Err(Failed::lasting(Reason::WrongContent {
                 expected: self.blob.digest,
                 problem: format!(
@@ -102,7 +112,8 @@ impl<'a> Download<'a> {
         let mut body = answer.response.into_body().into_reader();
         // A registry that does not know ranges begins at the beginning.
         let known = self.position - begins_at;
-        let skipped = io::copy(&mut (&mut body).take(known), &mut io::sink()).map_err(|error| broken(&url, &error))?;
+        let skipped = io::copy(&mut (&mut body).take(known), &mut io::sink())
+            .map_err(|error| broken(&url, &error))?;
         if skipped < known {
             return Err(broken(&url, &io::ErrorKind::UnexpectedEof.into()));
         }
@@ -116,10 +127,12 @@ impl<'a> Download<'a> {
             self.mark = self.position;
         }
         self.failures += 1;
-        self.client.pause(failed, self.failures, self.cancelled).map_err(|reason| {
-            self.error = Some(self.client.error(self.repository, &self.operation, reason));
-            io::Error::other("the download failed")
-        })
+        self.client
+            .pause(failed, self.failures, self.cancelled)
+            .map_err(|reason| {
+                self.error = Some(self.client.error(self.repository, &self.operation, reason));
+                io::Error::other("the download failed")
+            })
     }
 }
 
@@ -127,7 +140,11 @@ impl Read for Download<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             if self.cancelled.load(Ordering::Relaxed) {
-                self.error = Some(self.client.error(self.repository, &self.operation, Reason::Cancelled));
+                self.error = Some(self.client.error(
+                    self.repository,
+                    &self.operation,
+                    Reason::Cancelled,
+                ));
                 return Err(io::Error::other("cancelled"));
             }
             let Some((body, url)) = &mut self.connection else {
@@ -145,9 +162,11 @@ impl Read for Download<'_> {
                     (self.watch)(Progress::Passed(count as u64));
                     return Ok(count);
                 }
-                Ok(_) if at_end => return Ok(0),
-                Err(_) if at_end => return Ok(0),
-                Ok(_) => io::Error::new(io::ErrorKind::UnexpectedEof, "the connection ended in the middle"),
+                Ok(_) | Err(_) if at_end => return Ok(0),
+                Ok(_) => io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the connection ended in the middle",
+                ),
                 Err(error) => error,
             };
             let failed = broken(url, &problem);
@@ -161,6 +180,15 @@ fn range_start(response: &Response<ureq::Body>) -> Result<u64, Failed> {
     response
         .headers()
         .get(header::CONTENT_RANGE)
-        .and_then(|value| value.to_str().ok()?.strip_prefix("bytes ")?.split('-').next()?.parse().ok())
+        .and_then(|value| {
+            value
+                .to_str()
+                .ok()?
+                .strip_prefix("bytes ")?
+                .split('-')
+                .next()?
+                .parse()
+                .ok()
+        })
         .ok_or_else(|| Failed::protocol("it sent a part of the blob without saying which"))
 }

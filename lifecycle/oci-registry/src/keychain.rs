@@ -37,9 +37,10 @@ impl Credentials {
     /// The `Authorization` header of basic authentication; `None` for tokens that are no password.
     pub(crate) fn basic(&self) -> Option<String> {
         match self {
-            Self::Basic { username, password } => {
-                Some(format!("Basic {}", STANDARD.encode(format!("{username}:{password}"))))
-            }
+            Self::Basic { username, password } => Some(format!(
+                "Basic {}",
+                STANDARD.encode(format!("{username}:{password}"))
+            )),
             Self::Header(header) => Some(header.clone()),
             Self::IdentityToken(_) | Self::RegistryToken(_) => None,
         }
@@ -140,10 +141,14 @@ impl Keychain {
     pub fn find(&self, reference: &Reference) -> Result<Option<Found>, KeychainError> {
         for source in &self.sources {
             let found = match source {
-                Source::Given { registry, credentials, origin } => {
-                    (canonical(registry) == canonical(reference.registry()))
-                        .then(|| Found { credentials: credentials.clone(), origin: origin.clone() })
-                }
+                Source::Given {
+                    registry,
+                    credentials,
+                    origin,
+                } => (canonical(registry) == canonical(reference.registry())).then(|| Found {
+                    credentials: credentials.clone(),
+                    origin: origin.clone(),
+                }),
                 Source::CnbRegistryAuth(value) => cnb::find(value, reference)?,
                 Source::File(path) => auth_file::find(path, reference, &self.helper_path)?,
             };
@@ -163,7 +168,10 @@ fn canonical(key: &str) -> String {
         .or_else(|| key.strip_prefix("http://"))
         .unwrap_or(key);
     let host = host.trim_end_matches('/');
-    let host = host.strip_suffix("/v1").or_else(|| host.strip_suffix("/v2")).unwrap_or(host);
+    let host = host
+        .strip_suffix("/v1")
+        .or_else(|| host.strip_suffix("/v2"))
+        .unwrap_or(host);
     match host {
         "index.docker.io" => "docker.io".to_owned(),
         other => other.to_ascii_lowercase(),

@@ -5,7 +5,10 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use oci_image::{BlobStore, Descriptor, Digest, Image, ImageError, Index, Manifest, Reference, StoreError, media_type};
+use oci_image::{
+    BlobStore, Descriptor, Digest, Image, ImageError, Index, Manifest, Reference, StoreError,
+    media_type,
+};
 use serde::Deserialize;
 use ureq::http::{Method, header};
 
@@ -134,7 +137,12 @@ struct Kind {
 
 /// Pulls the image, of an index the one for the wanted platform. The manifest goes into the store last, when
 /// everything that it names is there; each blob's digest is checked before it is in the store.
-pub fn pull(client: &Client, store: &BlobStore, source: &Reference, options: &PullOptions<'_>) -> Result<Pulled, PullError> {
+pub fn pull(
+    client: &Client,
+    store: &BlobStore,
+    source: &Reference,
+    options: &PullOptions<'_>,
+) -> Result<Pulled, PullError> {
     let pulling = Pulling {
         client,
         store,
@@ -147,7 +155,11 @@ pub fn pull(client: &Client, store: &BlobStore, source: &Reference, options: &Pu
     let (top, bytes) = pulling.manifest(&source.identifier(), source.digest(), None)?;
     let (index, manifest, bytes) = if media_type::is_index(&top.media_type) {
         let entry = pulling.choose(&top, &bytes, &options.platform)?;
-        let (manifest, chosen) = pulling.manifest(&entry.digest.to_string(), Some(entry.digest), Some(entry.size))?;
+        let (manifest, chosen) = pulling.manifest(
+            &entry.digest.to_string(),
+            Some(entry.digest),
+            Some(entry.size),
+        )?;
         if media_type::is_index(&manifest.media_type) {
             return Err(pulling.no_image(manifest.digest, "is an index inside an index"));
         }
@@ -155,7 +167,8 @@ pub fn pull(client: &Client, store: &BlobStore, source: &Reference, options: &Pu
     } else {
         (None, top, bytes)
     };
-    let parsed: Manifest = serde_json::from_slice(&bytes).map_err(|source| pulling.invalid(manifest.digest, source))?;
+    let parsed: Manifest = serde_json::from_slice(&bytes)
+        .map_err(|source| pulling.invalid(manifest.digest, source))?;
     let mut pulled = Pulled {
         manifest,
         index: index.as_ref().map(|(descriptor, _)| descriptor.clone()),
@@ -165,7 +178,9 @@ pub fn pull(client: &Client, store: &BlobStore, source: &Reference, options: &Pu
     };
     pulling.blobs(&parsed, &mut pulled)?;
     for bytes in index.iter().map(|(_, bytes)| bytes).chain([&bytes]) {
-        store.put(bytes).map_err(|source| pulling.store_error(source))?;
+        store
+            .put(bytes)
+            .map_err(|source| pulling.store_error(source))?;
     }
     pulling.check(&pulled.manifest, &options.platform)?;
     Ok(pulled)
@@ -183,19 +198,35 @@ struct Pulling<'a> {
 
 impl Pulling<'_> {
     fn store_error(&self, source: StoreError) -> PullError {
-        PullError::Store { reference: self.reference.clone(), source }
+        PullError::Store {
+            reference: self.reference.clone(),
+            source,
+        }
     }
 
     fn invalid(&self, digest: Digest, source: serde_json::Error) -> PullError {
-        PullError::Document { reference: self.reference.clone(), digest, source }
+        PullError::Document {
+            reference: self.reference.clone(),
+            digest,
+            source,
+        }
     }
 
     fn no_image(&self, digest: Digest, problem: impl Into<String>) -> PullError {
-        PullError::NoImage { reference: self.reference.clone(), digest, problem: problem.into() }
+        PullError::NoImage {
+            reference: self.reference.clone(),
+            digest,
+            problem: problem.into(),
+        }
     }
 
     /// A manifest or index with its verified descriptor.
-    fn manifest(&self, identifier: &str, expected: Option<Digest>, size: Option<u64>) -> Result<(Descriptor, Vec<u8>), PullError> {
+    fn manifest(
+        &self,
+        identifier: &str,
+        expected: Option<Digest>,
+        size: Option<u64>,
+    ) -> Result<(Descriptor, Vec<u8>), PullError> {
         let operation = format!("download the manifest {identifier}");
         let headers = [(header::ACCEPT, media_type::ACCEPTED_MANIFESTS.join(", "))];
         let call = Call {
@@ -210,31 +241,58 @@ impl Pulling<'_> {
             expected: &[],
             cancelled: &self.cancelled,
         };
-        let (bytes, declared_type) = self.client.persist(self.repository, &operation, &self.cancelled, || {
-            let Answer { mut response, url } = self.client.attempt(&call)?;
-            let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-            let (declared_type, declared) = (text("content-type"), text(CONTENT_DIGEST));
-            let bytes = read_document(&mut response, &url, LONGEST_MANIFEST)?;
-            let actual = Digest::of(&bytes);
-            let wanted = expected.or_else(|| declared.as_deref().and_then(|declared| declared.parse().ok()));
-            if let Some(expected) = wanted.filter(|wanted| *wanted != actual) {
-                return Err(Failed::lasting(Reason::WrongContent { expected, problem: format!("its digest is {actual}") }));
-            }
-            if let Some(size) = size.filter(|size| *size != bytes.len() as u64) {
-                let problem = format!("it has {} bytes, not {size}", bytes.len());
-                return Err(Failed::lasting(Reason::WrongContent { expected: actual, problem }));
-            }
-            Ok((bytes, declared_type))
-        })?;
+        let (bytes, declared_type) =
+            self.client
+                .persist(self.repository, &operation, &self.cancelled, || {
+                    let Answer { mut response, url } = self.client.attempt(&call)?;
+                    let text = |name: &str| {
+                        response
+                            .headers()
+                            .get(name)
+                            .and_then(|value| value.to_str().ok())
+                            .map(str::to_owned)
+                    };
+                    let (declared_type, declared) = (text("content-type"), text(CONTENT_DIGEST));
+                    let bytes = read_document(&mut response, &url, LONGEST_MANIFEST)?;
+                    let actual = Digest::of(&bytes);
+                    let wanted = expected.or_else(|| {
+                        declared
+                            .as_deref()
+                            .and_then(|declared| declared.parse().ok())
+                    });
+                    if let Some(expected) = wanted.filter(|wanted| *wanted != actual) {
+                        return Err(Failed::lasting(Reason::WrongContent {
+                            expected,
+                            problem: format!("its digest is {actual}"),
+                        }));
+                    }
+                    if let Some(size) = size.filter(|size| *size != bytes.len() as u64) {
+                        let problem = format!("it has {} bytes, not {size}", bytes.len());
+                        return Err(Failed::lasting(Reason::WrongContent {
+                            expected: actual,
+                            problem,
+                        }));
+                    }
+                    Ok((bytes, declared_type))
+                })?;
         let digest = Digest::of(&bytes);
         let media_type = self.kind(&bytes, digest, declared_type.as_deref())?;
-        Ok((Descriptor::new(media_type, digest, bytes.len() as u64), bytes))
+        Ok((
+            Descriptor::new(media_type, digest, bytes.len() as u64),
+            bytes,
+        ))
     }
 
     /// The type of a manifest. A document that could be read as two is refused: which image it is must not depend on
     /// who reads it.
-    fn kind(&self, bytes: &[u8], digest: Digest, declared: Option<&str>) -> Result<String, PullError> {
-        let kind: Kind = serde_json::from_slice(bytes).map_err(|source| self.invalid(digest, source))?;
+    fn kind(
+        &self,
+        bytes: &[u8],
+        digest: Digest,
+        declared: Option<&str>,
+    ) -> Result<String, PullError> {
+        let kind: Kind =
+            serde_json::from_slice(bytes).map_err(|source| self.invalid(digest, source))?;
         if kind.schema_version != 2 {
             return Err(self.no_image(
                 digest,
@@ -245,7 +303,8 @@ impl Pulling<'_> {
         if is_index && (kind.layers.is_some() || kind.config.is_some()) {
             return Err(self.no_image(digest, "is at once that of an image and an index"));
         }
-        let declared = declared.map(|declared| declared.split(';').next().unwrap_or_default().trim());
+        let declared =
+            declared.map(|declared| declared.split(';').next().unwrap_or_default().trim());
         let known = |name: &&str| media_type::is_index(name) || media_type::is_manifest(name);
         let stated = kind.media_type.as_deref().or(declared.filter(known));
         let media_type = match stated {
@@ -256,15 +315,26 @@ impl Pulling<'_> {
         if !known(&media_type) {
             return Err(self.no_image(digest, format!("has the type {media_type:?}")));
         }
-        if media_type::is_index(media_type) != is_index || declared.filter(known).is_some_and(|declared| declared != media_type) {
+        if media_type::is_index(media_type) != is_index
+            || declared
+                .filter(known)
+                .is_some_and(|declared| declared != media_type)
+        {
             return Err(self.no_image(digest, format!("says it is {media_type:?} and is not")));
         }
         Ok(media_type.to_owned())
     }
 
-    fn choose(&self, top: &Descriptor, bytes: &[u8], wanted: &Wanted) -> Result<Descriptor, PullError> {
-        let index: Index = serde_json::from_slice(bytes).map_err(|source| self.invalid(top.digest, source))?;
-        let chosen = index.for_platform(&wanted.os, &wanted.architecture, wanted.variant.as_deref());
+    fn choose(
+        &self,
+        top: &Descriptor,
+        bytes: &[u8],
+        wanted: &Wanted,
+    ) -> Result<Descriptor, PullError> {
+        let index: Index =
+            serde_json::from_slice(bytes).map_err(|source| self.invalid(top.digest, source))?;
+        let chosen =
+            index.for_platform(&wanted.os, &wanted.architecture, wanted.variant.as_deref());
         if let Some(entry) = chosen {
             return Ok(entry.clone());
         }
@@ -273,7 +343,13 @@ impl Pulling<'_> {
             .iter()
             .filter_map(|entry| entry.platform.as_ref())
             .filter(|platform| platform.os != "unknown")
-            .map(|platform| shown(&platform.os, &platform.architecture, platform.variant.as_deref()))
+            .map(|platform| {
+                shown(
+                    &platform.os,
+                    &platform.architecture,
+                    platform.variant.as_deref(),
+                )
+            })
             .collect();
         Err(self.wrong_platform(wanted, offered.join(", ")))
     }
@@ -282,14 +358,21 @@ impl Pulling<'_> {
         PullError::Platform {
             reference: self.reference.clone(),
             wanted: shown(&wanted.os, &wanted.architecture, wanted.variant.as_deref()),
-            offered: if offered.is_empty() { "none".to_owned() } else { offered },
+            offered: if offered.is_empty() {
+                "none".to_owned()
+            } else {
+                offered
+            },
         }
     }
 
     /// Manifest and configuration fit each other and the platform.
     fn check(&self, manifest: &Descriptor, wanted: &Wanted) -> Result<(), PullError> {
-        let image = Image::load(self.store, &manifest.digest)
-            .map_err(|source| PullError::Image { reference: self.reference.clone(), source })?;
+        let image =
+            Image::load(self.store, &manifest.digest).map_err(|source| PullError::Image {
+                reference: self.reference.clone(),
+                source,
+            })?;
         let config = &image.config;
         if config.os == wanted.os && config.architecture == wanted.architecture {
             return Ok(());
@@ -301,7 +384,13 @@ impl Pulling<'_> {
     fn blobs(&self, manifest: &Manifest, pulled: &mut Pulled) -> Result<(), PullError> {
         let mut missing = BTreeMap::new();
         for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
-            let have = self.store.size(&blob.digest).map_err(|source| PullError::Look { digest: blob.digest, source })?;
+            let have = self
+                .store
+                .size(&blob.digest)
+                .map_err(|source| PullError::Look {
+                    digest: blob.digest,
+                    source,
+                })?;
             if have == Some(blob.size) {
                 pulled.present += 1;
             } else {
@@ -317,7 +406,12 @@ impl Pulling<'_> {
 
         let waiting = Mutex::new(missing.into_iter());
         let first_error = Mutex::new(None);
-        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let next = || {
+            waiting
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .next()
+        };
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
@@ -325,7 +419,8 @@ impl Pulling<'_> {
                         && let Some(blob) = next()
                     {
                         if let Err(error) = self.blob(blob) {
-                            let mut first = first_error.lock().unwrap_or_else(PoisonError::into_inner);
+                            let mut first =
+                                first_error.lock().unwrap_or_else(PoisonError::into_inner);
                             self.cancelled.store(true, Ordering::Relaxed);
                             first.get_or_insert(error);
                         }
@@ -333,15 +428,28 @@ impl Pulling<'_> {
                 });
             }
         });
-        match first_error.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        match first_error
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+        {
             Some(error) => Err(error),
             None => Ok(()),
         }
     }
 
     fn blob(&self, blob: &Descriptor) -> Result<(), PullError> {
-        let mut download = Download::new(self.client, self.repository, blob, &self.scopes, &self.cancelled, self.watch);
-        let Err(error) = self.store.import(&mut download, blob.digest, Some(blob.size)) else {
+        let mut download = Download::new(
+            self.client,
+            self.repository,
+            blob,
+            &self.scopes,
+            &self.cancelled,
+            self.watch,
+        );
+        let Err(error) = self
+            .store
+            .import(&mut download, blob.digest, Some(blob.size))
+        else {
             return Ok(());
         };
         if let StoreError::Import { source, .. } = &error
@@ -349,7 +457,9 @@ impl Pulling<'_> {
         {
             return Err(download.wrong_content(source.to_string()).into());
         }
-        Err(download.into_error().map_or_else(|| self.store_error(error), PullError::Registry))
+        Err(download
+            .into_error()
+            .map_or_else(|| self.store_error(error), PullError::Registry))
     }
 }
 

@@ -5,7 +5,9 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use oci_image::{BlobStore, Descriptor, Digest, Index, Manifest, Reference, StoreError, media_type};
+use oci_image::{
+    BlobStore, Descriptor, Digest, Index, Manifest, Reference, StoreError, media_type,
+};
 use ureq::http::{Method, StatusCode, header};
 
 use crate::client::{Call, Client, Target, scope};
@@ -51,7 +53,9 @@ pub enum PushError {
     #[error("could not read the image from the store")]
     Store(#[source] StoreError),
     /// A blob of the image is not in the store, or not whole.
-    #[error("the image's {document} {digest} is not complete in the store: {have} of {size} bytes are there")]
+    #[error(
+        "the image's {document} {digest} is not complete in the store: {have} of {size} bytes are there"
+    )]
     Incomplete {
         /// `manifest`, `configuration` or `layer`.
         document: &'static str,
@@ -79,7 +83,9 @@ pub enum PushError {
         source: serde_json::Error,
     },
     /// A manifest's type is none that registries know.
-    #[error("the manifest {digest} has the type {media_type:?}, which is not that of an image or index")]
+    #[error(
+        "the manifest {digest} has the type {media_type:?}, which is not that of an image or index"
+    )]
     MediaType {
         /// The manifest.
         digest: Digest,
@@ -116,16 +122,31 @@ pub fn push(
     target: &Reference,
     options: &PushOptions<'_>,
 ) -> Result<Pushed, PushError> {
-    if target.digest().is_some_and(|digest| digest != manifest.digest) {
-        return Err(PushError::OtherDigest { target: target.to_string(), digest: manifest.digest });
+    if target
+        .digest()
+        .is_some_and(|digest| digest != manifest.digest)
+    {
+        return Err(PushError::OtherDigest {
+            target: target.to_string(),
+            digest: manifest.digest,
+        });
     }
     let mut contents = Contents::default();
     contents.collect(store, manifest)?;
 
     let repository = target.repository();
-    let identifier = target.tag().map_or_else(|| target.identifier(), str::to_owned);
+    let identifier = target
+        .tag()
+        .map_or_else(|| target.identifier(), str::to_owned);
     let scopes = [scope(repository, "pull,push")];
-    let mut pushed = Pushed { digest: manifest.digest, unchanged: false, sent: 0, sent_bytes: 0, mounted: 0, present: 0 };
+    let mut pushed = Pushed {
+        digest: manifest.digest,
+        unchanged: false,
+        sent: 0,
+        sent_bytes: 0,
+        mounted: 0,
+        present: 0,
+    };
     if names_already(client, repository, &identifier, manifest.digest, &scopes)? {
         pushed.unchanged = true;
         pushed.present = contents.blobs.len();
@@ -152,23 +173,40 @@ pub fn push(
         cancelled: &AtomicBool::new(false),
         watch: options.watch.unwrap_or(&|_| {}),
     };
-    upload_all(&uploads, contents.blobs.into_values().collect(), &mut pushed)?;
+    upload_all(
+        &uploads,
+        contents.blobs.into_values().collect(),
+        &mut pushed,
+    )?;
     for (descriptor, bytes) in &contents.manifests {
         let own = descriptor.digest.to_string();
-        let name = if descriptor.digest == manifest.digest { &identifier } else { &own };
+        let name = if descriptor.digest == manifest.digest {
+            &identifier
+        } else {
+            &own
+        };
         put_manifest(client, repository, name, descriptor, bytes, &scopes)?;
     }
     Ok(pushed)
 }
 
-fn upload_all(uploads: &Uploads<'_>, mut blobs: Vec<Descriptor>, pushed: &mut Pushed) -> Result<(), PushError> {
+fn upload_all(
+    uploads: &Uploads<'_>,
+    mut blobs: Vec<Descriptor>,
+    pushed: &mut Pushed,
+) -> Result<(), PushError> {
     // The longest first, so that none is left alone at the end.
     blobs.sort_by_key(|blob| std::cmp::Reverse(blob.size));
     (uploads.watch)(Progress::Total(blobs.iter().map(|blob| blob.size).sum()));
     let threads = uploads.client.parallel().min(blobs.len());
     let waiting = Mutex::new(blobs.into_iter());
     let results = Mutex::new((Vec::new(), None));
-    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let next = || {
+        waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .next()
+    };
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
@@ -209,7 +247,11 @@ fn upload_all(uploads: &Uploads<'_>, mut blobs: Vec<Descriptor>, pushed: &mut Pu
 impl Contents {
     fn collect(&mut self, store: &BlobStore, descriptor: &Descriptor) -> Result<(), PushError> {
         let digest = descriptor.digest;
-        if self.manifests.iter().any(|(known, _)| known.digest == digest) {
+        if self
+            .manifests
+            .iter()
+            .any(|(known, _)| known.digest == digest)
+        {
             return Ok(());
         }
         check_complete(store, "manifest", descriptor)?;
@@ -231,25 +273,46 @@ impl Contents {
                 }
             }
         } else {
-            return Err(PushError::MediaType { digest, media_type: descriptor.media_type.clone() });
+            return Err(PushError::MediaType {
+                digest,
+                media_type: descriptor.media_type.clone(),
+            });
         }
         self.manifests.push((descriptor.clone(), bytes));
         Ok(())
     }
 }
 
-fn check_complete(store: &BlobStore, document: &'static str, blob: &Descriptor) -> Result<(), PushError> {
+fn check_complete(
+    store: &BlobStore,
+    document: &'static str,
+    blob: &Descriptor,
+) -> Result<(), PushError> {
     let Descriptor { digest, size, .. } = *blob;
-    let have = store.size(&digest).map_err(|source| PushError::Look { digest, source })?.unwrap_or(0);
+    let have = store
+        .size(&digest)
+        .map_err(|source| PushError::Look { digest, source })?
+        .unwrap_or(0);
     if have == size {
         Ok(())
     } else {
-        Err(PushError::Incomplete { document, digest, size, have })
+        Err(PushError::Incomplete {
+            document,
+            digest,
+            size,
+            have,
+        })
     }
 }
 
 /// Whether the tag names this very image. A registry that will not tell is not asked twice.
-fn names_already(client: &Client, repository: &str, identifier: &str, digest: Digest, scopes: &[String]) -> Result<bool, RequestError> {
+fn names_already(
+    client: &Client,
+    repository: &str,
+    identifier: &str,
+    digest: Digest,
+    scopes: &[String],
+) -> Result<bool, RequestError> {
     let answer = client.send(&Call {
         repository,
         operation: &format!("look for the image {identifier}"),
@@ -262,7 +325,11 @@ fn names_already(client: &Client, repository: &str, identifier: &str, digest: Di
         expected: &[400, 403, 404, 405],
         cancelled: &AtomicBool::new(false),
     })?;
-    let stored = answer.response.headers().get(CONTENT_DIGEST).and_then(|value| value.to_str().ok());
+    let stored = answer
+        .response
+        .headers()
+        .get(CONTENT_DIGEST)
+        .and_then(|value| value.to_str().ok());
     Ok(answer.response.status() == StatusCode::OK && stored == Some(&digest.to_string()))
 }
 

@@ -71,18 +71,20 @@ impl Uploads<'_> {
         let mut chunk = None;
         let mut failures = 0;
         loop {
-            let passed = Cell::new(0);
-            let failed = match self.try_upload(blob, &operation, chunk, &passed) {
+            let transferred = Cell::new(0);
+            let failed = match self.try_upload(blob, &operation, chunk, &transferred) {
                 Ok(Outcome::Sent) => return Ok(Outcome::Sent),
                 Ok(outcome) => {
-                    (self.watch)(Progress::Passed(blob.size - passed.get().min(blob.size)));
+                    (self.watch)(Progress::Passed(
+                        blob.size - transferred.get().min(blob.size),
+                    ));
                     return Ok(outcome);
                 }
                 Err(Stop::Store(error)) => return Err(PushError::Store(error)),
                 Err(Stop::Request(failed)) => failed,
             };
-            if passed.get() > 0 {
-                (self.watch)(Progress::Repeated(passed.get()));
+            if transferred.get() > 0 {
+                (self.watch)(Progress::Repeated(transferred.get()));
             }
             if matches!(failed.reason, Reason::Status { status: 413, .. })
                 && let Some(smaller) = chunks.find(|size| *size < chunk.unwrap_or(blob.size))
@@ -96,7 +98,13 @@ impl Uploads<'_> {
         }
     }
 
-    fn try_upload(&self, blob: &Descriptor, operation: &str, chunk: Option<u64>, passed: &Cell<u64>) -> Result<Outcome, Stop> {
+    fn try_upload(
+        &self,
+        blob: &Descriptor,
+        operation: &str,
+        chunk: Option<u64>,
+        passed: &Cell<u64>,
+    ) -> Result<Outcome, Stop> {
         if self.is_present(blob, operation)? {
             return Ok(Outcome::Present);
         }
@@ -105,17 +113,35 @@ impl Uploads<'_> {
             Opened::Session { url, least_chunk } => (url, least_chunk),
         };
         let trouble = RefCell::new(None);
-        let content = BlobContent { uploads: self, blob, passed, trouble: &trouble };
+        let content = BlobContent {
+            uploads: self,
+            blob,
+            passed,
+            trouble: &trouble,
+        };
         let digest = blob.digest.to_string();
         let answer = match chunk {
             None => {
                 let url = url.with_query("digest", &digest);
-                self.put(operation, &url, Body::Stream { size: blob.size, content: &content })
+                self.put(
+                    operation,
+                    &url,
+                    Body::Stream {
+                        size: blob.size,
+                        content: &content,
+                    },
+                )
             }
             Some(size) => match content.open() {
                 Ok(mut reader) => self
                     .send_chunks(operation, &mut url, size.max(least_chunk), &mut reader)
-                    .and_then(|()| self.put(operation, &url.with_query("digest", &digest), Body::Bytes(&[]))),
+                    .and_then(|()| {
+                        self.put(
+                            operation,
+                            &url.with_query("digest", &digest),
+                            Body::Bytes(&[]),
+                        )
+                    }),
                 Err(error) => Err(Failed::protocol(error.to_string())),
             },
         };
@@ -131,7 +157,10 @@ impl Uploads<'_> {
 
     fn is_present(&self, blob: &Descriptor, operation: &str) -> Result<bool, Failed> {
         let path = format!("blobs/{}", blob.digest);
-        let answer = self.client.attempt(&Call { expected: &[404], ..self.call(Method::HEAD, operation, &path) })?;
+        let answer = self.client.attempt(&Call {
+            expected: &[404],
+            ..self.call(Method::HEAD, operation, &path)
+        })?;
         if answer.response.status() != StatusCode::OK {
             return Ok(false);
         }
@@ -144,8 +173,15 @@ impl Uploads<'_> {
     /// opens a session instead, in the same answer; one that refuses to be asked is asked without.
     fn open(&self, blob: &Descriptor, operation: &str) -> Result<Opened, Failed> {
         for (from, scopes) in self.mount_from.iter().zip(self.mount_scopes) {
-            let path = format!("blobs/uploads/?mount={}&from={}", encode(&blob.digest.to_string()), encode(from));
-            let call = Call { scopes, ..self.call(Method::POST, operation, &path) };
+            let path = format!(
+                "blobs/uploads/?mount={}&from={}",
+                encode(&blob.digest.to_string()),
+                encode(from)
+            );
+            let call = Call {
+                scopes,
+                ..self.call(Method::POST, operation, &path)
+            };
             match self.client.attempt(&call) {
                 Ok(mut answer) => {
                     read_small(&mut answer.response);
@@ -159,25 +195,43 @@ impl Uploads<'_> {
                 Err(_) => {}
             }
         }
-        let mut answer = self.client.attempt(&self.call(Method::POST, operation, "blobs/uploads/"))?;
+        let mut answer =
+            self.client
+                .attempt(&self.call(Method::POST, operation, "blobs/uploads/"))?;
         read_small(&mut answer.response);
         self.session(&answer)
     }
 
     fn session(&self, answer: &Answer) -> Result<Opened, Failed> {
         let least_chunk = answer.response.headers().get(CHUNK_MIN_LENGTH);
-        let least_chunk = least_chunk.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0);
-        Ok(Opened::Session { url: self.client.location(answer)?, least_chunk })
+        let least_chunk = least_chunk
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .unwrap_or(0);
+        Ok(Opened::Session {
+            url: self.client.location(answer)?,
+            least_chunk,
+        })
     }
 
     fn put(&self, operation: &str, url: &Url, body: Body<'_>) -> Result<Answer, Failed> {
         let headers = [octets()];
-        let call = Call { target: Target::Given(url), headers: &headers, body, ..self.call(Method::PUT, operation, "") };
+        let call = Call {
+            target: Target::Given(url),
+            headers: &headers,
+            body,
+            ..self.call(Method::PUT, operation, "")
+        };
         self.client.attempt(&call).map_err(again_if_forgotten)
     }
 
     /// PATCH after PATCH. What `Range` says in between is not looked at: some registries leave it at the first chunk.
-    fn send_chunks(&self, operation: &str, url: &mut Url, size: u64, reader: &mut dyn Read) -> Result<(), Failed> {
+    fn send_chunks(
+        &self,
+        operation: &str,
+        url: &mut Url,
+        size: u64,
+        reader: &mut dyn Read,
+    ) -> Result<(), Failed> {
         let mut start = 0_u64;
         loop {
             let mut chunk = Vec::new();
@@ -189,7 +243,10 @@ impl Uploads<'_> {
                 return Ok(());
             }
             let end = start + chunk.len() as u64;
-            let headers = [octets(), (header::CONTENT_RANGE, format!("{start}-{}", end - 1))];
+            let headers = [
+                octets(),
+                (header::CONTENT_RANGE, format!("{start}-{}", end - 1)),
+            ];
             let call = Call {
                 target: Target::Given(url),
                 headers: &headers,
@@ -204,7 +261,11 @@ impl Uploads<'_> {
     }
 
     fn call<'a>(&'a self, method: Method, operation: &'a str, path: &'a str) -> Call<'a> {
-        let body = if method == Method::POST { Body::Bytes(&[]) } else { Body::None };
+        let body = if method == Method::POST {
+            Body::Bytes(&[])
+        } else {
+            Body::None
+        };
         Call {
             repository: self.repository,
             operation,
@@ -226,19 +287,34 @@ fn octets() -> (HeaderName, String) {
 
 /// A session that the registry does not know any more (404), or that is not where we are (416), is worth a new one.
 fn again_if_forgotten(mut failed: Failed) -> Failed {
-    if matches!(failed.reason, Reason::Status { status: 404 | 416, .. }) {
+    if matches!(
+        failed.reason,
+        Reason::Status {
+            status: 404 | 416,
+            ..
+        }
+    ) {
         failed.temporary = true;
     }
     failed
 }
 
 /// Registries say what they stored.
-pub(crate) fn check_stored(response: &Response<ureq::Body>, expected: Digest) -> Result<(), Failed> {
-    let stored = response.headers().get(CONTENT_DIGEST).and_then(|value| value.to_str().ok());
+pub(crate) fn check_stored(
+    response: &Response<ureq::Body>,
+    expected: Digest,
+) -> Result<(), Failed> {
+    let stored = response
+        .headers()
+        .get(CONTENT_DIGEST)
+        .and_then(|value| value.to_str().ok());
     match stored {
         // Other algorithms cannot be compared.
         Some(stored) if stored.starts_with("sha256:") && stored != expected.to_string() => {
-            Err(Failed::lasting(Reason::StoredOther { expected, stored: stored.to_owned() }))
+            Err(Failed::lasting(Reason::StoredOther {
+                expected,
+                stored: stored.to_owned(),
+            }))
         }
         _ => Ok(()),
     }
@@ -254,7 +330,12 @@ struct BlobContent<'a> {
 
 impl Content for BlobContent<'_> {
     fn open(&self) -> io::Result<Box<dyn Read + '_>> {
-        let Uploads { store, cancelled, watch, .. } = *self.uploads;
+        let Uploads {
+            store,
+            cancelled,
+            watch,
+            ..
+        } = *self.uploads;
         if self.passed.get() > 0 {
             watch(Progress::Repeated(self.passed.replace(0)));
         }

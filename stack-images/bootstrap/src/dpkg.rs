@@ -119,7 +119,8 @@ pub(crate) fn unfinished(status: &str) -> Vec<String> {
         .collect()
 }
 
-/// The packages whose preinst script has to run, each after those it depends on.
+/// The packages whose preinst script has to run: the essential ones, since one of them makes
+/// `/etc/passwd`, then the others, each after those it depends on.
 pub(crate) fn preinst_order<'u>(packages: &[&'u Unpacked]) -> Vec<&'u Control> {
     struct Walk<'u> {
         by_name: BTreeMap<&'u str, &'u Control>,
@@ -162,6 +163,8 @@ pub(crate) fn preinst_order<'u>(packages: &[&'u Unpacked]) -> Vec<&'u Control> {
     }
     walk.order
         .retain(|control| control.files.contains_key("preinst"));
+    walk.order
+        .sort_by_key(|control| control.paragraph().get("Essential") != Some("yes"));
     walk.order
 }
 

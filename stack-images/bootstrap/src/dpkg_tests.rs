@@ -93,11 +93,16 @@ fn preinst_scripts_run_after_those_of_their_dependencies() {
             "",
         ),
         package("Package: quiet", &[], ""),
+        package(
+            "Package: passwd-maker; Essential: yes; Depends: lib",
+            &script,
+            "",
+        ),
         package("Package: zbase", &script, ""),
     ];
     let order: Vec<_> = preinst_order(&packages.iter().collect::<Vec<_>>())
         .into_iter()
         .map(qualified)
         .collect();
-    assert_eq!(order, ["zbase", "lib", "app"]);
+    assert_eq!(order, ["passwd-maker", "zbase", "lib", "app"]);
 }

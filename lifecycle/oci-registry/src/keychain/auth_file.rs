@@ -37,18 +37,38 @@ struct Entry {
     registrytoken: Option<String>,
 }
 
-pub(super) fn find(path: &Path, reference: &Reference, helper_path: &OsStr) -> Result<Option<Found>, KeychainError> {
+pub(super) fn find(
+    path: &Path,
+    reference: &Reference,
+    helper_path: &OsStr,
+) -> Result<Option<Found>, KeychainError> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
-        Err(source) => return Err(KeychainError::Read { path: path.to_owned(), source }),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(None);
+        }
+        Err(source) => {
+            return Err(KeychainError::Read {
+                path: path.to_owned(),
+                source,
+            });
+        }
     };
     let origin = path.display().to_string();
     if text.trim().is_empty() {
         return Ok(None);
     }
-    let format = |problem: String| KeychainError::Format { origin: origin.clone(), problem };
-    let file: AuthFile = serde_json::from_str(&text).map_err(|error| format(json_problem(&error)))?;
+    let format = |problem: String| KeychainError::Format {
+        origin: origin.clone(),
+        problem,
+    };
+    let file: AuthFile =
+        serde_json::from_str(&text).map_err(|error| format(json_problem(&error)))?;
     let registry = canonical(reference.registry());
 
     let own_helper = file
@@ -58,20 +78,31 @@ pub(super) fn find(path: &Path, reference: &Reference, helper_path: &OsStr) -> R
         .find(|(key, _)| canonical(key) == registry)
         .map(|(_, name)| name.as_str());
     let store = file.creds_store.as_deref();
-    for name in own_helper.into_iter().chain(store).filter(|name| !name.is_empty()) {
+    for name in own_helper
+        .into_iter()
+        .chain(store)
+        .filter(|name| !name.is_empty())
+    {
         if let Some(found) = helper::ask(name, &server_url(&registry), helper_path, &origin)? {
             return Ok(Some(found));
         }
     }
     for key in keys(&registry, reference.repository()) {
-        let entry = file.auths.iter().flatten().find(|(name, _)| canonical(name) == key);
+        let entry = file
+            .auths
+            .iter()
+            .flatten()
+            .find(|(name, _)| canonical(name) == key);
         if let Some((_, entry)) = entry {
             let credentials = entry
                 .credentials()
                 .map_err(|problem| format(format!("the entry for {key} {problem}")))?;
             // An empty entry only says that a helper has the credentials.
             if let Some(credentials) = credentials {
-                return Ok(Some(Found { credentials, origin }));
+                return Ok(Some(Found {
+                    credentials,
+                    origin,
+                }));
             }
         }
     }
@@ -108,7 +139,9 @@ impl Entry {
             return Ok(Some(Credentials::IdentityToken(token)));
         }
         if let Some(auth) = given(&self.auth) {
-            return decode_pair(&auth).map(Some).ok_or("has an auth that is not user:password in base64");
+            return decode_pair(&auth)
+                .map(Some)
+                .ok_or("has an auth that is not user:password in base64");
         }
         match (given(&self.username), given(&self.password)) {
             (Some(username), Some(password)) => Ok(Some(Credentials::Basic { username, password })),

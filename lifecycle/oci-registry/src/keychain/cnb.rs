@@ -12,10 +12,17 @@ pub(super) fn find(value: &str, reference: &Reference) -> Result<Option<Found>, 
     if value.trim().is_empty() {
         return Ok(None);
     }
-    let format = |problem: String| KeychainError::Format { origin: VARIABLE.to_owned(), problem };
-    let headers: BTreeMap<String, String> = serde_json::from_str(value).map_err(|error| format(json_problem(&error)))?;
+    let format = |problem: String| KeychainError::Format {
+        origin: VARIABLE.to_owned(),
+        problem,
+    };
+    let headers: BTreeMap<String, String> =
+        serde_json::from_str(value).map_err(|error| format(json_problem(&error)))?;
     let wanted = canonical(reference.registry());
-    let Some((_, header)) = headers.iter().find(|(registry, _)| canonical(registry) == wanted) else {
+    let Some((_, header)) = headers
+        .iter()
+        .find(|(registry, _)| canonical(registry) == wanted)
+    else {
         return Ok(None);
     };
     let (kind, secret) = header.trim().split_once(' ').unwrap_or_default();
@@ -33,5 +40,8 @@ pub(super) fn find(value: &str, reference: &Reference) -> Result<Option<Found>, 
             reference.registry()
         )));
     };
-    Ok(Some(Found { credentials, origin: VARIABLE.to_owned() }))
+    Ok(Some(Found {
+        credentials,
+        origin: VARIABLE.to_owned(),
+    }))
 }

@@ -17,7 +17,10 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const LONGEST_ANSWER: u64 = 1 << 20;
 
 /// What helpers say when they know nothing; a fixed text of the protocol.
-const NOT_FOUND: [&str; 2] = ["credentials not found in native keychain", "no credentials server URL"];
+const NOT_FOUND: [&str; 2] = [
+    "credentials not found in native keychain",
+    "no credentials server URL",
+];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -29,14 +32,31 @@ struct Answer {
 }
 
 /// Asks one helper; `None` when it has nothing for this registry.
-pub(super) fn ask(name: &str, server: &str, path: &OsStr, origin: &str) -> Result<Option<Found>, KeychainError> {
+pub(super) fn ask(
+    name: &str,
+    server: &str,
+    path: &OsStr,
+    origin: &str,
+) -> Result<Option<Found>, KeychainError> {
     let program = format!("docker-credential-{name}");
-    let start = |source| KeychainError::HelperStart { program: program.clone(), origin: origin.to_owned(), source };
-    let failed = |problem: String| KeychainError::Helper { program: program.clone(), origin: origin.to_owned(), problem };
-    if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+    let start = |source| KeychainError::HelperStart {
+        program: program.clone(),
+        origin: origin.to_owned(),
+        source,
+    };
+    let failed = |problem: String| KeychainError::Helper {
+        program: program.clone(),
+        origin: origin.to_owned(),
+        problem,
+    };
+    if !name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    {
         return Err(failed("that is no name of a helper".to_owned()));
     }
-    let place = find_program(&program, path).ok_or_else(|| start(io::ErrorKind::NotFound.into()))?;
+    let place =
+        find_program(&program, path).ok_or_else(|| start(io::ErrorKind::NotFound.into()))?;
     let mut child = Command::new(place)
         .arg("get")
         .stdin(Stdio::piped())
@@ -44,25 +64,35 @@ pub(super) fn ask(name: &str, server: &str, path: &OsStr, origin: &str) -> Resul
         .stderr(Stdio::null())
         .spawn()
         .map_err(start)?;
-    let (success, output) = answer(&mut child, server).map_err(|problem| failed(problem.to_owned()))?;
+    let (success, output) =
+        answer(&mut child, server).map_err(|problem| failed(problem.to_owned()))?;
     if !success {
         let text = String::from_utf8_lossy(&output);
         if NOT_FOUND.iter().any(|known| text.contains(known)) {
             return Ok(None);
         }
         // What it printed may hold a secret.
-        return Err(failed(format!("it could not tell the credentials for {server}; run it by hand: echo {server} | {program} get")));
+        return Err(failed(format!(
+            "it could not tell the credentials for {server}; run it by hand: echo {server} | {program} get"
+        )));
     }
-    let answer: Answer = serde_json::from_slice(&output).map_err(|_| failed("its answer is not the JSON it should be".to_owned()))?;
+    let answer: Answer = serde_json::from_slice(&output)
+        .map_err(|_| failed("its answer is not the JSON it should be".to_owned()))?;
     if answer.secret.is_empty() {
         return Ok(None);
     }
     let credentials = if answer.username == "<token>" {
         Credentials::IdentityToken(answer.secret)
     } else {
-        Credentials::Basic { username: answer.username, password: answer.secret }
+        Credentials::Basic {
+            username: answer.username,
+            password: answer.secret,
+        }
     };
-    Ok(Some(Found { credentials, origin: format!("{program} (named in {origin})") }))
+    Ok(Some(Found {
+        credentials,
+        origin: format!("{program} (named in {origin})"),
+    }))
 }
 
 fn find_program(program: &str, path: &OsStr) -> Option<PathBuf> {
@@ -91,7 +121,9 @@ fn answer(child: &mut Child, server: &str) -> Result<(bool, Vec<u8>), &'static s
     let ended = loop {
         match child.try_wait() {
             Ok(Some(status)) => break Some(status),
-            Ok(None) if output.is_ok() && Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),
+            Ok(None) if output.is_ok() && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
             _ => break None,
         }
     };

@@ -7,12 +7,20 @@ use std::path::Path;
 use super::*;
 
 fn basic(username: &str, password: &str) -> Credentials {
-    Credentials::Basic { username: username.to_owned(), password: password.to_owned() }
+    Credentials::Basic {
+        username: username.to_owned(),
+        password: password.to_owned(),
+    }
 }
 
 fn find(source: Source, reference: &str) -> Result<Option<Credentials>, KeychainError> {
-    let keychain = Keychain { sources: vec![source], helper_path: OsString::new() };
-    Ok(keychain.find(&reference.parse().unwrap())?.map(|found| found.credentials))
+    let keychain = Keychain {
+        sources: vec![source],
+        helper_path: OsString::new(),
+    };
+    Ok(keychain
+        .find(&reference.parse().unwrap())?
+        .map(|found| found.credentials))
 }
 
 fn file(folder: &Path, text: &str) -> Source {
@@ -40,21 +48,40 @@ fn entries_of_a_file() {
         ("r.example:5000/app", Some(basic("bob", "pw"))),
         ("r.example:5000/team/app", Some(basic("ann", "s3:cret"))),
         ("r.example/app", None),
-        ("token.example/app", Some(Credentials::IdentityToken("refresh".to_owned()))),
-        ("ready.example/app", Some(Credentials::RegistryToken("ready".to_owned()))),
+        (
+            "token.example/app",
+            Some(Credentials::IdentityToken("refresh".to_owned())),
+        ),
+        (
+            "ready.example/app",
+            Some(Credentials::RegistryToken("ready".to_owned())),
+        ),
         ("empty.example/app", None),
     ] {
-        assert_eq!(find(file(folder.path(), &text), reference).unwrap(), expected, "{reference}");
+        assert_eq!(
+            find(file(folder.path(), &text), reference).unwrap(),
+            expected,
+            "{reference}"
+        );
     }
-    assert_eq!(find(Source::File(folder.path().join("absent")), "python").unwrap(), None);
+    assert_eq!(
+        find(Source::File(folder.path().join("absent")), "python").unwrap(),
+        None
+    );
     assert_eq!(find(file(folder.path(), "\n"), "python").unwrap(), None);
 }
 
 #[test]
 fn a_malformed_file_is_named_and_not_quoted() {
     let folder = tempfile::tempdir().unwrap();
-    for text in [r#"{"auths": {"r.example": {"auth": "%%secret%%"}}}"#, r#"{"auths": "secret"}"#, "{secret"] {
-        let error = find(file(folder.path(), text), "r.example/app").unwrap_err().to_string();
+    for text in [
+        r#"{"auths": {"r.example": {"auth": "%%secret%%"}}}"#,
+        r#"{"auths": "secret"}"#,
+        "{secret",
+    ] {
+        let error = find(file(folder.path(), text), "r.example/app")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("config.json"), "{error}");
         assert!(!error.contains("secret"), "{error}");
     }
@@ -68,11 +95,20 @@ fn the_value_of_the_lifecycles_variable() {
     );
     let find = |reference| find(Source::CnbRegistryAuth(value.clone()), reference);
     assert_eq!(find("r.example/a").unwrap(), Some(basic("ann", "pw")));
-    assert_eq!(find("b.example/a").unwrap(), Some(Credentials::Header("Bearer tok".to_owned())));
-    assert_eq!(find("i.example/a").unwrap(), Some(Credentials::IdentityToken("ref".to_owned())));
+    assert_eq!(
+        find("b.example/a").unwrap(),
+        Some(Credentials::Header("Bearer tok".to_owned()))
+    );
+    assert_eq!(
+        find("i.example/a").unwrap(),
+        Some(Credentials::IdentityToken("ref".to_owned()))
+    );
     assert_eq!(find("python").unwrap(), None);
     let error = find("bad.example/a").unwrap_err().to_string();
-    assert!(error.contains("CNB_REGISTRY_AUTH") && !error.contains("secret"), "{error}");
+    assert!(
+        error.contains("CNB_REGISTRY_AUTH") && !error.contains("secret"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -103,19 +139,47 @@ esac
     let find = |reference: &str| keychain.find(&reference.parse().unwrap());
     let found = find("r.example/a").unwrap().unwrap();
     assert_eq!(found.credentials, basic("ann", "from-helper"));
-    assert!(found.origin.starts_with("docker-credential-shell"), "{}", found.origin);
-    assert_eq!(find("t.example/a").unwrap().unwrap().credentials, Credentials::IdentityToken("refresh".to_owned()));
-    assert_eq!(find("file.example/a").unwrap().unwrap().credentials, basic("bob", "pw"));
+    assert!(
+        found.origin.starts_with("docker-credential-shell"),
+        "{}",
+        found.origin
+    );
+    assert_eq!(
+        find("t.example/a").unwrap().unwrap().credentials,
+        Credentials::IdentityToken("refresh".to_owned())
+    );
+    assert_eq!(
+        find("file.example/a").unwrap().unwrap().credentials,
+        basic("bob", "pw")
+    );
     assert_eq!(find("none.example/a").unwrap(), None);
-    for reference in ["broken.example/a", "failing.example/a", "gone.example/a", "evil.example/a"] {
+    for reference in [
+        "broken.example/a",
+        "failing.example/a",
+        "gone.example/a",
+        "evil.example/a",
+    ] {
         let error = find(reference).unwrap_err().to_string();
-        assert!(error.contains("docker-credential-") && !error.contains("secret"), "{error}");
+        assert!(
+            error.contains("docker-credential-") && !error.contains("secret"),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn debug_shows_no_secret() {
-    let found = Found { credentials: basic("ann", "hunter2"), origin: "a flag".to_owned() };
-    let shown = format!("{found:?} {:?} {:?}", Credentials::IdentityToken("hunter2".to_owned()), Credentials::Header("hunter2".to_owned()));
-    assert!(!shown.contains("hunter2") && !shown.contains("ann"), "{shown}");
+    let found = Found {
+        credentials: basic("ann", "hunter2"),
+        origin: "a flag".to_owned(),
+    };
+    let shown = format!(
+        "{found:?} {:?} {:?}",
+        Credentials::IdentityToken("hunter2".to_owned()),
+        Credentials::Header("hunter2".to_owned())
+    );
+    assert!(
+        !shown.contains("hunter2") && !shown.contains("ann"),
+        "{shown}"
+    );
 }

@@ -16,7 +16,10 @@ use crate::transport::url::{Url, encode};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Challenge {
     Basic,
-    Bearer { realm: String, service: Option<String> },
+    Bearer {
+        realm: String,
+        service: Option<String>,
+    },
 }
 
 /// A registry's challenge, the credentials for it and the tokens got so far, one for each set of scopes.
@@ -67,20 +70,34 @@ impl Authentication {
     }
 
     /// The `Authorization` for requests that need these scopes; nothing before the registry asked for any.
-    pub(crate) fn header(&mut self, wire: &Wire, home: &Url, scopes: &[String]) -> Result<Option<String>, Failed> {
+    pub(crate) fn header(
+        &mut self,
+        wire: &Wire,
+        home: &Url,
+        scopes: &[String],
+    ) -> Result<Option<String>, Failed> {
         let credentials = self.credentials.as_ref().map(|found| &found.credentials);
         match (&self.challenge, credentials) {
-            (None, _) => Ok(None),
             (Some(_), Some(Credentials::Header(value))) => Ok(Some(value.clone())),
             (Some(Challenge::Basic), Some(credentials)) => Ok(credentials.basic()),
-            (Some(Challenge::Basic), None) => Ok(None),
-            (Some(Challenge::Bearer { .. }), Some(Credentials::RegistryToken(token))) => Ok(Some(format!("Bearer {token}"))),
+            (None, _) | (Some(Challenge::Basic), None) => Ok(None),
+            (Some(Challenge::Bearer { .. }), Some(Credentials::RegistryToken(token))) => {
+                Ok(Some(format!("Bearer {token}")))
+            }
             (Some(Challenge::Bearer { realm, service }), credentials) => {
                 if let Some(token) = self.tokens.get(scopes) {
                     return Ok(Some(format!("Bearer {token}")));
                 }
                 let origin = self.credentials.as_ref().map(|found| found.origin.clone());
-                let token = fetch_token(wire, home, realm, service.as_deref(), scopes, credentials, origin)?;
+                let token = fetch_token(
+                    wire,
+                    home,
+                    realm,
+                    service.as_deref(),
+                    scopes,
+                    credentials,
+                    origin,
+                )?;
                 let value = format!("Bearer {token}");
                 self.tokens.insert(scopes.to_vec(), token);
                 Ok(Some(value))
@@ -90,7 +107,12 @@ impl Authentication {
 
     /// Takes note of a 401. Returns whether another try can end differently: with a fresh token, or with credentials
     /// that the refused request did not have.
-    pub(crate) fn challenged(&mut self, headers: &HeaderMap, scopes: &[String], sent: Option<&str>) -> bool {
+    pub(crate) fn challenged(
+        &mut self,
+        headers: &HeaderMap,
+        scopes: &[String],
+        sent: Option<&str>,
+    ) -> bool {
         let Some(challenge) = strongest(headers) else {
             return false;
         };
@@ -100,7 +122,11 @@ impl Authentication {
         };
         self.challenge = Some(challenge);
         // Another thread may have replaced the refused token already.
-        if self.tokens.get(scopes).is_some_and(|token| sent == Some(&format!("Bearer {token}"))) {
+        if self
+            .tokens
+            .get(scopes)
+            .is_some_and(|token| sent == Some(&format!("Bearer {token}")))
+        {
             self.tokens.remove(scopes);
         }
         usable
@@ -116,36 +142,55 @@ fn fetch_token(
     credentials: Option<&Credentials>,
     origin: Option<String>,
 ) -> Result<String, Failed> {
-    let realm = home
-        .join(realm)
-        .ok_or_else(|| Failed::protocol(format!("its challenge names {realm:?} as token server")))?;
+    let realm = home.join(realm).ok_or_else(|| {
+        Failed::protocol(format!("its challenge names {realm:?} as token server"))
+    })?;
     let realm = wire.destination(home, home, realm)?;
     let mut headers = vec![(header::ACCEPT, "application/json".to_owned())];
     let form;
-    let (method, url, body, authorization) = if let Some(Credentials::IdentityToken(token)) = credentials {
-        let scope = scopes.join(" ");
-        form = [
-            ("grant_type", "refresh_token"),
-            ("client_id", "slugc"),
-            ("service", service.unwrap_or_default()),
-            ("scope", &scope),
-            ("refresh_token", token),
-        ]
-        .map(|(name, value)| format!("{name}={}", encode(value)))
-        .join("&");
-        headers.push((header::CONTENT_TYPE, "application/x-www-form-urlencoded".to_owned()));
-        (Method::POST, realm.clone(), Body::Bytes(form.as_bytes()), None)
-    } else {
-        let mut url = realm.clone();
-        if let Some(service) = service {
-            url = url.with_query("service", service);
-        }
-        for scope in scopes {
-            url = url.with_query("scope", scope);
-        }
-        (Method::GET, url, Body::None, credentials.and_then(Credentials::basic))
+    let (method, url, body, authorization) =
+        if let Some(Credentials::IdentityToken(token)) = credentials {
+            let scope = scopes.join(" ");
+            form = [
+                ("grant_type", "refresh_token"),
+                ("client_id", "slugc"),
+                ("service", service.unwrap_or_default()),
+                ("scope", &scope),
+                ("refresh_token", token),
+            ]
+            .map(|(name, value)| format!("{name}={}", encode(value)))
+            .join("&");
+            headers.push((
+                header::CONTENT_TYPE,
+                "application/x-www-form-urlencoded".to_owned(),
+            ));
+            (
+                Method::POST,
+                realm.clone(),
+                Body::Bytes(form.as_bytes()),
+                None,
+            )
+        } else {
+            let mut url = realm.clone();
+            if let Some(service) = service {
+                url = url.with_query("service", service);
+            }
+            for scope in scopes {
+                url = url.with_query("scope", scope);
+            }
+            (
+                Method::GET,
+                url,
+                Body::None,
+                credentials.and_then(Credentials::basic),
+            )
+        };
+    let exchange = Exchange {
+        method,
+        headers: &headers,
+        body,
+        receives: 0,
     };
-    let exchange = Exchange { method, headers: &headers, body, receives: 0 };
     let (mut response, _) = wire.follow(home, &url, &exchange, |to| {
         authorization.clone().filter(|_| to.same_origin(&realm))
     })?;
@@ -184,7 +229,10 @@ pub(crate) fn strongest(headers: &HeaderMap) -> Option<Challenge> {
             };
             if scheme.eq_ignore_ascii_case("bearer") {
                 if let Some(realm) = parameter("realm") {
-                    return Some(Challenge::Bearer { realm, service: parameter("service") });
+                    return Some(Challenge::Bearer {
+                        realm,
+                        service: parameter("service"),
+                    });
                 }
             } else if scheme.eq_ignore_ascii_case("basic") {
                 found = Some(Challenge::Basic);
@@ -203,7 +251,11 @@ fn parse(header: &str) -> Vec<(String, Parameters)> {
     while !rest.is_empty() {
         let end = rest.find([' ', ',', '=']).unwrap_or(rest.len());
         let (word, after) = rest.split_at(end);
-        if let Some(value) = after.trim_start().strip_prefix('=').filter(|_| !challenges.is_empty()) {
+        if let Some(value) = after
+            .trim_start()
+            .strip_prefix('=')
+            .filter(|_| !challenges.is_empty())
+        {
             let (value, after) = parameter_value(value.trim_start());
             if let Some((_, parameters)) = challenges.last_mut() {
                 parameters.push((word.to_owned(), value));
@@ -248,17 +300,32 @@ mod tests {
         strongest(&headers)
     }
 
-    fn bearer(realm: &str, service: Option<&str>) -> Option<Challenge> {
-        Some(Challenge::Bearer { realm: realm.to_owned(), service: service.map(str::to_owned) })
+    fn bearer(realm: &str, service: Option<&str>) -> Challenge {
+        Challenge::Bearer {
+            realm: realm.to_owned(),
+            service: service.map(str::to_owned),
+        }
     }
 
     #[test]
     fn challenges_are_read() {
         for (values, expected) in [
-            (&[r#"Bearer realm="https://a/t",service="r, s",scope="repository:a:pull,push""#][..], bearer("https://a/t", Some("r, s"))),
-            (&[r#"bearer service=x , realm="a\"b""#], bearer("a\"b", Some("x"))),
-            (&[r#"Basic realm="x", Bearer realm="https://a/t""#], bearer("https://a/t", None)),
-            (&[r#"Basic realm="x""#, r#"Bearer realm="https://a/t""#], bearer("https://a/t", None)),
+            (
+                &[r#"Bearer realm="https://a/t",service="r, s",scope="repository:a:pull,push""#][..],
+                Some(bearer("https://a/t", Some("r, s"))),
+            ),
+            (
+                &[r#"bearer service=x , realm="a\"b""#],
+                Some(bearer("a\"b", Some("x"))),
+            ),
+            (
+                &[r#"Basic realm="x", Bearer realm="https://a/t""#],
+                Some(bearer("https://a/t", None)),
+            ),
+            (
+                &[r#"Basic realm="x""#, r#"Bearer realm="https://a/t""#],
+                Some(bearer("https://a/t", None)),
+            ),
             (&[r#"Basic realm="unclosed"#], Some(Challenge::Basic)),
             (&["Basic"], Some(Challenge::Basic)),
             (&["Negotiate", "Bearer"], None),

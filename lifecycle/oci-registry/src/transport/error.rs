@@ -169,7 +169,9 @@ struct StatusText(u16);
 impl fmt::Display for StatusText {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", self.0)?;
-        let name = StatusCode::from_u16(self.0).ok().and_then(|status| status.canonical_reason());
+        let name = StatusCode::from_u16(self.0)
+            .ok()
+            .and_then(|status| status.canonical_reason());
         match name {
             Some(name) => write!(formatter, " {name}"),
             None => Ok(()),
@@ -225,7 +227,10 @@ pub(crate) fn messages(body: &[u8]) -> Vec<RegistryMessage> {
         if message.is_empty() {
             Vec::new()
         } else {
-            vec![RegistryMessage { code: String::new(), message }]
+            vec![RegistryMessage {
+                code: String::new(),
+                message,
+            }]
         }
     };
     if let Ok(document) = serde_json::from_slice::<ErrorDocument>(body) {
@@ -234,10 +239,20 @@ pub(crate) fn messages(body: &[u8]) -> Vec<RegistryMessage> {
                 code: readable(&entry.code.unwrap_or_default()),
                 message: readable(&entry.message.unwrap_or_default()),
             };
-            return document.errors.into_iter().take(MOST_MESSAGES).map(message).collect();
+            return document
+                .errors
+                .into_iter()
+                .take(MOST_MESSAGES)
+                .map(message)
+                .collect();
         }
-        let text = |value: Option<serde_json::Value>| value.and_then(|value| value.as_str().map(str::to_owned));
-        let flat = document.message.or_else(|| text(document.details)).or_else(|| text(document.error));
+        let text = |value: Option<serde_json::Value>| {
+            value.and_then(|value| value.as_str().map(str::to_owned))
+        };
+        let flat = document
+            .message
+            .or_else(|| text(document.details))
+            .or_else(|| text(document.error));
         return plain(&flat.unwrap_or_default());
     }
     let text = String::from_utf8_lossy(body);
@@ -245,7 +260,9 @@ pub(crate) fn messages(body: &[u8]) -> Vec<RegistryMessage> {
     if lower.contains("<html") || lower.trim_start().starts_with("<!doctype") {
         let title = lower.find("<title>").zip(lower.find("</title>"));
         return match title {
-            Some((start, end)) if start + 7 <= end => plain(text.get(start + 7..end).unwrap_or_default()),
+            Some((start, end)) if start + 7 <= end => {
+                plain(text.get(start + 7..end).unwrap_or_default())
+            }
             _ => Vec::new(),
         };
     }
@@ -254,7 +271,10 @@ pub(crate) fn messages(body: &[u8]) -> Vec<RegistryMessage> {
 
 /// One line without control characters, which a terminal would obey.
 fn readable(text: &str) -> String {
-    let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> = text
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
+        .collect();
     let line = words.join(" ");
     match line.char_indices().nth(MOST_CHARACTERS) {
         Some((end, _)) => format!("{}…", &line[..end]),
@@ -273,19 +293,31 @@ mod tests {
     #[test]
     fn bodies_of_errors() {
         for (body, text) in [
-            (r#"{"errors":[{"code":"DENIED","message":"no\nway","detail":{"a":1}}]}"#, ": DENIED (no way)"),
+            (
+                r#"{"errors":[{"code":"DENIED","message":"no\nway","detail":{"a":1}}]}"#,
+                ": DENIED (no way)",
+            ),
             (r#"{"errors":[{"code":"A"},{"message":"b"}]}"#, ": A; b"),
-            (r#"{"details":"incorrect username or password"}"#, ": incorrect username or password"),
+            (
+                r#"{"details":"incorrect username or password"}"#,
+                ": incorrect username or password",
+            ),
             (r#"{"error":"invalid_grant"}"#, ": invalid_grant"),
             ("Too Many Requests\n", ": Too Many Requests"),
-            ("<html><head><title>413 Request Entity Too Large</title></head>", ": 413 Request Entity Too Large"),
+            (
+                "<html><head><title>413 Request Entity Too Large</title></head>",
+                ": 413 Request Entity Too Large",
+            ),
             ("<!DOCTYPE html><body>long</body>", ""),
             ("", ""),
             ("\u{1b}[31mred", ": [31mred"),
         ] {
             assert_eq!(shown(body), text, "{body}");
         }
-        assert_eq!(shown(&"x".repeat(5000)).chars().count(), 2 + MOST_CHARACTERS + 1);
+        assert_eq!(
+            shown(&"x".repeat(5000)).chars().count(),
+            2 + MOST_CHARACTERS + 1
+        );
     }
 
     #[test]
@@ -294,13 +326,25 @@ mod tests {
             registry: "r.example".to_owned(),
             repository: "team/app".to_owned(),
             operation: "upload the manifest".to_owned(),
-            reason: Box::new(Reason::Status { status: 401, messages: Vec::new(), credentials: Some("/home/me/.docker/config.json".to_owned()) }),
+            reason: Box::new(Reason::Status {
+                status: 401,
+                messages: Vec::new(),
+                credentials: Some("/home/me/.docker/config.json".to_owned()),
+            }),
         };
-        assert_eq!(error.to_string(), "could not upload the manifest (r.example/team/app)");
-        assert_eq!(error.reason.to_string(), "the registry answered 401 Unauthorized");
+        assert_eq!(
+            error.to_string(),
+            "could not upload the manifest (r.example/team/app)"
+        );
+        assert_eq!(
+            error.reason.to_string(),
+            "the registry answered 401 Unauthorized"
+        );
         assert_eq!(
             error.advice().as_deref(),
-            Some("the credentials from /home/me/.docker/config.json were refused: log in to r.example again")
+            Some(
+                "the credentials from /home/me/.docker/config.json were refused: log in to r.example again"
+            )
         );
     }
 }

@@ -39,7 +39,10 @@ pub(crate) enum Body<'a> {
     None,
     Bytes(&'a [u8]),
     /// This many bytes.
-    Stream { size: u64, content: &'a dyn Content },
+    Stream {
+        size: u64,
+        content: &'a dyn Content,
+    },
 }
 
 /// One try that failed.
@@ -54,7 +57,11 @@ pub(crate) struct Failed {
 
 impl Failed {
     pub(crate) fn lasting(reason: Reason) -> Self {
-        Self { reason, temporary: false, after: None }
+        Self {
+            reason,
+            temporary: false,
+            after: None,
+        }
     }
 
     pub(crate) fn protocol(what: impl Into<String>) -> Self {
@@ -62,7 +69,11 @@ impl Failed {
     }
 
     /// An answer that is no success.
-    pub(crate) fn status(response: &Response<ureq::Body>, body: &[u8], credentials: Option<String>) -> Self {
+    pub(crate) fn status(
+        response: &Response<ureq::Body>,
+        body: &[u8],
+        credentials: Option<String>,
+    ) -> Self {
         Self {
             temporary: retry::is_temporary(response.status()),
             after: retry::retry_after(response.headers()),
@@ -115,31 +126,47 @@ impl Wire {
             .timeout_recv_response(Some(timeouts.answer))
             .build()
             .new_agent();
-        Ok(Self { agent, timeouts, insecure: options.insecure.clone() })
+        Ok(Self {
+            agent,
+            timeouts,
+            insecure: options.insecure.clone(),
+        })
     }
 
     /// Whether this host may be spoken to without encryption.
     pub(crate) fn allows_http(&self, authority: &str) -> bool {
         let (host, _) = split_authority(authority);
-        is_loopback(host) || self.insecure.iter().any(|named| named == authority || named == host)
+        is_loopback(host)
+            || self
+                .insecure
+                .iter()
+                .any(|named| named == authority || named == host)
     }
 
     /// Whether, and in which form, an address that a server gave may be used. `home` is the registry, `from` the
     /// address that the server was asked at.
     pub(crate) fn destination(&self, home: &Url, from: &Url, to: Url) -> Result<Url, Failed> {
-        let refused = |to: &Url, why| Err(Failed::lasting(Reason::Redirect { to: to.to_string(), why }));
+        let refused = |to: &Url, why| {
+            Err(Failed::lasting(Reason::Redirect {
+                to: to.to_string(),
+                why,
+            }))
+        };
         if to.scheme() == Scheme::Http && from.scheme() == Scheme::Https {
             // Behind a proxy that ends TLS, registries often believe that they speak http.
             let upgraded = to.with_scheme(Scheme::Https);
-            if upgraded.same_origin(from) || to.authority() == from.host() {
-                return Ok(Url::parse(&upgraded.reveal()).unwrap_or(upgraded));
+            if upgraded.same_origin(from) {
+                return Ok(upgraded);
             }
         }
         if to.scheme() == Scheme::Http && !self.allows_http(to.authority()) {
             return refused(&to, "it is not encrypted");
         }
         if is_internal(to.host()) && !is_internal(home.host()) && !to.same_host(home) {
-            return refused(&to, "it is an address of a private network, which this registry has no reason to name");
+            return refused(
+                &to,
+                "it is an address of a private network, which this registry has no reason to name",
+            );
         }
         Ok(to)
     }
@@ -161,7 +188,10 @@ impl Wire {
                 307 | 308 => true,
                 _ => false,
             };
-            let location = response.headers().get(header::LOCATION).filter(|_| redirected);
+            let location = response
+                .headers()
+                .get(header::LOCATION)
+                .filter(|_| redirected);
             let Some(location) = location else {
                 return Ok((response, url));
             };
@@ -174,11 +204,21 @@ impl Wire {
             read_small(&mut response);
             url = next;
         }
-        Err(Failed::lasting(Reason::Redirect { to: url.to_string(), why: "that was one redirection too many" }))
+        Err(Failed::lasting(Reason::Redirect {
+            to: url.to_string(),
+            why: "that was one redirection too many",
+        }))
     }
 
-    fn send(&self, url: &Url, exchange: &Exchange<'_>, authorization: Option<String>) -> Result<Response<ureq::Body>, Failed> {
-        let mut builder = Request::builder().method(exchange.method.clone()).uri(url.reveal());
+    fn send(
+        &self,
+        url: &Url,
+        exchange: &Exchange<'_>,
+        authorization: Option<String>,
+    ) -> Result<Response<ureq::Body>, Failed> {
+        let mut builder = Request::builder()
+            .method(exchange.method.clone())
+            .uri(url.reveal());
         for (name, value) in exchange.headers {
             builder = builder.header(name, value);
         }
@@ -195,7 +235,9 @@ impl Wire {
                 builder = builder.header(header::CONTENT_LENGTH, bytes.len());
                 let sends = bytes.len() as u64;
                 let mut bytes = *bytes;
-                let request = builder.body(SendBody::from_reader(&mut bytes)).map_err(unsendable)?;
+                let request = builder
+                    .body(SendBody::from_reader(&mut bytes))
+                    .map_err(unsendable)?;
                 self.run(request, sends, exchange.receives)
             }
             Body::Stream { size, content } => {
@@ -204,16 +246,26 @@ impl Wire {
                     builder = builder.header(header::EXPECT, "100-continue");
                 }
                 let mut reader = content.open().map_err(|error| {
-                    Failed::lasting(Reason::Connection { server: "the store".to_owned(), problem: error.to_string() })
+                    Failed::lasting(Reason::Connection {
+                        server: "the store".to_owned(),
+                        problem: error.to_string(),
+                    })
                 })?;
-                let request = builder.body(SendBody::from_reader(&mut reader)).map_err(unsendable)?;
+                let request = builder
+                    .body(SendBody::from_reader(&mut reader))
+                    .map_err(unsendable)?;
                 self.run(request, *size, exchange.receives)
             }
         };
         result.map_err(|error| failed(url, &error))
     }
 
-    fn run(&self, request: Request<SendBody<'_>>, sends: u64, receives: u64) -> Result<Response<ureq::Body>, ureq::Error> {
+    fn run(
+        &self,
+        request: Request<SendBody<'_>>,
+        sends: u64,
+        receives: u64,
+    ) -> Result<Response<ureq::Body>, ureq::Error> {
         let request = self
             .agent
             .configure_request(request)
@@ -233,19 +285,33 @@ impl Wire {
 pub(crate) fn read_small(response: &mut Response<ureq::Body>) -> Vec<u8> {
     let mut body = Vec::new();
     // The status already tells what happened; a body that breaks off only tells less.
-    drop(response.body_mut().as_reader().take(SMALL).read_to_end(&mut body));
+    drop(
+        response
+            .body_mut()
+            .as_reader()
+            .take(SMALL)
+            .read_to_end(&mut body),
+    );
     body
 }
 
 /// Reads a whole document of at most `limit` bytes.
-pub(crate) fn read_document(response: &mut Response<ureq::Body>, url: &Url, limit: u64) -> Result<Vec<u8>, Failed> {
+pub(crate) fn read_document(
+    response: &mut Response<ureq::Body>,
+    url: &Url,
+    limit: u64,
+) -> Result<Vec<u8>, Failed> {
     let declared = response.body().content_length();
     let mut body = Vec::new();
     let too_long = || Failed::protocol(format!("the document is longer than {limit} bytes"));
     if declared.is_some_and(|length| length > limit) {
         return Err(too_long());
     }
-    let read = response.body_mut().as_reader().take(limit + 1).read_to_end(&mut body);
+    let read = response
+        .body_mut()
+        .as_reader()
+        .take(limit + 1)
+        .read_to_end(&mut body);
     read.map_err(|error| broken(url, &error))?;
     if body.len() as u64 > limit {
         return Err(too_long());
@@ -256,7 +322,10 @@ pub(crate) fn read_document(response: &mut Response<ureq::Body>, url: &Url, limi
 /// A connection that broke while a body was read.
 pub(crate) fn broken(url: &Url, error: &io::Error) -> Failed {
     Failed {
-        reason: Reason::Connection { server: server(url), problem: error.to_string() },
+        reason: Reason::Connection {
+            server: server(url),
+            problem: error.to_string(),
+        },
         temporary: true,
         after: None,
     }
@@ -269,19 +338,32 @@ fn server(url: &Url) -> String {
 fn failed(url: &Url, error: &ureq::Error) -> Failed {
     let server = server(url);
     let connection = |problem: String, temporary| Failed {
-        reason: Reason::Connection { server: server.clone(), problem },
+        reason: Reason::Connection {
+            server: server.clone(),
+            problem,
+        },
         temporary,
         after: None,
     };
-    let tls = |problem: String| Failed::lasting(Reason::Tls { server: server.clone(), problem });
+    let tls = |problem: String| {
+        Failed::lasting(Reason::Tls {
+            server: server.clone(),
+            problem,
+        })
+    };
     match error {
         ureq::Error::HostNotFound => connection("there is no host of this name".to_owned(), false),
         ureq::Error::Timeout(phase) => connection(format!("it took too long ({phase})"), true),
         ureq::Error::Io(error) if is_tls(error) => tls(error.to_string()),
         ureq::Error::Io(error) => connection(error.to_string(), true),
         ureq::Error::ConnectionFailed => connection("the connection failed".to_owned(), true),
-        ureq::Error::ConnectProxyFailed(status) => connection(format!("the proxy refused: {status}"), false),
-        ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::Pem(_) | ureq::Error::TlsRequired => tls(error.to_string()),
+        ureq::Error::ConnectProxyFailed(status) => {
+            connection(format!("the proxy refused: {status}"), false)
+        }
+        ureq::Error::Tls(_)
+        | ureq::Error::Rustls(_)
+        | ureq::Error::Pem(_)
+        | ureq::Error::TlsRequired => tls(error.to_string()),
         ureq::Error::Protocol(error) => connection(error.to_string(), true),
         // Some of the rest contain the address, whose query may hold a signature.
         _ => Failed::protocol("the request could not be sent or its answer not be read"),
@@ -291,10 +373,72 @@ fn failed(url: &Url, error: &ureq::Error) -> Failed {
 /// rustls reports what it dislikes inside an I/O error of this kind.
 fn is_tls(error: &io::Error) -> bool {
     let text = error.to_string();
-    error.kind() == io::ErrorKind::InvalidData || text.contains("certificate") || text.contains("TLS")
+    error.kind() == io::ErrorKind::InvalidData
+        || text.contains("certificate")
+        || text.contains("TLS")
 }
 
 /// Whether the status is a success or one of those that the caller knows what to do with.
 pub(crate) fn is_expected(status: StatusCode, expected: &[u16]) -> bool {
     status.is_success() || expected.contains(&status.as_u16())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_registry_may_send_its_clients() {
+        let options = Options {
+            insecure: vec!["plain.example:5000".to_owned()],
+            ..Options::default()
+        };
+        let wire = Wire::new(&options).unwrap();
+        let destination = |home: &str, to: &str| {
+            let home = Url::parse(home).unwrap();
+            let to = Url::parse(to).unwrap();
+            wire.destination(&home, &home, to)
+                .ok()
+                .map(|url| url.reveal())
+        };
+        for (home, to, expected) in [
+            (
+                "https://r.example/",
+                "https://cdn.example/x?y",
+                Some("https://cdn.example/x?y"),
+            ),
+            (
+                "https://r.example/",
+                "http://r.example/x",
+                Some("https://r.example/x"),
+            ),
+            (
+                "https://r.example:5000/",
+                "http://r.example:5000/x",
+                Some("https://r.example:5000/x"),
+            ),
+            ("https://r.example/", "http://cdn.example/x", None),
+            (
+                "https://r.example/",
+                "http://plain.example:5000/x",
+                Some("http://plain.example:5000/x"),
+            ),
+            ("https://r.example/", "https://169.254.169.254/x", None),
+            ("https://r.example/", "https://10.0.0.1/x", None),
+            ("https://r.example/", "http://localhost/x", None),
+            (
+                "https://10.0.0.1/",
+                "https://10.0.0.2/x",
+                Some("https://10.0.0.2/x"),
+            ),
+            (
+                "http://localhost:5000/",
+                "http://127.0.0.1:5001/x",
+                Some("http://127.0.0.1:5001/x"),
+            ),
+        ] {
+            assert_eq!(destination(home, to).as_deref(), expected, "{home} → {to}");
+        }
+    }
 }

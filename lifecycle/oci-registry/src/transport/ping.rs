@@ -34,10 +34,17 @@ pub(crate) fn ping(wire: &Wire, authority: &str) -> Result<Contact, Failed> {
 }
 
 fn ask(wire: &Wire, home: Url) -> Result<Contact, Failed> {
-    let exchange = Exchange { method: Method::GET, headers: &[], body: Body::None, receives: 0 };
+    let exchange = Exchange {
+        method: Method::GET,
+        headers: &[],
+        body: Body::None,
+        receives: 0,
+    };
     let (mut response, _) = wire.follow(&home, &home, &exchange, |_| None)?;
     let status = response.status();
-    let challenge = (status == StatusCode::UNAUTHORIZED).then(|| strongest(response.headers())).flatten();
+    let challenge = (status == StatusCode::UNAUTHORIZED)
+        .then(|| strongest(response.headers()))
+        .flatten();
     let body = read_small(&mut response);
     if retry::is_temporary(status) {
         return Err(Failed::status(&response, &body, None));

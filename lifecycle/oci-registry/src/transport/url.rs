@@ -57,7 +57,10 @@ impl Url {
         let rest = rest.split('#').next()?;
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, target) = rest.split_at(end);
-        if authority.is_empty() || authority.contains('@') || !rest.bytes().all(|b| b.is_ascii_graphic()) {
+        if authority.is_empty()
+            || authority.contains('@')
+            || !rest.bytes().all(|b| b.is_ascii_graphic())
+        {
             return None;
         }
         let slash = if target.starts_with('/') { "" } else { "/" };
@@ -119,12 +122,16 @@ impl Url {
     }
 
     fn port(&self) -> u16 {
-        split_authority(&self.authority).1.unwrap_or(self.scheme.port())
+        split_authority(&self.authority)
+            .1
+            .unwrap_or(self.scheme.port())
     }
 
     /// Scheme, host and port are the same: what credentials are bound to.
     pub(crate) fn same_origin(&self, other: &Self) -> bool {
-        self.scheme == other.scheme && self.host().eq_ignore_ascii_case(other.host()) && self.port() == other.port()
+        self.scheme == other.scheme
+            && self.host().eq_ignore_ascii_case(other.host())
+            && self.port() == other.port()
     }
 
     /// Whether both name the same host, whatever the scheme and port.
@@ -134,14 +141,24 @@ impl Url {
 
     /// The whole address, to be sent; never to be shown.
     pub(crate) fn reveal(&self) -> String {
-        format!("{}://{}{}", self.scheme.as_str(), self.authority, self.target)
+        format!(
+            "{}://{}{}",
+            self.scheme.as_str(),
+            self.authority,
+            self.target
+        )
     }
 }
 
 impl fmt::Display for Url {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.target.split('?').next().unwrap_or("/");
-        write!(formatter, "{}://{}{path}", self.scheme.as_str(), self.authority)
+        write!(
+            formatter,
+            "{}://{}{path}",
+            self.scheme.as_str(),
+            self.authority
+        )
     }
 }
 
@@ -156,7 +173,10 @@ pub(crate) fn split_authority(authority: &str) -> (&str, Option<u16>) {
     if let Some(rest) = authority.strip_prefix('[')
         && let Some((host, after)) = rest.split_once(']')
     {
-        return (host, after.strip_prefix(':').and_then(|port| port.parse().ok()));
+        return (
+            host,
+            after.strip_prefix(':').and_then(|port| port.parse().ok()),
+        );
     }
     match authority.rsplit_once(':') {
         Some((host, port)) => (host, port.parse().ok()),
@@ -169,7 +189,9 @@ pub(crate) fn is_loopback(host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     host == "localhost"
         || host.ends_with(".localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 /// Hosts that no public registry has a reason to send a client to: loopback, private and link-local addresses.
@@ -185,7 +207,9 @@ pub(crate) fn is_internal(host: &str) -> bool {
             v6.is_unspecified()
                 || v6.is_unique_local()
                 || v6.is_unicast_link_local()
-                || v6.to_ipv4_mapped().is_some_and(|v4| is_internal(&v4.to_string()))
+                || v6
+                    .to_ipv4_mapped()
+                    .is_some_and(|v4| is_internal(&v4.to_string()))
         }
         Err(_) => false,
     }
@@ -198,7 +222,9 @@ pub(crate) fn encode(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+            let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
+            encoded.extend(['%', digit(byte >> 4), digit(byte & 15)]);
         }
     }
     encoded
@@ -213,16 +239,32 @@ mod tests {
     fn locations_are_resolved() {
         let base = Url::parse("https://r.example:5000/v2/a/blobs/uploads/?x=1").unwrap();
         for (location, expected) in [
-            ("/v2/a/blobs/uploads/1?_state=a%3D", "https://r.example:5000/v2/a/blobs/uploads/1?_state=a%3D"),
+            (
+                "/v2/a/blobs/uploads/1?_state=a%3D",
+                "https://r.example:5000/v2/a/blobs/uploads/1?_state=a%3D",
+            ),
             ("1?s=2", "https://r.example:5000/v2/a/blobs/uploads/1?s=2"),
             ("?s=2", "https://r.example:5000/v2/a/blobs/uploads/?s=2"),
             ("//cdn.example/x", "https://cdn.example/x"),
             ("http://cdn.example", "http://cdn.example/"),
-            ("/x?next=http://y/", "https://r.example:5000/x?next=http://y/"),
+            (
+                "/x?next=http://y/",
+                "https://r.example:5000/x?next=http://y/",
+            ),
         ] {
-            assert_eq!(base.join(location).unwrap().reveal(), expected, "{location}");
+            assert_eq!(
+                base.join(location).unwrap().reveal(),
+                expected,
+                "{location}"
+            );
         }
-        for bad in ["ftp://x/", "http://u:p@h/", "http:///x", "/a b", "/a\r\nX: y"] {
+        for bad in [
+            "ftp://x/",
+            "http://u:p@h/",
+            "http:///x",
+            "/a b",
+            "/a\r\nX: y",
+        ] {
             assert!(base.join(bad).is_none(), "{bad}");
         }
     }
@@ -230,7 +272,10 @@ mod tests {
     #[test]
     fn a_query_is_kept_and_never_shown() {
         let url = Url::parse("https://h/u?_state=secret").unwrap();
-        assert_eq!(url.with_query("digest", "sha256:ab").reveal(), "https://h/u?_state=secret&digest=sha256%3Aab");
+        assert_eq!(
+            url.with_query("digest", "sha256:ab").reveal(),
+            "https://h/u?_state=secret&digest=sha256%3Aab"
+        );
         assert_eq!(format!("{url} {url:?}"), "https://h/u https://h/u");
     }
 
@@ -245,7 +290,16 @@ mod tests {
 
     #[test]
     fn internal_hosts() {
-        for host in ["localhost", "a.localhost", "127.1.2.3", "::1", "10.0.0.1", "169.254.169.254", "::ffff:10.0.0.1", "fd00::1"] {
+        for host in [
+            "localhost",
+            "a.localhost",
+            "127.1.2.3",
+            "::1",
+            "10.0.0.1",
+            "169.254.169.254",
+            "::ffff:10.0.0.1",
+            "fd00::1",
+        ] {
             assert!(is_internal(host), "{host}");
         }
         for host in ["r.example", "8.8.8.8", "localhost.example", "2001:db8::1"] {

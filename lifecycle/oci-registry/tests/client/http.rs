@@ -1,6 +1,7 @@
 //! As much of an HTTP/1.1 server as a misbehaving registry needs.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -32,7 +33,11 @@ impl Request {
 
     pub(crate) fn queries(&self, name: &str) -> Vec<String> {
         let query = self.target.split_once('?').map_or("", |(_, query)| query);
-        pairs(query).into_iter().filter(|(key, _)| key == name).map(|(_, value)| value).collect()
+        pairs(query)
+            .into_iter()
+            .filter(|(key, _)| key == name)
+            .map(|(_, value)| value)
+            .collect()
     }
 }
 
@@ -42,7 +47,10 @@ pub(crate) fn pairs(text: &str) -> Vec<(String, String)> {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         (decode(name), decode(value))
     };
-    text.split('&').filter(|part| !part.is_empty()).map(pair).collect()
+    text.split('&')
+        .filter(|part| !part.is_empty())
+        .map(pair)
+        .collect()
 }
 
 fn decode(text: &str) -> String {
@@ -71,10 +79,13 @@ pub(crate) struct Response {
 
 impl Response {
     pub(crate) fn new(status: u16) -> Self {
-        Self { status, ..Self::default() }
+        Self {
+            status,
+            ..Self::default()
+        }
     }
 
-    pub(crate) fn with(mut self, name: &str, value: impl ToString) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: impl std::fmt::Display) -> Self {
         self.headers.push((name.to_owned(), value.to_string()));
         self
     }
@@ -87,10 +98,14 @@ impl Response {
     fn write(&self, stream: &mut TcpStream, head_only: bool) -> io::Result<()> {
         let mut head = format!("HTTP/1.1 {} X\r\n", self.status);
         for (name, value) in &self.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            write!(head, "{name}: {value}\r\n").unwrap();
         }
-        if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
-            head.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
+        if !self
+            .headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        {
+            write!(head, "Content-Length: {}\r\n", self.body.len()).unwrap();
         }
         head.push_str("\r\n");
         let mut message = head.into_bytes();
@@ -160,11 +175,15 @@ fn serve(mut stream: TcpStream, service: &dyn Service) -> io::Result<()> {
         return Ok(());
     }
     while let Some(request) = read_head(&mut reader)? {
-        let length: usize = request.header("content-length").map_or(0, |length| length.parse().unwrap());
+        let length: usize = request
+            .header("content-length")
+            .map_or(0, |length| length.parse().unwrap());
         let asks = request.header("expect").is_some();
         match service.plan(&request) {
             Plan::Refuse(response) => {
-                response.with("Connection", "close").write(&mut stream, request.method == "HEAD")?;
+                response
+                    .with("Connection", "close")
+                    .write(&mut stream, request.method == "HEAD")?;
                 // As nginx lingers: what the client has sent already must not reset the connection.
                 stream.shutdown(std::net::Shutdown::Write)?;
                 io::copy(&mut reader, &mut io::sink())?;
@@ -203,13 +222,20 @@ fn read_head(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
         return Ok(None);
     }
     let mut words = line.split_whitespace();
-    let (method, target) = (words.next().unwrap().to_owned(), words.next().unwrap().to_owned());
+    let (method, target) = (
+        words.next().unwrap().to_owned(),
+        words.next().unwrap().to_owned(),
+    );
     let mut headers = BTreeMap::new();
     loop {
         let mut line = String::new();
         reader.read_line(&mut line)?;
         let Some((name, value)) = line.trim_end().split_once(':') else {
-            return Ok(Some(Request { method, target, headers }));
+            return Ok(Some(Request {
+                method,
+                target,
+                headers,
+            }));
         };
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }

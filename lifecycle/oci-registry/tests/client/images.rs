@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use oci_image::{BlobStore, Descriptor, Digest, Image, Manifest, Reference, media_type};
-use oci_registry::{Client, Credentials, Found, Options, PullOptions, RetryPolicy, Timeouts, Wanted};
+use oci_registry::{
+    Client, Credentials, Found, Options, PullOptions, RetryPolicy, Timeouts, Wanted,
+};
 
 pub(crate) struct Store {
     pub(crate) blobs: BlobStore,
@@ -12,7 +14,10 @@ pub(crate) struct Store {
 
 pub(crate) fn store() -> Store {
     let folder = tempfile::tempdir().unwrap();
-    Store { blobs: BlobStore::open(folder.path()).unwrap(), _folder: folder }
+    Store {
+        blobs: BlobStore::open(folder.path()).unwrap(),
+        _folder: folder,
+    }
 }
 
 /// Bytes that look random and are the same each time.
@@ -24,7 +29,10 @@ pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
         state ^= state << 17;
         state.to_le_bytes()
     };
-    let mut bytes: Vec<u8> = std::iter::repeat_with(next).take(length / 8 + 1).flatten().collect();
+    let mut bytes: Vec<u8> = std::iter::repeat_with(next)
+        .take(length / 8 + 1)
+        .flatten()
+        .collect();
     bytes.truncate(length);
     bytes
 }
@@ -38,8 +46,15 @@ pub(crate) fn image_for(store: &BlobStore, architecture: &str, lengths: &[usize]
     let mut image = Image::empty("linux", architecture);
     for (position, length) in lengths.iter().enumerate() {
         let (digest, size) = store.put(&noise(position as u64 + 1, *length)).unwrap();
-        image.manifest.layers.push(Descriptor::new(media_type::OCI_LAYER_GZIP, digest, size));
-        image.config.rootfs.diff_ids.push(Digest::of(&digest.as_bytes()[..]));
+        image
+            .manifest
+            .layers
+            .push(Descriptor::new(media_type::OCI_LAYER_GZIP, digest, size));
+        image
+            .config
+            .rootfs
+            .diff_ids
+            .push(Digest::of(&digest.as_bytes()[..]));
     }
     image.save(store).unwrap()
 }
@@ -70,12 +85,18 @@ pub(crate) fn client(host: &str) -> Client {
 }
 
 pub(crate) fn client_as(host: &str, credentials: Credentials) -> Client {
-    let found = Found { credentials, origin: "the test's own file".to_owned() };
+    let found = Found {
+        credentials,
+        origin: "the test's own file".to_owned(),
+    };
     Client::new(host, Some(found), &options()).unwrap()
 }
 
 pub(crate) fn ann() -> Credentials {
-    Credentials::Basic { username: "ann".to_owned(), password: "pw".to_owned() }
+    Credentials::Basic {
+        username: "ann".to_owned(),
+        password: "pw".to_owned(),
+    }
 }
 
 pub(crate) fn reference(host: &str, rest: &str) -> Reference {
@@ -83,8 +104,15 @@ pub(crate) fn reference(host: &str, rest: &str) -> Reference {
 }
 
 pub(crate) fn for_amd64() -> PullOptions<'static> {
-    let platform = Wanted { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None };
-    PullOptions { platform, watch: None }
+    let platform = Wanted {
+        os: "linux".to_owned(),
+        architecture: "amd64".to_owned(),
+        variant: None,
+    };
+    PullOptions {
+        platform,
+        watch: None,
+    }
 }
 
 /// An error with all its reasons.

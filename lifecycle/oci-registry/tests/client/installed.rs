@@ -22,7 +22,10 @@ impl Drop for Process {
 #[test]
 fn docker_registry_takes_and_gives_back_an_image() {
     let folder = tempfile::tempdir().unwrap();
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let config = format!(
         "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n",
         folder.path().join("data").display()
@@ -49,18 +52,54 @@ fn docker_registry_takes_and_gives_back_an_image() {
     let (source, client) = (store(), client(&host));
     let built = image(&source.blobs, &[9 << 20, 3 << 20, 100_000, 7]);
     let first = reference(&host, "team/app:1");
-    let pushed = push(&client, &source.blobs, &built, &first, &PushOptions::default()).unwrap();
+    let pushed = push(
+        &client,
+        &source.blobs,
+        &built,
+        &first,
+        &PushOptions::default(),
+    )
+    .unwrap();
     assert_eq!((pushed.sent, pushed.mounted), (5, 0));
-    assert!(push(&client, &source.blobs, &built, &first, &PushOptions::default()).unwrap().unchanged);
+    assert!(
+        push(
+            &client,
+            &source.blobs,
+            &built,
+            &first,
+            &PushOptions::default()
+        )
+        .unwrap()
+        .unchanged
+    );
 
-    let options = PushOptions { mount_from: std::slice::from_ref(&first), ..PushOptions::default() };
-    let pushed = push(&client, &source.blobs, &built, &reference(&host, "other/app:1"), &options).unwrap();
+    let options = PushOptions {
+        mount_from: std::slice::from_ref(&first),
+        ..PushOptions::default()
+    };
+    let pushed = push(
+        &client,
+        &source.blobs,
+        &built,
+        &reference(&host, "other/app:1"),
+        &options,
+    )
+    .unwrap();
     assert_eq!((pushed.sent, pushed.mounted), (0, 5));
 
     let target = store();
-    let pulled = pull(&client, &target.blobs, &reference(&host, "other/app:1"), &for_amd64()).unwrap();
+    let pulled = pull(
+        &client,
+        &target.blobs,
+        &reference(&host, "other/app:1"),
+        &for_amd64(),
+    )
+    .unwrap();
     assert_eq!((pulled.manifest.digest, pulled.received), (built.digest, 5));
     for layer in manifest(&target.blobs, &built).layers {
-        assert_eq!(target.blobs.read(&layer.digest).unwrap(), source.blobs.read(&layer.digest).unwrap());
+        assert_eq!(
+            target.blobs.read(&layer.digest).unwrap(),
+            source.blobs.read(&layer.digest).unwrap()
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The client against registries over real connections: one in this process that misbehaves on demand, and
 //! docker-registry where it is installed.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod http;
 mod images;

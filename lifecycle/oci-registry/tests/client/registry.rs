@@ -84,8 +84,14 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn start(profile: Profile) -> Self {
-        let state = Arc::new(State { profile, content: Mutex::default() });
-        Self { server: Server::start(Arc::clone(&state)), state }
+        let state = Arc::new(State {
+            profile,
+            content: Mutex::default(),
+        });
+        Self {
+            server: Server::start(Arc::clone(&state)),
+            state,
+        }
     }
 
     /// `127.0.0.1:PORT`.
@@ -95,23 +101,45 @@ impl Registry {
 
     pub(crate) fn put_blob(&self, repository: &str, bytes: &[u8]) {
         let mut content = self.state.content.lock().unwrap();
-        content.blobs.insert((repository.to_owned(), Digest::of(bytes)), bytes.to_vec());
+        content
+            .blobs
+            .insert((repository.to_owned(), Digest::of(bytes)), bytes.to_vec());
     }
 
-    pub(crate) fn put_manifest(&self, repository: &str, name: &str, media_type: &str, bytes: &[u8]) {
+    pub(crate) fn put_manifest(
+        &self,
+        repository: &str,
+        name: &str,
+        media_type: &str,
+        bytes: &[u8],
+    ) {
         let mut content = self.state.content.lock().unwrap();
         for name in [name.to_owned(), Digest::of(bytes).to_string()] {
             let manifest = (media_type.to_owned(), bytes.to_vec());
-            content.manifests.insert((repository.to_owned(), name), manifest);
+            content
+                .manifests
+                .insert((repository.to_owned(), name), manifest);
         }
     }
 
     pub(crate) fn blob(&self, repository: &str, digest: Digest) -> Option<Vec<u8>> {
-        self.state.content.lock().unwrap().blobs.get(&(repository.to_owned(), digest)).cloned()
+        self.state
+            .content
+            .lock()
+            .unwrap()
+            .blobs
+            .get(&(repository.to_owned(), digest))
+            .cloned()
     }
 
     pub(crate) fn manifest(&self, repository: &str, name: &str) -> Option<(String, Vec<u8>)> {
-        self.state.content.lock().unwrap().manifests.get(&(repository.to_owned(), name.to_owned())).cloned()
+        self.state
+            .content
+            .lock()
+            .unwrap()
+            .manifests
+            .get(&(repository.to_owned(), name.to_owned()))
+            .cloned()
     }
 
     /// The requests so far.
@@ -132,11 +160,17 @@ impl Registry {
 
 /// Takes one off; false when there is none left.
 fn take(counter: &AtomicUsize) -> bool {
-    counter.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    counter
+        .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(1)
+        })
+        .is_ok()
 }
 
 fn refuse(status: u16, code: &str) -> Response {
-    Response::new(status).body(format!(r#"{{"errors":[{{"code":"{code}","message":"told so"}}]}}"#))
+    Response::new(status).body(format!(
+        r#"{{"errors":[{{"code":"{code}","message":"told so"}}]}}"#
+    ))
 }
 
 impl Service for State {
@@ -146,19 +180,26 @@ impl Service for State {
         if let Some(refused) = self.refuses_access(request) {
             return Plan::Refuse(refused);
         }
-        let length: usize = request.header("content-length").map_or(0, |length| length.parse().unwrap());
+        let length: usize = request
+            .header("content-length")
+            .map_or(0, |length| length.parse().unwrap());
         if profile.largest_body.is_some_and(|largest| length > largest) {
             let page = "<html><head><title>413 Request Entity Too Large</title></head></html>";
             return Plan::Refuse(Response::new(413).body(page));
         }
         if request.method == "PUT" && take(&profile.busy) {
-            let busy = Response::new(429).with("Retry-After", profile.retry_after).body("toomanyrequests\n");
+            let busy = Response::new(429)
+                .with("Retry-After", profile.retry_after)
+                .body("toomanyrequests\n");
             return Plan::Refuse(busy);
         }
         if request.method == "PUT" && length > 0 && take(&profile.dropped_uploads) {
             return Plan::Drop(length / 2);
         }
-        if request.method == "GET" && request.path().contains("/blobs/") && let Some(pause) = profile.stalls {
+        if request.method == "GET"
+            && request.path().contains("/blobs/")
+            && let Some(pause) = profile.stalls
+        {
             return Plan::Stall(pause);
         }
         Plan::Accept
@@ -197,20 +238,38 @@ impl State {
             Auth::Basic if sent == Some(BASIC) => return None,
             Auth::Basic => r#"Basic realm="test""#.to_owned(),
             Auth::Token => {
-                let repository = request.path().strip_prefix("/v2/").and_then(|path| path.split("/blobs/").next()?.split("/manifests/").next());
-                let actions = if ["GET", "HEAD"].contains(&request.method.as_str()) { "pull" } else { "push" };
+                let repository = request
+                    .path()
+                    .strip_prefix("/v2/")
+                    .and_then(|path| path.split("/blobs/").next()?.split("/manifests/").next());
+                let actions = if ["GET", "HEAD"].contains(&request.method.as_str()) {
+                    "pull"
+                } else {
+                    "push"
+                };
                 let mut needed = vec![(repository.unwrap_or_default().to_owned(), actions)];
                 needed.extend(request.query("from").map(|from| (from, "pull")));
-                let scopes = sent.and_then(|sent| sent.strip_prefix("Bearer token|")).unwrap_or_default();
+                let scopes = sent
+                    .and_then(|sent| sent.strip_prefix("Bearer token|"))
+                    .unwrap_or_default();
                 let has = |repository: &str, action: &str| {
                     scopes.split('|').any(|scope| {
-                        scope.strip_prefix(&format!("repository:{repository}:")).is_some_and(|actions| actions.split(',').any(|given| given == action))
+                        scope
+                            .strip_prefix(&format!("repository:{repository}:"))
+                            .is_some_and(|actions| actions.split(',').any(|given| given == action))
                     })
                 };
-                if request.path() != "/v2/" && needed.iter().all(|(repository, action)| has(repository, action)) {
+                if request.path() != "/v2/"
+                    && needed
+                        .iter()
+                        .all(|(repository, action)| has(repository, action))
+                {
                     return None;
                 }
-                format!(r#"Bearer realm="http://{}/token",service="test registry",scope="whatever""#, request.header("host").unwrap())
+                format!(
+                    r#"Bearer realm="http://{}/token",service="test registry",scope="whatever""#,
+                    request.header("host").unwrap()
+                )
             }
         };
         Some(refuse(401, "UNAUTHORIZED").with("WWW-Authenticate", challenge))
@@ -218,17 +277,21 @@ impl State {
 
     fn upload(&self, request: &Request, repository: &str, upload: &str, body: &[u8]) -> Response {
         let mut content = self.content.lock().unwrap();
-        let mut location = |id: &str| {
+        let location = |id: &str| {
             let path = format!("/v2/{repository}/blobs/uploads/{id}");
             if self.profile.relative_location {
                 return format!("{path}?_state=a%2Fb");
             }
             let own = request.header("host").unwrap().to_owned();
-            format!("http://{}{path}", self.profile.upload_host.clone().unwrap_or(own))
+            format!(
+                "http://{}{path}",
+                self.profile.upload_host.clone().unwrap_or(own)
+            )
         };
         match request.method.as_str() {
             "POST" => {
-                if let (Some(digest), Some(from)) = (request.query("mount"), request.query("from")) {
+                if let (Some(digest), Some(from)) = (request.query("mount"), request.query("from"))
+                {
                     let digest: Digest = digest.parse().unwrap();
                     let found = content.blobs.get(&(from, digest)).cloned();
                     match (self.profile.mount, found) {
@@ -253,10 +316,14 @@ impl State {
                     return refuse(416, "RANGE_INVALID");
                 }
                 received.extend_from_slice(body);
-                Response::new(202).with("Location", location(upload)).with("Range", "0-0")
+                Response::new(202)
+                    .with("Location", location(upload))
+                    .with("Range", "0-0")
             }
             "PUT" => {
-                if self.profile.relative_location && request.query("_state").as_deref() != Some("a/b") {
+                if self.profile.relative_location
+                    && request.query("_state").as_deref() != Some("a/b")
+                {
                     return refuse(400, "BLOB_UPLOAD_INVALID");
                 }
                 // Another host's registry sends its clients here.
@@ -275,23 +342,36 @@ impl State {
 
     fn blob(&self, request: &Request, repository: &str, digest: &str) -> Response {
         let content = self.content.lock().unwrap();
-        let Some(bytes) = content.blobs.get(&(repository.to_owned(), digest.parse().unwrap())) else {
+        let Some(bytes) = content
+            .blobs
+            .get(&(repository.to_owned(), digest.parse().unwrap()))
+        else {
             return refuse(404, "BLOB_UNKNOWN");
         };
         if let Some(elsewhere) = &self.profile.blobs_at
             && request.method == "GET"
         {
-            return Response::new(307).with("Location", format!("{elsewhere}{digest}?signature=s3cret"));
+            return Response::new(307)
+                .with("Location", format!("{elsewhere}{digest}?signature=s3cret"));
         }
         let mut bytes = bytes.clone();
         if self.profile.corrupts == Some(bytes.len()) {
             bytes[0] ^= 1;
         }
         let mut response = Response::new(200);
-        let range = request.header("range").filter(|_| !self.profile.ignores_ranges);
-        if let Some(start) = range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok()) {
+        let range = request
+            .header("range")
+            .filter(|_| !self.profile.ignores_ranges);
+        if let Some(start) = range.and_then(|range| {
+            range
+                .strip_prefix("bytes=")?
+                .strip_suffix('-')?
+                .parse::<usize>()
+                .ok()
+        }) {
             let end = bytes.len();
-            response = Response::new(206).with("Content-Range", format!("bytes {start}-{}/{end}", end - 1));
+            response = Response::new(206)
+                .with("Content-Range", format!("bytes {start}-{}/{end}", end - 1));
             bytes.drain(..start);
         }
         if request.method == "GET" && take(&self.profile.cut_downloads) {
@@ -309,7 +389,9 @@ impl State {
         if request.method == "PUT" {
             let media_type = request.header("content-type").unwrap().to_owned();
             let manifest: serde_json::Value = serde_json::from_slice(body).unwrap();
-            let named = [manifest["config"].clone()].into_iter().chain(manifest["layers"].as_array().cloned().unwrap_or_default());
+            let named = [manifest["config"].clone()]
+                .into_iter()
+                .chain(manifest["layers"].as_array().cloned().unwrap_or_default());
             for blob in named.filter(|blob| !blob.is_null()) {
                 let digest = blob["digest"].as_str().unwrap().parse().unwrap();
                 if !content.blobs.contains_key(&(repository.to_owned(), digest)) {
@@ -317,11 +399,17 @@ impl State {
                 }
             }
             for name in [name.to_owned(), digest.to_string()] {
-                content.manifests.insert((repository.to_owned(), name), (media_type.clone(), body.to_vec()));
+                content.manifests.insert(
+                    (repository.to_owned(), name),
+                    (media_type.clone(), body.to_vec()),
+                );
             }
             return Response::new(201).with("Docker-Content-Digest", digest);
         }
-        let Some((media_type, bytes)) = content.manifests.get(&(repository.to_owned(), name.to_owned())) else {
+        let Some((media_type, bytes)) = content
+            .manifests
+            .get(&(repository.to_owned(), name.to_owned()))
+        else {
             return refuse(404, "MANIFEST_UNKNOWN");
         };
         let mut sent = bytes.clone();
@@ -338,11 +426,19 @@ impl State {
 /// Gives anyone a token to pull, and Ann one to do what she asks for. The token is its scopes.
 fn token(request: &Request, body: &[u8]) -> Response {
     let form = pairs(std::str::from_utf8(body).unwrap());
-    let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let field = |name: &str| {
+        form.iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.clone())
+    };
     let refreshed = field("refresh_token").as_deref() == Some(REFRESH);
     let service = request.query("service").or_else(|| field("service"));
     let scopes = if request.method == "POST" {
-        field("scope").unwrap_or_default().split(' ').map(str::to_owned).collect()
+        field("scope")
+            .unwrap_or_default()
+            .split(' ')
+            .map(str::to_owned)
+            .collect()
     } else {
         request.queries("scope")
     };
