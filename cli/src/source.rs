@@ -305,6 +305,13 @@ fn walk(
         names.push(entry.map_err(unreadable)?.file_name());
     }
     names.sort();
+    // What `python -m venv` and `slugc build -o` made here is made again, and is no source.
+    let has = |name: &str| names.iter().any(|entry| entry == name);
+    let is_output = has("pyvenv.cfg") || (has("oci-layout") && has("index.json"));
+    if is_output && folder != Path::new("") {
+        entries.pop();
+        return Ok(());
+    }
     let handle = rustix::fs::open(&path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .or_fail(Exit::Input, reading)?;
     for name in names {

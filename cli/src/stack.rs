@@ -3,6 +3,7 @@
 use crate::app;
 use crate::build::sandboxed::HOME;
 use crate::failure::{Exit, Failure, OrFail};
+use crate::host;
 use crate::store::{self, Store};
 use crate::ui::printer::Printer;
 use crate::ui::size;
@@ -193,7 +194,7 @@ fn bootstrap(
         }
         made => made,
     }
-    .map_err(|error| bootstrap_failure(name, &mirrors, error))?;
+    .map_err(|error| bootstrap_failure(name, error))?;
     store::remove_tree(&dirs.work)?;
     let stack = save(store, &recipe, &made, identity, architecture)?;
     printer.line(&format!(
@@ -228,16 +229,7 @@ fn run_bootstrap(
         Progress::Writing(layer) => printer.detail(&format!("Writing the {} layer", layer.name())),
         _ => {}
     };
-    let proxy = [
-        "https_proxy",
-        "HTTPS_PROXY",
-        "http_proxy",
-        "HTTP_PROXY",
-        "all_proxy",
-        "ALL_PROXY",
-    ]
-    .into_iter()
-    .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    let proxy = host::proxy_for(&mirrors.base);
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| {
@@ -330,7 +322,7 @@ fn mirrors(given: Option<&str>) -> Result<Mirrors, Failure> {
         })
 }
 
-fn bootstrap_failure(name: &str, mirrors: &Mirrors, error: debian_stack::Error) -> Failure {
+fn bootstrap_failure(name: &str, error: debian_stack::Error) -> Failure {
     use debian_stack::Error;
     let (exit, hint) = match &error {
         error if is_full_disk(error) => {
@@ -338,10 +330,7 @@ fn bootstrap_failure(name: &str, mirrors: &Mirrors, error: debian_stack::Error) 
         }
         Error::Fetch(_) | Error::PackageGone { .. } => (
             Exit::Network,
-            format!(
-                "check the network, or name another mirror than {}: --mirror URL; packages that arrived are kept",
-                mirrors.base
-            ),
+"check the network, or name another mirror: --mirror URL; packages that arrived are kept".to_owned(),
         ),
         Error::Release(_) | Error::Index { .. } => (
             Exit::Network,

@@ -82,9 +82,14 @@ impl Store {
         lock(&self.root.join("use.lock"), FlockOperation::LockShared)
     }
 
-    /// Waits until no other command uses the store.
-    pub(crate) fn exclusive_lock(&self) -> Result<Lock, Failure> {
-        lock(&self.root.join("use.lock"), FlockOperation::LockExclusive)
+    /// Waits until no other command uses the store; `waiting` is called once if one does.
+    pub(crate) fn exclusive_lock(&self, waiting: impl FnOnce()) -> Result<Lock, Failure> {
+        let path = self.root.join("use.lock");
+        if let Some(lock) = try_lock(&path)? {
+            return Ok(lock);
+        }
+        waiting();
+        lock(&path, FlockOperation::LockExclusive)
     }
 }
 

@@ -15,6 +15,7 @@ mod cache;
 mod images;
 mod inspect;
 mod launch;
+mod push;
 mod run;
 mod sandbox;
 mod stack;

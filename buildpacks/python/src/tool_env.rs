@@ -119,14 +119,22 @@ pub(crate) fn for_pip(env: &Env) -> Env {
     env
 }
 
-/// A digest of every variable that can change what an install gives. Values with credentials go
-/// into it too: another account may see another index.
+/// Where authorities and proxies are is the machine's business: it changes how packages travel, not which.
+const TRANSPORT: [&str; 4] = [
+    "PIP_CERT",
+    "PIP_PROXY",
+    "PIP_CLIENT_CERT",
+    "PIP_DEFAULT_TIMEOUT",
+];
+
+/// A digest of every variable that can change what an install gives. It ends up in an image's label, so
+/// passwords in addresses stay out of it: a new token must not make a new image, nor be guessed from one.
 pub(crate) fn fingerprint(env: &Env) -> String {
     let mut relevant: Vec<_> = env
         .iter()
         .filter(|(name, _)| {
             let name = name.to_string_lossy();
-            name.starts_with("PIP_")
+            name.starts_with("PIP_") && !TRANSPORT.contains(&name.as_ref())
                 || name.starts_with("UV_")
                 || COMPILERS.contains(&name.as_ref())
         })
@@ -134,13 +142,27 @@ pub(crate) fn fingerprint(env: &Env) -> String {
     relevant.sort();
     let mut hash = Sha256::new();
     for (name, value) in relevant {
-        for part in [name, value] {
-            let bytes = part.as_encoded_bytes();
+        let value = without_credentials(&value.to_string_lossy());
+        for bytes in [name.as_encoded_bytes(), value.as_bytes()] {
             hash.update((bytes.len() as u64).to_le_bytes());
             hash.update(bytes);
         }
     }
     crate::fingerprint::hex(&hash.finalize())
+}
+
+/// The text with `user:password@` taken out of every address in it.
+fn without_credentials(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut clean = parts.next().unwrap_or("").to_owned();
+    for part in parts {
+        let end = part.find([' ', ',', '\n']).unwrap_or(part.len());
+        let (address, rest) = part.split_at(end);
+        let authority = address.find('/').unwrap_or(address.len());
+        let start = address[..authority].rfind('@').map_or(0, |at| at + 1);
+        clean = format!("{clean}://{}{rest}", &address[start..]);
+    }
+    clean
 }
 
 /// Whether a switch such as `DISABLE_COLLECTSTATIC` is on.
@@ -197,6 +219,15 @@ mod tests {
     fn the_fingerprint_sees_settings_and_nothing_else() {
         let plain = fingerprint(&env(&[("HOME", "/a")]));
         assert_eq!(plain, fingerprint(&env(&[("HOME", "/b")])));
+        assert_eq!(plain, fingerprint(&env(&[("PIP_CERT", "/etc/ca.pem")])));
+        assert_eq!(
+            fingerprint(&env(&[("PIP_INDEX_URL", "https://me:one@host/simple a")])),
+            fingerprint(&env(&[("PIP_INDEX_URL", "https://me:two@host/simple a")]))
+        );
+        assert_ne!(
+            fingerprint(&env(&[("PIP_INDEX_URL", "https://me:one@host/simple")])),
+            fingerprint(&env(&[("PIP_INDEX_URL", "https://me:one@other/simple")]))
+        );
         assert_ne!(plain, fingerprint(&env(&[("PIP_PRE", "1")])));
         assert_ne!(
             fingerprint(&env(&[("PIP_PRE", "1")])),

@@ -42,7 +42,7 @@ impl Buildpacks {
             })?;
             let id = buildpack.info.id.as_str();
             let version = &buildpack.info.version;
-            mounts.push((folder, format!("{}/{version}", escape_id(id))));
+            mounts.push((folder, place(id, version)));
             group.push(GroupElement::new(id, version.as_str()));
         }
         if foreign.is_empty()
@@ -59,6 +59,12 @@ impl Buildpacks {
 
     pub(crate) fn mounts(&self) -> &[(PathBuf, String)] {
         &self.mounts
+    }
+
+    /// Whether this is one of them.
+    pub(crate) fn has(&self, element: &GroupElement) -> bool {
+        let place = place(&element.id, &element.version);
+        self.mounts.iter().any(|(_, mounted)| *mounted == place)
     }
 
     pub(crate) fn write_order(&self, path: &Path) -> Result<(), Failure> {
@@ -78,4 +84,9 @@ impl Buildpacks {
         }
         Ok(text)
     }
+}
+
+/// Where a buildpack is below the buildpacks folder (Platform API, "Buildpacks Directory Layout").
+fn place(id: &str, version: &str) -> String {
+    format!("{}/{version}", escape_id(id))
 }

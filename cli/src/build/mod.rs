@@ -104,6 +104,7 @@ pub(crate) fn build(
             app.name.as_str()
         ));
     })?;
+    warn_of_another_source(printer, app, &source);
     let parts = Parts::in_store(store)?;
     let buildpacks = Buildpacks::choose(&parts, request.buildpacks)?;
     let stack = stack::ensure(store, printer, stack::DEFAULT, request.mirror)?;
@@ -150,6 +151,20 @@ pub(crate) fn build(
     commit(&phases, &source, inputs, &exported)?;
     clock.lap("export");
     Ok(report(printer, &exported, &run_image, clock))
+}
+
+/// Two folders of one name would take turns at being one app.
+fn warn_of_another_source(printer: &Printer, app: &App, source: &Source) {
+    if let Ok(Some(last)) = app.image()
+        && last.source != source.root()
+        && last.source.is_dir()
+    {
+        printer.warning(&format!(
+            "{} was built from {} until now; name one of the two with -a NAME, or with id in its project.toml",
+            app.name.as_str(),
+            last.source.display()
+        ));
+    }
 }
 
 /// What the last build left.

@@ -12,7 +12,7 @@ use crate::store::Store;
 use crate::ui::printer::Printer;
 use cnb_phases::log::{Level, Logger};
 use cnb_phases::restore::LastBuild;
-use cnb_phases::{analyze, export, restore};
+use cnb_phases::{analyze, export, intruders, restore};
 use cnb_spec::exit_code;
 use cnb_spec::group::Group;
 use cnb_spec::labels::LauncherMetadata;
@@ -73,10 +73,22 @@ impl Phases<'_> {
         toml_file::write(&exchange.join("analyzed.toml"), &analysis.analyzed)
             .or_fail(Exit::Store, || "cannot pass on the analysis".to_owned())?;
         self.run(work, "detector")?;
+        refuse_intruders(&exchange)?;
         let group: Group = toml_file::read(&exchange.join("group.toml"))
             .or_fail(Exit::Lifecycle(exit_code::DETECT_ERROR), || {
                 "cannot read what the detector chose".to_owned()
             })?;
+        // The folder that this was read from is open to detection code.
+        if let Some(stranger) = group
+            .group
+            .iter()
+            .find(|element| !self.buildpacks.has(element))
+        {
+            return Err(Failure::new(
+                Exit::Lifecycle(exit_code::DETECT_ERROR),
+                format!("the detector chose {stranger}, which is none of the build's buildpacks"),
+            ));
+        }
         for element in &group.group {
             self.printer
                 .line(&format!("{} {}", element.id, element.version));
@@ -250,7 +262,7 @@ fn phase_failure(name: &str, code: u8) -> Failure {
         ),
         exit_code::BUILD_BUILDPACK_FAILED => failure(
             "a buildpack could not build the app",
-            "its own message stands above; mend that and run slugc build again, cached layers are kept",
+            "its own message stands above; mend that and run slugc build again",
         ),
         code if code > 128 => Failure::new(
             Exit::Signal(code - 128),
@@ -268,5 +280,26 @@ fn log(printer: &Printer, level: Level, line: &str) {
     match level {
         Level::Debug | Level::Info => printer.detail(line),
         Level::Warn | Level::Error => printer.warning(line),
+    }
+}
+
+/// What a phase in the sandbox leaves is read outside of it: a link or a pipe must not stand there.
+fn refuse_intruders(folder: &Path) -> Result<(), Failure> {
+    let looking = || {
+        format!(
+            "cannot look at what the detector left in {}",
+            folder.display()
+        )
+    };
+    let found = intruders::in_tree(folder).or_fail(Exit::Store, looking)?;
+    match found.first() {
+        None => Ok(()),
+        Some(path) => Err(Failure::new(
+            Exit::Lifecycle(exit_code::DETECT_ERROR),
+            format!(
+                "detection left {}, which is neither a file nor a folder",
+                path.display()
+            ),
+        )),
     }
 }

@@ -7,6 +7,7 @@ use crate::failure::{Exit, Failure, OrFail};
 use crate::parts;
 use crate::stack::Stack;
 use crate::store::{self, Store};
+use crate::ui::error::chain;
 use crate::ui::printer::{Detail, Printer};
 use crate::ui::size;
 use oci_image::{Descriptor, Digest, Image};
@@ -47,7 +48,7 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
         let used = disk_usage(&store.app(&name))?;
         apps.insert(name, used);
     }
-    let needed = Needed::find(store)?;
+    let needed = Needed::find(printer, store)?;
     let mut unused = 0;
     for blob in all_blobs(store)? {
         if !needed.blobs.contains(&blob.0) {
@@ -94,8 +95,11 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
 
 /// Waits for every running command, then removes what nothing refers to.
 fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Failure> {
-    let _alone = store.exclusive_lock()?;
+    let _alone = store.exclusive_lock(|| {
+        printer.warning("waiting for other commands of slugc to end");
+    })?;
     let before = disk_usage(store.root())?;
+    let mut apps = Vec::new();
     for name in forget {
         let app = App::of(store, AppName::parse(name)?);
         if !app.folder().is_dir() {
@@ -104,9 +108,12 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
                     .hint("slugc cache lists the apps"),
             );
         }
+        apps.push(app);
+    }
+    for app in apps {
         store::remove_tree(app.folder())?;
     }
-    let needed = Needed::find(store)?;
+    let needed = Needed::find(printer, store)?;
     for (digest, _) in all_blobs(store)? {
         if !needed.blobs.contains(&digest) {
             store
@@ -152,22 +159,39 @@ struct Needed {
 }
 
 impl Needed {
-    fn find(store: &Store) -> Result<Self, Failure> {
-        let mut needed = Self::default();
+    /// What cannot be read needs nothing: it is made again when it is asked for.
+    fn find(printer: &Printer, store: &Store) -> Result<Self, Failure> {
+        let mut manifests = Vec::new();
+        let tell = |failure: &Failure| printer.warning(&chain(failure));
         for name in names(&store.stacks())? {
-            if let Some(stack) = Stack::read(store, &name)? {
-                needed.add_image(store, &stack.run_image)?;
-                needed.add_image(store, &stack.build_image)?;
+            match Stack::read(store, &name) {
+                Ok(stack) => manifests.extend(
+                    stack
+                        .into_iter()
+                        .flat_map(|it| [it.run_image, it.build_image]),
+                ),
+                Err(failure) => tell(&failure),
             }
         }
         for name in names(&store.apps())? {
-            let app = App::of(store, AppName::parse(&name)?);
-            if let Some(image) = app.image()? {
-                needed.add_image(store, &image.manifest)?;
+            let Ok(name) = AppName::parse(&name) else {
+                continue;
+            };
+            let app = App::of(store, name);
+            match app.image() {
+                Ok(image) => manifests.extend(image.map(|image| image.manifest)),
+                Err(failure) => tell(&failure),
             }
-            if let Some(record) = Record::read(&app)? {
-                needed.add_image(store, &record.manifest)?;
+            match Record::read(&app) {
+                Ok(record) => manifests.extend(record.map(|record| record.manifest)),
+                Err(failure) => tell(&failure),
             }
+        }
+        let mut needed = Self::default();
+        for manifest in &manifests {
+            needed
+                .add_image(store, manifest)
+                .unwrap_or_else(|failure| tell(&failure));
         }
         Ok(needed)
     }

@@ -1,12 +1,12 @@
 //! `slugc launch [TYPE]`: the image's process in the foreground.
 
 use crate::args::LaunchArgs;
-use crate::commands::running::{Ready, pass_through};
+use crate::commands::running::{Ready, exit_of_dyno, exit_of_process, pass_through};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::ui::printer::{Detail, Printer};
 use cnb_spec::names::ProcessType;
 use slug_runtime::Colour;
-use slug_runtime::launch::{LaunchInputs, Limits, launch};
+use slug_runtime::launch::{LaunchError, LaunchInputs, Limits, launch};
 use slug_runtime::port::PortChoice;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
@@ -39,6 +39,15 @@ pub(crate) fn run(args: &LaunchArgs) -> Result<ExitCode, Failure> {
         colour,
         limits: Limits::default(),
     })
-    .or_fail(Exit::General, || "cannot launch the app".to_owned())?;
+    .map_err(|error| Failure::new(exit_of(&error), "cannot launch the app").because(error))?;
     Ok(pass_through(code))
+}
+
+fn exit_of(error: &LaunchError) -> Exit {
+    match error {
+        LaunchError::Processes { source } => exit_of_process(source),
+        LaunchError::Port { .. } => Exit::Usage,
+        LaunchError::Dyno(error) => exit_of_dyno(error),
+        _ => Exit::General,
+    }
 }

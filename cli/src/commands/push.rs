@@ -3,6 +3,7 @@
 use crate::app::{App, AppName};
 use crate::args::PushArgs;
 use crate::failure::{Exit, Failure};
+use crate::host;
 use crate::store::Store;
 use crate::ui::printer::{Detail, Printer};
 use crate::ui::size;
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &PushArgs) -> Result<ExitCode, Failure> {
     })?;
     let options = Options {
         insecure: args.insecure.clone(),
-        proxy: proxy(&target),
+        proxy: host::proxy_for(&format!("https://{}/", target.registry())),
         ..Options::default()
     };
     let client = Client::new(target.registry(), credentials, &options).map_err(|error| {
@@ -124,55 +125,5 @@ fn keychain() -> Keychain {
             .chain(files.into_iter().flatten().map(Source::File))
             .collect(),
         helper_path: std::env::var_os("PATH").unwrap_or_default(),
-    }
-}
-
-/// The proxy for this registry, by the variables that most programs obey; never for this machine itself.
-fn proxy(target: &Reference) -> Option<String> {
-    let variable = |names: [&str; 2]| {
-        names
-            .into_iter()
-            .find_map(|name| std::env::var(name).ok())
-            .filter(|value| !value.is_empty())
-    };
-    let registry = target.registry();
-    let host = registry.rsplit_once(':').map_or(registry, |(host, _)| host);
-    let local = host == "localhost" || host.starts_with("127.") || host == "[::1]";
-    let exempt = variable(["no_proxy", "NO_PROXY"]).is_some_and(|list| is_listed(&list, host));
-    if local || exempt {
-        return None;
-    }
-    variable(["https_proxy", "HTTPS_PROXY"])
-}
-
-/// Whether a list like `localhost,.corp.example` has this host or a domain that it is in.
-fn is_listed(list: &str, host: &str) -> bool {
-    list.split(',').map(str::trim).any(|entry| {
-        let domain = entry.trim_start_matches("*.").trim_start_matches('.');
-        let inside = || {
-            host.strip_suffix(domain)
-                .is_some_and(|rest| rest.ends_with('.'))
-        };
-        entry == "*" || (!domain.is_empty() && (host == domain || inside()))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_without_a_proxy() {
-        for (list, listed) in [
-            ("", false),
-            ("*", true),
-            ("corp.example", true),
-            ("other, .corp.example", true),
-            ("*.corp.example", true),
-            ("p.example", false),
-            ("r.corp.example", true),
-        ] {
-            assert_eq!(is_listed(list, "r.corp.example"), listed, "{list}");
-        }
     }
 }

@@ -1,10 +1,10 @@
 //! `slugc run CMD…`: a one-off dyno.
 
 use crate::args::RunArgs;
-use crate::commands::running::{Ready, pass_through};
-use crate::failure::{Exit, Failure, OrFail};
+use crate::commands::running::{Ready, exit_of_dyno, exit_of_process, pass_through};
+use crate::failure::{Exit, Failure};
 use crate::ui::printer::{Detail, Printer};
-use slug_runtime::run::{RunInputs, Terminal, run_one_off};
+use slug_runtime::run::{RunError, RunInputs, Terminal, run_one_off};
 use std::process::ExitCode;
 
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
@@ -31,8 +31,19 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
             term: term.as_deref(),
         },
     })
-    .or_fail(Exit::Sandbox, || {
-        format!("cannot run {:?}", command.join(" "))
+    .map_err(|error| {
+        // Only the program: arguments may be secrets.
+        let program = command.first().map_or("", String::as_str);
+        let program = program.split_whitespace().next().unwrap_or(program);
+        Failure::new(exit_of(&error), format!("cannot run {program}")).because(error)
     })?;
     Ok(pass_through(code))
+}
+
+fn exit_of(error: &RunError) -> Exit {
+    match error {
+        RunError::Command { source } => exit_of_process(source),
+        RunError::Dyno(error) => exit_of_dyno(error),
+        _ => Exit::General,
+    }
 }

@@ -8,8 +8,9 @@ use crate::host;
 use crate::store::{Lock, Store};
 use crate::ui::printer::Printer;
 use oci_image::Image;
-use slug_runtime::HostFiles;
+use slug_runtime::processes::ProcessesError;
 use slug_runtime::roots::Roots;
+use slug_runtime::{DynoError, HostFiles};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -85,4 +86,22 @@ impl Ready {
 /// A process's own exit code, passed through.
 pub(crate) fn pass_through(code: i32) -> std::process::ExitCode {
     std::process::ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+/// Why there is nothing to start.
+pub(crate) fn exit_of_process(error: &ProcessesError) -> Exit {
+    match error {
+        ProcessesError::UnknownType { .. } | ProcessesError::NoCommand => Exit::Usage,
+        ProcessesError::Label { .. } | ProcessesError::NothingToStart => Exit::Input,
+    }
+}
+
+/// Why a dyno did not start.
+pub(crate) fn exit_of_dyno(error: &DynoError) -> Exit {
+    match error {
+        DynoError::User { .. } => Exit::Input,
+        DynoError::Scratch { .. } => Exit::Store,
+        DynoError::Start { .. } => Exit::Sandbox,
+        DynoError::HostFile { .. } | DynoError::Watch { .. } => Exit::General,
+    }
 }

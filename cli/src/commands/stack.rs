@@ -20,8 +20,19 @@ pub(crate) fn run(action: StackAction) -> Result<ExitCode, Failure> {
             mirror,
             detail,
         } => {
-            let _used = store.use_lock()?;
             let printer = Printer::new(Detail::of(&detail));
+            // Roots of the same name are replaced: nobody may be running in them.
+            let waiting = || printer.warning("waiting for other commands of slugc to end");
+            let _lock = if force {
+                let lock = store.exclusive_lock(waiting)?;
+                let old = Stack::read(&store, &name)?;
+                for root in old.iter().flat_map(Stack::build_lowers) {
+                    store::remove_tree(&root)?;
+                }
+                lock
+            } else {
+                store.use_lock()?
+            };
             let making = Making {
                 mirror: mirror.mirror.as_deref(),
                 update,
@@ -47,7 +58,10 @@ pub(crate) fn run(action: StackAction) -> Result<ExitCode, Failure> {
         }
         StackAction::Inspect { name, output } => inspect(&store, &name, output)?,
         StackAction::Rm { name } => {
-            let _alone = store.exclusive_lock()?;
+            let printer = Printer::new(Detail::Normal);
+            let _alone = store.exclusive_lock(|| {
+                printer.warning("waiting for other commands of slugc to end");
+            })?;
             let folder = store.stack(&name);
             if name.contains('/') || name.starts_with('.') || !folder.is_dir() {
                 return Err(missing(&name));
@@ -57,7 +71,7 @@ pub(crate) fn run(action: StackAction) -> Result<ExitCode, Failure> {
             for root in stack.iter().flat_map(Stack::build_lowers) {
                 store::remove_tree(&root)?;
             }
-            Printer::new(Detail::Normal).result(&format!(
+            printer.result(&format!(
                 "Removed the stack {name}; slugc cache prune removes its blobs"
             ));
         }

@@ -16,6 +16,7 @@ pub mod analyze;
 pub mod build;
 pub mod detect;
 pub mod export;
+pub mod intruders;
 pub mod log;
 pub mod platform;
 pub mod record;

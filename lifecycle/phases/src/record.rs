@@ -17,9 +17,15 @@ pub struct CacheRecord {
     pub buildpacks: BTreeMap<String, BuildpackRecord>,
 }
 
+/// Goes up whenever the same folder would become other bytes than before, in the tar or in the gzip stream.
+const LAYER_FORMAT: u32 = 1;
+
 /// What decides, besides its content, what blob a layer becomes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerSettings {
+    /// Which writer made them: `LAYER_FORMAT`.
+    #[serde(default)]
+    pub format: u32,
     /// Where the layers folder is inside the image.
     pub layers_path: String,
     /// Who owns the layers' files.
@@ -31,6 +37,7 @@ pub struct LayerSettings {
 impl LayerSettings {
     pub(crate) fn new(layers_path: &str, owner: Owner, compression: Compression) -> Self {
         Self {
+            format: LAYER_FORMAT,
             layers_path: layers_path.to_owned(),
             owner,
             compression_level: compression.level,

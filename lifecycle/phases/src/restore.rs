@@ -4,6 +4,7 @@
 //! Upstream extracts a cache into an empty folder. Here the folder stays where it is, so restoring is deleting:
 //! what remains was there all the time, and not a byte of it is copied.
 
+use crate::intruders::{self, IntruderError};
 use crate::layers_dir::{self, IGNORED, Layer, ListError};
 use crate::log::Logger;
 use crate::record::{BuildpackRecord, CacheRecord, LayerRecord};
@@ -66,6 +67,9 @@ pub enum RestoreError {
     /// A folder of layers could not be read.
     #[error(transparent)]
     List(#[from] ListError),
+    /// What build code left could not be looked at.
+    #[error(transparent)]
+    Intruder(#[from] IntruderError),
     /// Something could not be removed.
     #[error("removing {}", path.display())]
     Remove {
@@ -111,6 +115,9 @@ impl RestoreError {
 /// `[types]`, SBOM files of layers, folders of cached layers. Files directly in the layers folder (`group.toml` and
 /// the like) belong to the phases and stay too.
 pub fn restore(inputs: &Inputs<'_>) -> Result<Restoration, RestoreError> {
+    for intruder in intruders::in_layers(inputs.layers_dir)? {
+        remove(&intruder)?;
+    }
     let folders: BTreeSet<String> = inputs
         .group
         .group

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Why a file of the specification could not be read or written.
@@ -136,6 +136,9 @@ fn key_of(above: &str, line: &str) -> Option<String> {
     })
 }
 
+/// No file of the specification comes near it; buildpacks write them, and they are read whole.
+const LARGEST: u64 = 16 << 20;
+
 /// Reads and parses `path`.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
     parse(path, &read_text(path)?)
@@ -152,10 +155,21 @@ pub fn read_if_exists<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Fil
 
 /// Reads `path` as text; bytes that are not UTF-8 are a mistake in its first line that has them.
 pub fn read_text(path: &Path) -> Result<String, FileError> {
-    let bytes = std::fs::read(path).map_err(|source| FileError::Read {
+    let failed = |source| FileError::Read {
         path: path.to_owned(),
         source,
-    })?;
+    };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(LARGEST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(FileError::Invalid {
+            path: path.to_owned(),
+            reason: format!("the file is larger than {} MiB", LARGEST >> 20),
+        });
+    }
     String::from_utf8(bytes).map_err(|error| {
         let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
         FileError::Parse {

@@ -8,6 +8,7 @@ mod glob;
 mod own_layers;
 mod slices;
 
+use crate::intruders::{self, IntruderError};
 use crate::layers_dir::ListError;
 use crate::log::Logger;
 use crate::record::{CacheRecord, LayerSettings};
@@ -141,6 +142,15 @@ pub enum ExportError {
     /// A file of the build is missing or broken.
     #[error(transparent)]
     File(#[from] FileError),
+    /// What build code left could not be looked at.
+    #[error(transparent)]
+    Look(#[from] IntruderError),
+    /// Build code left a link, a pipe or a device where only files and folders belong.
+    #[error("a buildpack left {}, which is neither a file nor a folder; nothing is exported", path.display())]
+    Intruder {
+        /// Where it is.
+        path: PathBuf,
+    },
     /// A folder could not be read.
     #[error(transparent)]
     List(#[from] ListError),
@@ -261,6 +271,9 @@ pub fn export(inputs: &Inputs<'_>) -> Result<Exported, ExportError> {
     let created = config::rfc_3339(inputs.created).ok_or(ExportError::Created {
         seconds: inputs.created,
     })?;
+    if let Some(path) = intruders::in_layers(inputs.layers_dir)?.into_iter().next() {
+        return Err(ExportError::Intruder { path });
+    }
     let metadata: BuildMetadata = toml_file::read(&paths::build_metadata(inputs.layers_dir))?;
     let entrypoint = config::entrypoint(inputs, &metadata)?;
 

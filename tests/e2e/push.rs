@@ -1,0 +1,94 @@
+//! `slugc push`, to Docker's own registry.
+
+use crate::{as_each_user, context};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use test_support::{Need, TestContext, Who, free_port, requires};
+
+/// Ends with the test, however the test ends.
+struct Registry {
+    process: Child,
+    host: String,
+}
+
+impl Registry {
+    fn start(t: &TestContext) -> Self {
+        let host = format!("127.0.0.1:{}", free_port());
+        let config = t.scratch().join("registry.yml");
+        let text = format!(
+            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {host}\n",
+            t.scratch().join("registry").display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let process = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(&host).is_err() {
+            assert!(Instant::now() < deadline, "docker-registry did not start");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self { process, host }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+#[test]
+fn a_registry_has_what_was_built() {
+    requires!(Need::Program("docker-registry"), Need::Program("skopeo"));
+    let Some(t) = context(Who::Plain) else { return };
+    let registry = Registry::start(&t);
+    let app = t.fixture("worker-only");
+    let digest = t
+        .slugc_in(&app)
+        .args(["build", "."])
+        .run()
+        .success()
+        .digest();
+    let target = format!("{}/team/worker:v1", registry.host);
+    t.slugc_in(&app)
+        .args(["push", &target])
+        .run()
+        .success()
+        .says(&[&digest]);
+    let seen = test_support::output_of(
+        "skopeo",
+        &[
+            "inspect",
+            "--tls-verify=false",
+            "--format",
+            "{{.Digest}}",
+            &format!("docker://{target}"),
+        ],
+        t.scratch(),
+    );
+    assert_eq!(seen.trim(), digest);
+    // Once more: nothing travels, and the tag still says the same.
+    t.slugc_in(&app)
+        .args(["push", &target])
+        .run()
+        .success()
+        .says(&[&digest]);
+}
+
+as_each_user! {
+    fn bad_targets(t: &TestContext) {
+        let app = t.fixture("worker-only");
+        t.slugc_in(&app).args(["build", "."]).run().success();
+        t.slugc_in(&app).args(["push", "UPPER/case"]).run().failure(3).says(&["UPPER/case", "REGISTRY/REPOSITORY"]);
+        // Nobody listens there: refused at once, and the place is named.
+        let nobody = format!("127.0.0.1:{}/team/worker", free_port());
+        t.slugc_in(&app).args(["push", &nobody]).run().failure(4).says(&[&nobody]);
+    }
+}
