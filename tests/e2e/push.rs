@@ -86,7 +86,7 @@ as_each_user! {
     fn bad_targets(t: &TestContext) {
         let app = t.fixture("worker-only");
         t.slugc_in(&app).args(["build", "."]).run().success();
-        t.slugc_in(&app).args(["push", "UPPER/case"]).run().failure(3).says(&["UPPER/case", "REGISTRY/REPOSITORY"]);
+        t.slugc_in(&app).args(["push", "127.0.0.1:5000/Upper/case"]).run().failure(3).says(&["127.0.0.1:5000/Upper/case", "REGISTRY/REPOSITORY"]);
         // Nobody listens there: refused at once, and the place is named.
         let nobody = format!("127.0.0.1:{}/team/worker", free_port());
         t.slugc_in(&app).args(["push", &nobody]).run().failure(4).says(&[&nobody]);

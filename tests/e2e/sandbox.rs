@@ -106,3 +106,21 @@ as_each_user! {
         t.slugc_in(&app).args(["build", "."]).run().success();
     }
 }
+
+as_each_user! {
+    /// What build code may write to is read and emptied outside of the sandbox, by the user.
+    fn links_in_the_layers_lead_nowhere(t: &TestContext) {
+        let app = t.fixture("worker-only");
+        let victim = t.scratch().join("victim");
+        std::fs::create_dir(&victim).unwrap();
+        std::fs::write(victim.join("precious"), "a secret of the host").unwrap();
+        t.give(&victim);
+        let variable = format!("VICTIM={}", victim.display());
+        let refused = build_with(t, &app, "leads-out").args(["-e", &variable]).run().failure(62);
+        refused.says(&["neither a file nor a folder", "slugc_python"]);
+        // The next build empties the layers, and the link is one of them.
+        t.slugc_in(&app).args(["build", "."]).run().success();
+        let precious = std::fs::read_to_string(victim.join("precious")).unwrap();
+        assert_eq!(precious, "a secret of the host");
+    }
+}
