@@ -111,8 +111,7 @@ fn build(workspace: &Path, out: &Path, package: &str) -> Result<PathBuf, Box<dyn
     ] {
         cargo.env_remove(name);
     }
-    // The same bytes wherever they are compiled: images hold the launcher, and their digest must
-    // not depend on the folder of a checkout.
+    // Images hold the launcher, and their digest must not depend on the folder of a checkout.
     let mut flags = vec![
         "-Ctarget-feature=+crt-static".to_owned(),
         "-Crelocation-model=static".to_owned(),

@@ -4,7 +4,7 @@
 
 mod auth_file;
 mod cnb;
-mod helper;
+mod credential_program;
 
 use std::ffi::OsString;
 use std::fmt;

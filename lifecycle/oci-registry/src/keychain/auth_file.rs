@@ -83,7 +83,9 @@ pub(super) fn find(
         .chain(store)
         .filter(|name| !name.is_empty())
     {
-        if let Some(found) = helper::ask(name, &server_url(&registry), helper_path, &origin)? {
+        if let Some(found) =
+            credential_program::ask(name, &server_url(&registry), helper_path, &origin)?
+        {
             return Ok(Some(found));
         }
     }
