@@ -10,7 +10,9 @@ use std::path::Path;
 use oci_image::Reference;
 use serde::Deserialize;
 
-use super::{Credentials, Found, KeychainError, canonical, decode_pair, helper, json_problem};
+use super::{
+    Credentials, Found, KeychainError, canonical, credential_program, decode_pair, json_problem,
+};
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
