@@ -298,6 +298,10 @@ fn claim(staged: &Path) -> Result<OwnedFd, RootsError> {
             Ok(lock) if is_same(staged, &lock)? => return Ok(lock),
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => {}
+            // It was there when it should be made and gone when std looked whether it is a folder.
+            Err(error)
+                if error.kind() == ErrorKind::AlreadyExists
+                    && fs::symlink_metadata(staged).map_or(true, |found| found.is_dir()) => {}
             Err(error) => return Err(error),
         }
     };
