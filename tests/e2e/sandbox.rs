@@ -2,13 +2,31 @@
 
 use crate::as_each_user;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use test_support::{App, Finished, Signal, TestContext, fixtures, processes_with};
 
 fn build_with(t: &TestContext, app: &App, buildpack: &str) -> test_support::Slugc {
     t.slugc_in(app)
         .args(["build", ".", "-b"])
         .arg(fixtures().join("buildpacks").join(buildpack))
+}
+
+/// Seconds to sleep that no other test of this run sleeps: the same test may run as another user at the same time.
+fn mark(t: &TestContext, test: u32) -> String {
+    format!("{test}{}{}", std::process::id(), t.uid())
+}
+
+/// The kernel needs a moment between the end of slugc and that of everything below it.
+fn assert_gone(mark: &str) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !processes_with(mark).is_empty() {
+        assert!(
+            Instant::now() < deadline,
+            "left behind: {:?}",
+            processes_with(mark)
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// The words after `name:` in what the surroundings buildpack printed.
@@ -64,13 +82,13 @@ as_each_user! {
     /// A buildpack that ignores every request ends all the same, and the next build works.
     fn interrupted(t: &TestContext) {
         let app = t.fixture("worker-only");
-        let mark = format!("86{}", std::process::id());
+        let mark = mark(t, 86);
         let mut build = build_with(t, &app, "endless").args(["-e", &format!("MARK={mark}")]).start();
         build.wait_for("waits for something");
         build.signal(Signal::INT);
         let ended = build.wait(Duration::from_secs(20));
         assert_eq!(ended.code(), 130, "{}{}", ended.stdout, ended.stderr);
-        assert_eq!(processes_with(&mark), Vec::<u32>::new());
+        assert_gone(&mark);
         t.slugc_in(&app).args(["build", "."]).run().success();
     }
 }
@@ -79,12 +97,12 @@ as_each_user! {
     /// slugc is killed: what runs inside the sandbox does not stay behind.
     fn killed(t: &TestContext) {
         let app = t.fixture("worker-only");
-        let mark = format!("87{}", std::process::id());
+        let mark = mark(t, 87);
         let mut build = build_with(t, &app, "endless").args(["-e", &format!("MARK={mark}")]).start();
         build.wait_for("waits for something");
         build.signal(Signal::KILL);
         assert_eq!(build.wait(Duration::from_secs(20)).code(), 137);
-        assert_eq!(processes_with(&mark), Vec::<u32>::new());
+        assert_gone(&mark);
         t.slugc_in(&app).args(["build", "."]).run().success();
     }
 }
