@@ -66,9 +66,10 @@ impl Image {
             architecture: architecture.to_owned(),
             ..ImageConfig::default()
         };
-        let placeholder = Descriptor::new(media_type::OCI_CONFIG, Digest::of(b""), 0);
+        // `save` describes the configuration; until then there is nothing to describe.
+        let unsaved = Descriptor::new(media_type::OCI_CONFIG, Digest::of(b""), 0);
         Self {
-            manifest: Manifest::new(placeholder, Vec::new()),
+            manifest: Manifest::new(unsaved, Vec::new()),
             config,
         }
     }
