@@ -1,6 +1,7 @@
 //! One dyno: what the sandbox has to be for a command of an image.
 
-use crate::names::DynoName;
+use crate::metadata::Metadata;
+use crate::names::{self, DynoName};
 use crate::processes::Command;
 use crate::scratch::Scratch;
 use crate::user::{self, User, UserError};
@@ -38,6 +39,8 @@ pub struct App<'a> {
     pub lowers: &'a [PathBuf],
     /// The app's config vars. They win over the image's environment, not over `PORT` and `DYNO`.
     pub config_vars: &'a BTreeMap<String, String>,
+    /// What dynos find in `HEROKU_…` variables, if there is a release.
+    pub metadata: Option<&'a Metadata>,
     pub host: &'a HostFiles,
     /// A folder for what dynos write, each in a folder of its own that goes with it. What killed
     /// dynos leave there is removed by the next one.
@@ -137,6 +140,11 @@ fn environment(
             .iter()
             .map(|(name, value)| (name.into(), value.into())),
     );
+    if let Some(metadata) = app.metadata {
+        let facts = metadata.variables().into_iter();
+        env.extend(facts.map(|(name, value)| (name.into(), value.into())));
+        env.insert("HEROKU_DYNO_ID".into(), names::dyno_id().into());
+    }
     env.insert("DYNO".into(), name.to_string().into());
     env.remove(OsString::from("PORT").as_os_str());
     if let Some(port) = port {

@@ -1,35 +1,35 @@
 //! Dynos on one machine: processes of an image, their ports, logs and exit codes.
 //!
 //! ```text
-//! launch ─► formation ─► dyno ─► sandbox        web, worker …: output becomes log lines
-//!    └────► supervise ◄─ output pipes, ends, port, deadlines, signals
+//! supervisor ─► dyno ─► sandbox                 web, worker …: output becomes log lines
+//!     ▲ control API, signals, output pipes, ends, ports, deadlines
 //! run ────► dyno ─► sandbox                     one-off: the caller's own streams or a terminal
 //! roots                                         unpacked layers, shared by all dynos
 //! ```
 //!
-//! Everything blocks in one poll loop per launch or run. What a dyno writes goes to a folder of its
+//! Everything blocks in one poll loop per supervisor or run. What a dyno writes goes to a folder of its
 //! own that is removed with it; the layers below are never written to.
 
 #![forbid(unsafe_code)]
 
-pub mod launch;
 pub mod names;
 pub mod port;
 pub mod processes;
 pub mod roots;
 pub mod run;
+pub mod supervisor;
 
 mod dyno;
-mod formation;
 mod lines;
 mod log;
+mod metadata;
 mod output;
 mod scratch;
 mod signals;
-mod supervise;
 mod terminal;
 mod user;
 
 pub use dyno::{App, DynoError, HostFiles};
 pub use log::Colour;
+pub use metadata::Metadata;
 pub use user::UserError;

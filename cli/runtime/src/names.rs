@@ -33,6 +33,26 @@ impl DynoName {
     }
 }
 
+/// What tells a dyno from every other one, those of the same name included: a random UUID
+/// (RFC 9562, version 4).
+pub(crate) fn dyno_id() -> String {
+    let mut bytes = [0_u8; 16];
+    // Without random bytes the id says little, but nothing depends on it.
+    let _ = getrandom(&mut bytes, GetRandomFlags::NONBLOCK);
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let number = u128::from_be_bytes(bytes);
+    let hex = format!("{number:032x}");
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    )
+}
+
 impl fmt::Display for DynoName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.kind, self.number)
@@ -48,6 +68,14 @@ pub(crate) fn is_web(process_type: &ProcessType) -> bool {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dyno_ids() {
+        let id = dyno_id();
+        assert_eq!(id.len(), 36);
+        assert_eq!(&id[14..15], "4");
+        assert_ne!(id, dyno_id());
+    }
 
     #[test]
     fn dyno_names() {

@@ -1,10 +1,12 @@
 //! The port of the web dyno, and who listens where.
 
+use rustix::rand::{GetRandomFlags, getrandom};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::time::Duration;
 
 /// The port that is used when none is asked for.
@@ -94,6 +96,29 @@ pub(crate) fn choose(choice: PortChoice) -> Result<ChosenPort, PortError> {
             Err(PortError::AllTaken { first, last })
         }
     }
+}
+
+/// Where web dynos listen: below the ports that Linux gives to outgoing connections (ip-sysctl,
+/// `ip_local_port_range`), any of which may take a port between its choice and its use.
+const DYNO_PORTS: Range<u16> = 20_000..32_000;
+
+/// A port for a web dyno, on which nothing listens and which is not among `taken`.
+pub(crate) fn for_dyno(taken: &BTreeSet<u16>) -> Result<u16, PortError> {
+    let mut bytes = [0_u8; 2];
+    // Supervisors that start at the same time should not try the same ports.
+    let _ = getrandom(&mut bytes, GetRandomFlags::NONBLOCK);
+    let count = DYNO_PORTS.end - DYNO_PORTS.start;
+    let begin = u16::from_le_bytes(bytes) % count;
+    for step in 0..count {
+        let port = DYNO_PORTS.start + (begin + step) % count;
+        if !taken.contains(&port) && attempt(port)?.is_some() {
+            return Ok(port);
+        }
+    }
+    Err(PortError::AllTaken {
+        first: DYNO_PORTS.start,
+        last: DYNO_PORTS.end - 1,
+    })
 }
 
 /// Whether something on this machine's loopback accepts connections on the port.

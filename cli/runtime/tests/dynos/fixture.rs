@@ -5,10 +5,12 @@
 
 use cnb_spec::labels;
 use oci_image::{BlobStore, Compression, Digest, Image, LayerError, LayerTar, Owner, write_layer};
-use slug_runtime::launch::{LaunchInputs, Limits, launch};
 use slug_runtime::port::PortChoice;
 use slug_runtime::roots::Roots;
 use slug_runtime::run::{RunInputs, Terminal, run_one_off};
+use slug_runtime::supervisor::{
+    self, Client, Deployed, Inputs, Limits, Loader, Quantities, Status, SupervisorLock, supervise,
+};
 use slug_runtime::{App, Colour, HostFiles};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -17,6 +19,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The name of the test that plays the other parts.
@@ -59,7 +62,7 @@ const PROGRAMS: [&str; 10] = [
 ];
 
 /// Process types by name, each a script as the launcher would run it.
-const PROCESSES: [(&str, &str); 8] = [
+const PROCESSES: [(&str, &str); 11] = [
     (
         "family",
         "trap 'wait; echo parent ends; exit 4' TERM; \
@@ -88,6 +91,13 @@ const PROCESSES: [(&str, &str); 8] = [
         "exec yes 0123456789012345678901234567890123456789",
     ),
     ("crowd", "sleep 4711 & sleep 4712 & sleep 4713"),
+    ("flock", "sleep 5711 & sleep 5712 & sleep 5713"),
+    ("tells", "env; echo end; sleep 1000"),
+    (
+        "litters",
+        "set -- /home/cnb/*.txt; [ -e \"$1\" ] && echo files: $# || echo files: 0; \
+         touch /home/cnb/left.txt; exit 1",
+    ),
 ];
 
 impl Fixture {
@@ -152,11 +162,56 @@ impl Fixture {
             .collect()
     }
 
+    /// When the log's lines with this text were written.
+    pub(crate) fn instants_of(&self, text: &str) -> Vec<jiff::Timestamp> {
+        let log = fs::read_to_string(self.log_path()).unwrap();
+        log.lines()
+            .filter(|line| line.contains(text))
+            .map(|line| line.split_once(' ').unwrap().0.parse().unwrap())
+            .collect()
+    }
+
     /// Waits until the log has a line.
     pub(crate) fn wait_for(&self, line: &str) {
         wait_until(&format!("{line:?} in the log of {:?}", self.who), || {
             self.log().iter().any(|logged| logged.contains(line))
         });
+    }
+
+    /// The supervisor's other end.
+    pub(crate) fn client(&self) -> Client {
+        let mut found = None;
+        wait_until("a supervisor", || {
+            let supervisor = supervisor::Supervisor::find(self.folder.path()).unwrap();
+            if let supervisor::Supervisor::Running(client) = supervisor {
+                found = Some(client);
+            }
+            found.is_some()
+        });
+        found.unwrap()
+    }
+
+    /// Waits until what runs is as it should be.
+    pub(crate) fn wait_for_status(
+        &self,
+        client: &Client,
+        what: &str,
+        is_so: impl Fn(&Status) -> bool,
+    ) -> Status {
+        let mut last = client.status().unwrap();
+        wait_until(&format!("{what}; log: {:#?}", self.log_path()), || {
+            last = client.status().unwrap();
+            is_so(&last)
+        });
+        last
+    }
+
+    /// Sets what the next release has, as variables.
+    pub(crate) fn release(&self, version: u64, config: &str) {
+        let staged = self.folder.path().join("release.new");
+        fs::write(&staged, format!("{version}\n{config}")).unwrap();
+        fs::set_permissions(&staged, Permissions::from_mode(0o644)).unwrap();
+        fs::rename(&staged, self.folder.path().join("release")).unwrap();
     }
 
     /// Folders of dynos, of which none may stay.
@@ -193,7 +248,7 @@ fn part() {
     };
     let code = match part.as_str() {
         "serve" => serve(),
-        "launch" => play(launch_part),
+        "launch" => play(|_| launch_part()),
         "run" => play(run_part),
         other => panic!("no part {other}"),
     };
@@ -202,22 +257,12 @@ fn part() {
 
 fn play(part: fn(App<'_>) -> Result<i32, Box<dyn Error>>) -> i32 {
     let folder = PathBuf::from(std::env::var_os("FOLDER").unwrap());
-    let blobs = BlobStore::open(folder.join("blobs")).unwrap();
-    let manifest = std::env::var("MANIFEST").unwrap().parse().unwrap();
-    let image = Image::load(&blobs, &manifest).unwrap();
-    let roots = Roots::open(folder.join("roots")).unwrap();
-    let lowers = roots.lowers(&image, &blobs).unwrap();
-    let mut config_vars = BTreeMap::from([
-        ("GREETING".to_owned(), "hello".to_owned()),
-        ("PORT".to_owned(), "1".to_owned()),
-    ]);
-    if let Ok(port) = std::env::var("WRONG_PORT") {
-        config_vars.insert("WRONG_PORT".to_owned(), port);
-    }
+    let deployed = deployed(&folder);
     let app = App {
-        image: &image,
-        lowers: &lowers,
-        config_vars: &config_vars,
+        image: &deployed.image,
+        lowers: &deployed.lowers,
+        config_vars: &deployed.config,
+        metadata: None,
         host: &HostFiles::default(),
         run_dir: &folder.join("run"),
     };
@@ -233,9 +278,50 @@ fn play(part: fn(App<'_>) -> Result<i32, Box<dyn Error>>) -> i32 {
     })
 }
 
-fn launch_part(app: App<'_>) -> Result<i32, Box<dyn Error>> {
+/// What runs: the release of the file `release`, a version and config vars; without it, the first.
+fn deployed(folder: &Path) -> Deployed {
+    let blobs = BlobStore::open(folder.join("blobs")).unwrap();
+    let digest: Digest = std::env::var("MANIFEST").unwrap().parse().unwrap();
+    let image = Image::load(&blobs, &digest).unwrap();
+    let roots = Roots::open(folder.join("roots")).unwrap();
+    let lowers = roots.lowers(&image, &blobs).unwrap();
+    let mut config = BTreeMap::from([
+        ("GREETING".to_owned(), "hello".to_owned()),
+        ("PORT".to_owned(), "1".to_owned()),
+    ]);
+    if let Ok(port) = std::env::var("WRONG_PORT") {
+        config.insert("WRONG_PORT".to_owned(), port);
+    }
+    let release = fs::read_to_string(folder.join("release")).unwrap_or_else(|_| "1".to_owned());
+    let mut lines = release.lines();
+    let version = lines.next().unwrap().parse().unwrap();
+    config.extend(lines.map(|line| {
+        let (name, value) = line.split_once('=').unwrap();
+        (name.to_owned(), value.to_owned())
+    }));
+    Deployed {
+        version,
+        created_at: "2026-01-02T03:04:05Z".parse().unwrap(),
+        description: "Deploy 1a2b3c4d".to_owned(),
+        digest,
+        image,
+        lowers,
+        config,
+    }
+}
+
+fn launch_part() -> Result<i32, Box<dyn Error>> {
+    let folder = PathBuf::from(std::env::var("FOLDER")?);
+    let deployed_now = deployed(&folder);
     let types = std::env::var("TYPES")?;
-    let types: Result<Vec<_>, _> = types.split_whitespace().map(str::parse).collect();
+    let mut formation = Quantities::new();
+    for word in types.split_whitespace() {
+        let (name, count) = word.split_once('=').unwrap_or((word, "1"));
+        formation.insert(name.parse()?, count.parse()?);
+    }
+    if formation.is_empty() {
+        formation.insert(deployed_now.processes()?.default_type()?, 1);
+    }
     let port = std::env::var("LAUNCH_PORT").map_or(Ok(0), |port| port.parse())?;
     let seconds = |name: &str| {
         let value = std::env::var(name)
@@ -245,19 +331,34 @@ fn launch_part(app: App<'_>) -> Result<i32, Box<dyn Error>> {
     };
     let log = match std::env::var_os("LOG_TO_STDOUT") {
         Some(_) => File::from(std::io::stdout().as_fd().try_clone_to_owned()?),
-        None => File::create(Path::new(&std::env::var("FOLDER")?).join("log"))?,
+        None => File::create(folder.join("log"))?,
     };
-    Ok(launch(&LaunchInputs {
-        app,
-        types: &types?,
+    let (lock, killed) = SupervisorLock::take(&folder)?;
+    if let Some(pid) = killed {
+        eprintln!("killed: {pid}");
+    }
+    let loader: Loader = Arc::new({
+        let folder = folder.clone();
+        move || Ok(deployed(&folder))
+    });
+    let inputs = Inputs {
+        app: "shop".to_owned(),
+        lock,
+        deployed: deployed_now,
+        loader,
+        formation,
+        overrides: BTreeMap::new(),
+        host: HostFiles::default(),
         port: PortChoice::Exact(port),
-        output: log.as_fd(),
+        output: Some(log.into()),
         colour: Colour::Never,
         limits: Limits {
             boot: seconds("BOOT_SECONDS"),
             exit: seconds("EXIT_SECONDS"),
+            ..Limits::default()
         },
-    })?)
+    };
+    Ok(supervise(inputs, |_| {})?)
 }
 
 fn run_part(app: App<'_>) -> Result<i32, Box<dyn Error>> {

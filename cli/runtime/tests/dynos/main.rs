@@ -4,4 +4,5 @@
 mod fixture;
 mod launching;
 mod running;
+mod supervising;
 mod terminals;

@@ -1,0 +1,46 @@
+//! A release that dynos can be started from.
+
+use crate::metadata::Metadata;
+use crate::processes::{Processes, ProcessesError};
+use jiff::Timestamp;
+use oci_image::{Digest, Image};
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A release with its image unpacked. Not `Debug`: config vars are secrets.
+pub struct Deployed {
+    pub version: u64,
+    pub created_at: Timestamp,
+    /// `Deploy 1a2b3c4d`, `Set FOO config vars`
+    pub description: String,
+    /// The digest of the image's manifest.
+    pub digest: Digest,
+    pub image: Image,
+    /// The image's unpacked layers, topmost first.
+    pub lowers: Vec<PathBuf>,
+    pub config: BTreeMap<String, String>,
+}
+
+/// Makes the app's current release ready, which may take a while: called by no loop.
+pub type Loader =
+    Arc<dyn Fn() -> Result<Deployed, Box<dyn Error + Send + Sync>> + Send + Sync + 'static>;
+
+impl Deployed {
+    /// What the image offers.
+    pub fn processes(&self) -> Result<Processes, ProcessesError> {
+        Processes::of(&self.image)
+    }
+
+    pub(crate) fn metadata(&self, app_name: &str) -> Metadata {
+        let commit = self.description.strip_prefix("Deploy ");
+        Metadata {
+            app_name: app_name.to_owned(),
+            release_version: self.version,
+            release_created_at: self.created_at,
+            slug_commit: commit.map_or_else(|| self.digest.hex(), str::to_owned),
+            slug_description: self.description.clone(),
+        }
+    }
+}

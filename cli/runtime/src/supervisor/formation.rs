@@ -1,0 +1,435 @@
+//! Starting, replacing and ending the formation's dynos.
+
+use crate::dyno::{App, DynoError};
+use crate::names::{DynoName, is_web};
+use crate::port;
+use crate::supervisor::chain;
+use crate::supervisor::cool_off::CoolOff;
+use crate::supervisor::deployed::Deployed;
+use crate::supervisor::error::SupervisorError;
+use crate::supervisor::messages::{DynoState, DynoStatus, Quantities, Target};
+use crate::supervisor::orders::Denied;
+use crate::supervisor::places::{self, Key, Place, Rest};
+use crate::supervisor::running::{Boot, Ending, Id, Phase, Running};
+use crate::supervisor::supervision::Supervision;
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+use std::io;
+use std::time::{Duration, Instant};
+
+impl Supervision {
+    /// Starts a dyno in every place that the wanted formation has; the first failure is returned,
+    /// for a supervisor that begins with it is none.
+    pub(crate) fn begin(&mut self) -> Result<(), SupervisorError> {
+        for key in self.missing_places().begin {
+            self.places.insert(key.clone(), Place::new(&key));
+            self.start_in(&key)?;
+        }
+        Ok(())
+    }
+
+    fn missing_places(&self) -> places::Difference {
+        let mut wanted = self.wanted.clone();
+        // A type that this release does not have may come back with the next one.
+        wanted.retain(|process_type, _| self.processes.start(process_type).is_ok());
+        places::difference(&self.places, &wanted)
+    }
+
+    /// Brings the formation to the wanted quantities.
+    pub(crate) fn scale(&mut self, wanted: Quantities) -> Result<(), SupervisorError> {
+        self.wanted = wanted;
+        self.fill_places()
+    }
+
+    fn fill_places(&mut self) -> Result<(), SupervisorError> {
+        let difference = self.missing_places();
+        for key in difference.end {
+            if let Some(place) = self.places.remove(&key) {
+                for id in [place.coming, place.serving].into_iter().flatten() {
+                    self.retire(id, Ending::Down)?;
+                }
+            }
+        }
+        for key in difference.begin {
+            self.places.insert(key.clone(), Place::new(&key));
+            self.start_or_cool_off(&key);
+        }
+        Ok(())
+    }
+
+    /// Takes another release into use.
+    pub(crate) fn deploy(
+        &mut self,
+        deployed: Deployed,
+        overlap: bool,
+    ) -> Result<(), SupervisorError> {
+        if deployed.version < self.deployed.version {
+            // It was made ready more slowly than a later one.
+            return Ok(());
+        }
+        let processes = deployed
+            .processes()
+            .map_err(|source| SupervisorError::Processes { source })?;
+        self.processes = processes;
+        self.metadata = deployed.metadata(&self.site.name);
+        self.deployed = deployed;
+        self.overlay_config();
+        let before: Vec<Key> = self.places.keys().cloned().collect();
+        self.fill_places()?;
+        for key in before {
+            self.renew(&key, overlap)?;
+        }
+        Ok(())
+    }
+
+    /// Restarts what `target` names.
+    pub(crate) fn restart(&mut self, target: &Target) -> Result<Result<(), Denied>, SupervisorError> {
+        let keys = match self.keys(target) {
+            Ok(keys) => keys,
+            Err(denied) => return Ok(Err(denied)),
+        };
+        for key in keys {
+            self.renew(&key, true)?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Stops what `target` names until somebody restarts it.
+    pub(crate) fn stop_target(
+        &mut self,
+        target: &Target,
+    ) -> Result<Result<(), Denied>, SupervisorError> {
+        let keys = match self.keys(target) {
+            Ok(keys) => keys,
+            Err(denied) => return Ok(Err(denied)),
+        };
+        for key in keys {
+            let Some(place) = self.places.get_mut(&key) else {
+                continue;
+            };
+            let held = [place.coming.take(), place.serving.take()];
+            place.after = None;
+            place.rest = Rest::Down;
+            place.since = Timestamp::now();
+            for id in held.into_iter().flatten() {
+                self.retire(id, Ending::Down)?;
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn keys(&self, target: &Target) -> Result<Vec<Key>, Denied> {
+        let keys: Vec<Key> = self
+            .places
+            .iter()
+            .filter(|(key, place)| target.includes(&place.name, &key.0))
+            .map(|(key, _)| key.clone())
+            .collect();
+        if !keys.is_empty() || *target == Target::All {
+            return Ok(keys);
+        }
+        let there: Vec<String> = match target {
+            Target::Type(_) => {
+                let types: BTreeSet<&str> = self.places.keys().map(|key| key.0.as_str()).collect();
+                types.into_iter().map(str::to_owned).collect()
+            }
+            _ => self
+                .places
+                .values()
+                .map(|place| place.name.to_string())
+                .collect(),
+        };
+        let there = if there.is_empty() {
+            "nothing".to_owned()
+        } else {
+            there.join(", ")
+        };
+        Err(Denied::NotFound(match target {
+            Target::Type(process_type) => {
+                format!("no dyno of the type {process_type} is part of the formation; it has {there}")
+            }
+            _ => format!("there is no dyno {target}; the formation has {there}"),
+        }))
+    }
+
+    /// Gives a place a fresh dyno of the current release.
+    fn renew(&mut self, key: &Key, overlap: bool) -> Result<(), SupervisorError> {
+        let Some(place) = self.places.get_mut(key) else {
+            return Ok(());
+        };
+        place.cool_off = CoolOff::default();
+        place.rest = Rest::No;
+        if place.after.is_some() {
+            // It starts as soon as the one before has ended.
+            return Ok(());
+        }
+        let coming = place.coming.take();
+        let serving = place.serving;
+        if let Some(id) = coming {
+            self.retire(id, Ending::Replaced)?;
+        }
+        if let Some(id) = serving {
+            if let Some(running) = self.running.get_mut(&id) {
+                running.say(&mut self.journal, "Restarting");
+            }
+            if !overlap {
+                if let Some(place) = self.places.get_mut(key) {
+                    place.serving = None;
+                    place.after = Some(id);
+                }
+                return self.retire(id, Ending::Replaced);
+            }
+        }
+        self.start_or_cool_off(key);
+        Ok(())
+    }
+
+    /// Starts a dyno in a place; one that cannot be started counts as crashed.
+    fn start_or_cool_off(&mut self, key: &Key) {
+        if let Err(error) = self.start_in(key) {
+            let Some(place) = self.places.get(key) else {
+                return;
+            };
+            let name = place.name.clone();
+            let mut voice = self.journal.voice(&name);
+            self.journal.say(&mut voice, &format!("Error: {}", chain(&error)));
+            self.cool_off(key, Duration::ZERO);
+        }
+    }
+
+    fn start_in(&mut self, key: &Key) -> Result<(), SupervisorError> {
+        let (process_type, number) = key;
+        let command = self
+            .processes
+            .start(process_type)
+            .map_err(|source| SupervisorError::Processes { source })?;
+        let port = if is_web(process_type) {
+            let taken = self.running.values().filter_map(|running| running.port);
+            let port = port::for_dyno(&taken.collect());
+            Some(port.map_err(|source| SupervisorError::Port { source })?)
+        } else {
+            None
+        };
+        let name = DynoName::of(process_type, *number);
+        let app = App {
+            image: &self.deployed.image,
+            lowers: &self.deployed.lowers,
+            config_vars: &self.config,
+            metadata: Some(&self.metadata),
+            host: &self.site.host,
+            run_dir: &self.site.run_dir,
+        };
+        let release = self.deployed.version;
+        let shown = command.shown.clone();
+        let running = Running::start(&app, name, command, port, release, &mut self.journal)?;
+        let is_up = running.phase == Phase::Up;
+        let id = self.next_id;
+        self.next_id += 1;
+        self.running.insert(id, running);
+        if let Some(place) = self.places.get_mut(key) {
+            place.rest = Rest::No;
+            place.coming = Some(id);
+            place.command = shown;
+        }
+        if is_up {
+            return self.take_over(id);
+        }
+        Ok(())
+    }
+
+    /// A dyno that is up takes its place over from the one before.
+    fn take_over(&mut self, id: Id) -> Result<(), SupervisorError> {
+        let Some(place) = self.places.values_mut().find(|place| place.holds(id)) else {
+            return Ok(());
+        };
+        place.coming = None;
+        let before = place.serving.replace(id);
+        if let Some(before) = before {
+            self.retire(before, Ending::Replaced)?;
+        }
+        Ok(())
+    }
+
+    /// Ends a dyno that is no longer wanted; one that serves requests answers them first.
+    fn retire(&mut self, id: Id, ending: Ending) -> Result<(), SupervisorError> {
+        let Some(running) = self.running.get_mut(&id) else {
+            return Ok(());
+        };
+        let stopped = running.stop(ending, &self.limits, &mut self.journal);
+        stopped.map_err(|source| lost(running, source))
+    }
+
+    /// Looks at ports, deadlines and rests.
+    pub(crate) fn on_time(&mut self) -> Result<(), SupervisorError> {
+        let now = Instant::now();
+        let mut came_up = Vec::new();
+        for (id, running) in &mut self.running {
+            let journal = &mut self.journal;
+            let boot = running.look(now, &self.limits, journal);
+            match boot.map_err(|source| lost(running, source))? {
+                Boot::CameUp => came_up.push(*id),
+                Boot::Waiting | Boot::TimedOut => {}
+            }
+            running
+                .kill_if_due(now, &self.limits, journal)
+                .map_err(|source| lost(running, source))?;
+        }
+        for id in came_up {
+            self.take_over(id)?;
+        }
+        if self.stop.is_some() {
+            return Ok(());
+        }
+        let due: Vec<Key> = self
+            .places
+            .iter()
+            .filter(|(_, place)| {
+                matches!(place.rest, Rest::Crashed { retry_at } if now >= retry_at)
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in due {
+            if let Some(place) = self.places.get(&key) {
+                let mut voice = self.journal.voice(&place.name.clone());
+                self.journal
+                    .say(&mut voice, "State changed from crashed to starting");
+            }
+            self.start_or_cool_off(&key);
+        }
+        Ok(())
+    }
+
+    /// When [`Self::on_time`] has something to do.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let rests = self.places.values().filter_map(|place| match place.rest {
+            Rest::Crashed { retry_at } if self.stop.is_none() => Some(retry_at),
+            _ => None,
+        });
+        let running = self.running.values().filter_map(Running::deadline);
+        running.chain(rests).min()
+    }
+
+    /// A dyno has ended: as it was told, or in a crash.
+    pub(crate) fn on_end(&mut self, id: Id) -> Result<(), SupervisorError> {
+        let Some(mut running) = self.running.remove(&id) else {
+            return Ok(());
+        };
+        let ended = running.end(&mut self.journal, &mut self.buffer);
+        ended.map_err(|source| lost(&running, source))?;
+        let key = self
+            .places
+            .iter()
+            .find(|(_, place)| place.holds(id) || place.after == Some(id))
+            .map(|(key, _)| key.clone());
+        let before = match running.phase {
+            Phase::Starting { .. } | Phase::TimedOut => Some("starting"),
+            Phase::Up | Phase::Draining { .. } => Some("up"),
+            Phase::Stopping { ending, .. } => {
+                if ending == Ending::Down {
+                    running.say(&mut self.journal, "State changed from up to down");
+                }
+                None
+            }
+        };
+        if let Some(before) = before
+            && self.stop.is_none()
+        {
+            let text = format!("State changed from {before} to crashed");
+            running.say(&mut self.journal, &text);
+        }
+        let lived = running.started.elapsed();
+        self.sweeper.remove(running.into_scratch());
+        let Some(key) = key else {
+            return Ok(());
+        };
+        let Some(place) = self.places.get_mut(&key) else {
+            return Ok(());
+        };
+        if place.after.take_if(|after| *after == id).is_some() {
+            if self.stop.is_none() {
+                self.start_or_cool_off(&key);
+            }
+            return Ok(());
+        }
+        place.forget(id);
+        // One that is on its way makes up for the one that crashed.
+        if before.is_some() && place.coming.is_none() && self.stop.is_none() {
+            self.cool_off(&key, lived);
+        }
+        Ok(())
+    }
+
+    fn cool_off(&mut self, key: &Key, lived: Duration) {
+        if let Some(place) = self.places.get_mut(key) {
+            let wait = place.cool_off.crashed(lived);
+            place.rest = Rest::Crashed {
+                retry_at: Instant::now() + wait,
+            };
+            place.since = Timestamp::now();
+        }
+    }
+
+    /// What `ps` shows.
+    pub(crate) fn dyno_statuses(&self) -> Vec<DynoStatus> {
+        let mut statuses = Vec::new();
+        let mut shown = BTreeSet::new();
+        for ((process_type, _), place) in &self.places {
+            for id in [place.coming, place.serving].into_iter().flatten() {
+                shown.insert(id);
+                if let Some(running) = self.running.get(&id) {
+                    statuses.push(status(running, process_type.as_str(), place.cool_off.in_a_row()));
+                }
+            }
+            let state = match place.rest {
+                Rest::No => continue,
+                Rest::Crashed { .. } => DynoState::Crashed,
+                Rest::Down => DynoState::Down,
+            };
+            statuses.push(DynoStatus {
+                name: place.name.to_string(),
+                process_type: process_type.to_string(),
+                state,
+                since: place.since,
+                command: place.command.clone(),
+                release: self.deployed.version,
+                pid: None,
+                port: None,
+                crashes: place.cool_off.in_a_row(),
+            });
+        }
+        for (id, running) in &self.running {
+            if !shown.contains(id) {
+                let kind = running.name.to_string();
+                let kind = kind.rsplit_once('.').map_or("", |(kind, _)| kind);
+                statuses.push(status(running, kind, 0));
+            }
+        }
+        statuses
+    }
+}
+
+fn status(running: &Running, process_type: &str, crashes: u32) -> DynoStatus {
+    DynoStatus {
+        name: running.name.to_string(),
+        process_type: process_type.to_owned(),
+        state: match running.phase {
+            Phase::Starting { .. } => DynoState::Starting,
+            Phase::Up => DynoState::Up,
+            Phase::TimedOut => DynoState::Crashed,
+            Phase::Draining { .. } | Phase::Stopping { .. } => DynoState::Stopping,
+        },
+        since: running.since,
+        command: running.command.clone(),
+        release: running.release,
+        pid: Some(running.pid()),
+        port: running.port,
+        crashes,
+    }
+}
+
+pub(crate) fn lost(running: &Running, source: io::Error) -> SupervisorError {
+    SupervisorError::Lost {
+        name: running.name.clone(),
+        source,
+    }
+}
