@@ -7,7 +7,7 @@ use crate::scratch::{abandoned, remove_tree};
 use rustix::fs::{FlockOperation, flock, ftruncate};
 use rustix::io::Errno;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ pub struct SupervisorLock {
 
 /// Whether an app has a supervisor.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Presence {
+pub(crate) enum Presence {
     /// It lives; the pid is missing in the moment in which it starts.
     Alive { pid: Option<u32> },
     /// There is none. `killed` is the pid of the last one if that one had no time to end in
@@ -72,6 +72,7 @@ impl SupervisorLock {
         let killed = tidy(folder, &mut file)?;
         let mut write = || {
             ftruncate(&file, 0)?;
+            file.rewind()?;
             file.write_all(std::process::id().to_string().as_bytes())
         };
         write().map_err(in_lock)?;
@@ -97,7 +98,7 @@ impl Drop for SupervisorLock {
 }
 
 /// Looks whether the app has a supervisor, and removes what a killed one left.
-pub fn look(folder: &Path) -> Result<Presence, LockError> {
+pub(crate) fn look(folder: &Path) -> Result<Presence, LockError> {
     let path = folder.join(LOCK);
     let in_lock = |source| LockError::Lock {
         path: path.clone(),
@@ -109,9 +110,15 @@ pub fn look(folder: &Path) -> Result<Presence, LockError> {
         }
         opened => opened.map_err(in_lock)?,
     };
-    if !try_lock(&file, FlockOperation::NonBlockingLockExclusive).map_err(in_lock)? {
+    let deadline = Instant::now() + LOOKERS;
+    while !try_lock(&file, FlockOperation::NonBlockingLockExclusive).map_err(in_lock)? {
         let pid = read_pid(&mut file).map_err(in_lock)?;
-        return Ok(Presence::Alive { pid });
+        // A process that a killed supervisor was about to start has a copy of the lock for a moment.
+        let is_gone = pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
+        if !is_gone || Instant::now() >= deadline {
+            return Ok(Presence::Alive { pid });
+        }
+        std::thread::sleep(Duration::from_millis(2));
     }
     let killed = tidy(folder, &mut file)?;
     Ok(Presence::Absent { killed })
@@ -140,6 +147,7 @@ fn try_lock(file: &File, operation: FlockOperation) -> io::Result<bool> {
 
 fn read_pid(file: &mut File) -> io::Result<Option<u32>> {
     let mut text = String::new();
+    file.rewind()?;
     file.take(32).read_to_string(&mut text)?;
     Ok(text.trim().parse().ok())
 }
