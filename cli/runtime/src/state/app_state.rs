@@ -52,6 +52,7 @@ impl AppState {
 
     /// Nobody makes a release while we hold the lock, so what still looks so was cut off.
     fn settle(&self, lock: &StateLock) -> Result<(), StateError> {
+        files::sweep(&self.releases_folder())?;
         // Releases are made one after the other: only the newest can be unfinished.
         if let Some(version) = self.versions()?.pop()
             && let Some(release) = self.release(version)?

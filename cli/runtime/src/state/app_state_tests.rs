@@ -105,7 +105,7 @@ fn what_a_killed_process_left_is_failed_once_nobody_has_the_lock() {
     release(&state, "A", Status::Succeeded);
     let lock = state.lock().unwrap();
     state.begin(&lock, new("B")).unwrap();
-    let staged = state.folder().join("releases/v3.json.staged");
+    let staged = state.folder().join("releases/.tmp-x");
     fs::write(&staged, "{").unwrap();
     assert!(state.try_lock().unwrap().is_none());
     let status = |version| state.release(version).unwrap().unwrap().status;

@@ -3,14 +3,14 @@
 use crate::state::StateError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-/// The name of a file that is being written; only the holder of the state's lock writes.
-const STAGED: &str = ".staged";
+/// What names of files that are being written begin with.
+const STAGED: &str = ".tmp-";
 
 /// Reads a JSON document; a missing one is `None`.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
@@ -39,30 +39,39 @@ pub(crate) fn replace<T: Serialize>(path: &Path, value: &T) -> Result<(), StateE
         let mut bytes = serde_json::to_vec_pretty(value)?;
         bytes.push(b'\n');
         let folder = path.parent().unwrap_or(Path::new("/"));
-        let mut staged_name = path.file_name().unwrap_or(OsStr::new("")).to_owned();
-        staged_name.push(STAGED);
-        let staged = folder.join(staged_name);
-        // What a killed process left may belong to whoever it ran as.
-        remove(&staged)?;
-        let mut file = File::options()
-            .create_new(true)
-            .write(true)
-            .mode(0o600)
-            .open(&staged)?;
-        let written = file
-            .write_all(&bytes)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| fs::rename(&staged, path));
-        if written.is_err() {
-            // The first error is the one to tell.
-            drop(remove(&staged));
-        }
-        written?;
+        // 0600, as temporary files are.
+        let mut staged = tempfile::Builder::new()
+            .prefix(STAGED)
+            .tempfile_in(folder)?;
+        staged.write_all(&bytes)?;
+        staged.as_file().sync_all()?;
+        staged.persist(path).map_err(|error| error.error)?;
         // A rename is on disk when its folder is.
         File::open(folder)?.sync_all()
     };
     attempt().map_err(|source| StateError::Write {
         path: path.to_owned(),
+        source,
+    })
+}
+
+/// Removes what killed writers left in a folder; the caller keeps living ones away.
+pub(crate) fn sweep(folder: &Path) -> Result<(), StateError> {
+    let attempt = || -> io::Result<()> {
+        let entries = match fs::read_dir(folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_name().as_bytes().starts_with(STAGED.as_bytes()) {
+                remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    };
+    attempt().map_err(|source| StateError::Write {
+        path: folder.to_owned(),
         source,
     })
 }
