@@ -2,7 +2,6 @@
 
 use crate::nearest;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 /// An app's config vars, by name. Values are secrets.
 pub type ConfigVars = BTreeMap<String, String>;
@@ -86,21 +85,23 @@ pub fn nearest_name<'a>(wanted: &str, config: &'a ConfigVars) -> Option<&'a str>
 }
 
 /// A value as `heroku config -s` writes it: as it is, in single quotes, or in double quotes with
-/// `\n` when it has a single quote or a line break.
+/// `\n` when it has a single quote or a line break. A backslash calls for double quotes, too: only
+/// between those do shells and [`crate::state::env_file`] read it alike.
 pub fn shell_quoted(value: &str) -> String {
-    const SPECIAL: &str = "\"#!$&'()*,:;<=>?@[\\]^`{|}";
+    const SPECIAL: &str = "\"#!$&'()*,:;<=>?@[\\]^`{|}~";
     let is_plain = |c: char| !c.is_whitespace() && !SPECIAL.contains(c);
     if value.chars().all(is_plain) {
         return value.to_owned();
     }
-    if !value.contains(['\'', '\n']) {
+    if !value.contains(['\'', '\n', '\r', '\\']) {
         return format!("'{value}'");
     }
     let mut quoted = String::from("\"");
     for c in value.chars() {
         match c {
             '\n' => quoted.push_str("\\n"),
-            '"' | '\\' | '$' | '`' => drop(write!(quoted, "\\{c}")),
+            '\r' => quoted.push_str("\\r"),
+            '"' | '\\' | '$' | '`' => quoted.extend(['\\', c]),
             c => quoted.push(c),
         }
     }

@@ -76,7 +76,7 @@ fn for_a_shell() {
         ("", ""),
         ("two words", "'two words'"),
         ("$HOME", "'$HOME'"),
-        (r"back\slash", r"'back\slash'"),
+        (r"back\slash", r#""back\\slash""#),
         ("it's", "\"it's\""),
         ("a\nb", "\"a\\nb\""),
         ("it's $5 `x` \\ \"q\"", r#""it's \$5 \`x\` \\ \"q\"""#),

@@ -12,6 +12,7 @@
 //! one. Readers need no lock.
 
 pub mod config_vars;
+pub mod env_file;
 
 mod app_state;
 mod files;
