@@ -4,6 +4,8 @@
 //! supervisor ─► dyno ─► sandbox                 web, worker …: output becomes log lines
 //!     ▲ control API, signals, output pipes, ends, ports, deadlines
 //! run ────► dyno ─► sandbox                     one-off: the caller's own streams or a terminal
+//! release_phase ► dyno ─► sandbox              one-off before a release takes effect
+//! state                                         releases, config vars, quantities of dynos
 //! roots                                         unpacked layers, shared by all dynos
 //! ```
 //!
@@ -13,10 +15,13 @@
 #![forbid(unsafe_code)]
 
 pub mod names;
+pub mod nearest;
 pub mod port;
 pub mod processes;
+pub mod release_phase;
 pub mod roots;
 pub mod run;
+pub mod state;
 pub mod supervisor;
 
 mod dyno;

@@ -6,6 +6,7 @@
 use cnb_spec::labels;
 use oci_image::{BlobStore, Compression, Digest, Image, LayerError, LayerTar, Owner, write_layer};
 use slug_runtime::port::PortChoice;
+use slug_runtime::release_phase::{self, ReleaseInputs};
 use slug_runtime::roots::Roots;
 use slug_runtime::run::{RunInputs, Terminal, run_one_off};
 use slug_runtime::supervisor::{
@@ -15,6 +16,7 @@ use slug_runtime::{App, Colour, HostFiles};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs::{self, File, Permissions};
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -62,7 +64,7 @@ const PROGRAMS: [&str; 10] = [
 ];
 
 /// Process types by name, each a script as the launcher would run it.
-const PROCESSES: [(&str, &str); 11] = [
+const PROCESSES: [(&str, &str); 12] = [
     (
         "family",
         "trap 'wait; echo parent ends; exit 4' TERM; \
@@ -89,6 +91,16 @@ const PROCESSES: [(&str, &str); 11] = [
     (
         "floods",
         "exec yes 0123456789012345678901234567890123456789",
+    ),
+    (
+        "release",
+        "case $KIND in \
+         good) echo $DYNO; echo to stderr >&2; cat; exit 0;; \
+         bad) printf 'no end'; exit 3;; \
+         quiet) exec >/dev/null 2>&1; sleep 4721;; \
+         polite) trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.1; done;; \
+         deaf) trap '' TERM; echo ready; while :; do sleep 0.1; done;; \
+         esac",
     ),
     ("crowd", "sleep 4711 & sleep 4712 & sleep 4713"),
     ("flock", "sleep 5711 & sleep 5712 & sleep 5713"),
@@ -119,6 +131,13 @@ impl Fixture {
     pub(crate) fn launch(&self, types: &str) -> Command {
         let mut command = self.part("launch");
         command.env("TYPES", types);
+        command
+    }
+
+    /// A process that runs the release command.
+    pub(crate) fn release(&self, kind: &str) -> Command {
+        let mut command = self.part("release");
+        command.env("KIND", kind);
         command
     }
 
@@ -207,7 +226,7 @@ impl Fixture {
     }
 
     /// Sets what the next release has, as variables.
-    pub(crate) fn release(&self, version: u64, config: &str) {
+    pub(crate) fn set_release(&self, version: u64, config: &str) {
         let staged = self.folder.path().join("release.new");
         fs::write(&staged, format!("{version}\n{config}")).unwrap();
         fs::set_permissions(&staged, Permissions::from_mode(0o644)).unwrap();
@@ -249,6 +268,7 @@ fn part() {
     let code = match part.as_str() {
         "serve" => serve(),
         "launch" => play(|_| launch_part()),
+        "release" => play(release_part),
         "run" => play(run_part),
         other => panic!("no part {other}"),
     };
@@ -373,6 +393,29 @@ fn run_part(app: App<'_>) -> Result<i32, Box<dyn Error>> {
             term: Some("vt100"),
         },
     })?)
+}
+
+/// Runs the release command that `KIND` chooses among those of the image's process type.
+fn release_part(app: App<'_>) -> Result<i32, Box<dyn Error>> {
+    let seconds = std::env::var("LIMIT_SECONDS").map_or(Ok(60), |text| text.parse())?;
+    let config_vars = BTreeMap::from([("KIND".to_owned(), std::env::var("KIND")?)]);
+    let outcome = release_phase::run(
+        &ReleaseInputs {
+            app: App {
+                config_vars: &config_vars,
+                ..app
+            },
+            version: 7,
+            limit: Duration::from_secs(seconds),
+        },
+        &mut |bytes| {
+            let mut stdout = std::io::stdout().lock();
+            stdout.write_all(bytes).unwrap();
+            stdout.flush().unwrap();
+        },
+    )?;
+    println!("{outcome:?}");
+    Ok(0)
 }
 
 /// Accepts connections on `PORT`, or on the port in `WRONG_PORT`.

@@ -3,6 +3,7 @@
 
 mod fixture;
 mod launching;
+mod releasing;
 mod running;
 mod supervising;
 mod terminals;

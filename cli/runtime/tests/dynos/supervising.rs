@@ -132,7 +132,7 @@ fn a_release_replaces_every_dyno() {
     let names = ["web.1", "web.2", "polite.1"];
     let before = fixture.wait_for_status(&client, "three", |s| all_up(s, &names));
     assert_eq!(before.release, 1);
-    fixture.release(2, "GREETING=moin");
+    fixture.set_release(2, "GREETING=moin");
     client.reload(true).unwrap();
     let after = fixture.wait_for_status(&client, "release 2", |status| {
         all_up(status, &names) && status.dynos.iter().all(|dyno| dyno.release == 2)
@@ -149,7 +149,7 @@ fn a_release_replaces_every_dyno() {
     assert_eq!(ups.count(), 2, "{log:#?}");
 
     // Told otherwise, the old ones end first.
-    fixture.release(3, "");
+    fixture.set_release(3, "");
     client.reload(false).unwrap();
     fixture.wait_for_status(&client, "release 3", |status| {
         all_up(status, &names) && status.dynos.iter().all(|dyno| dyno.release == 3)
@@ -171,7 +171,7 @@ fn a_release_that_does_not_come_up_leaves_the_one_before_serving() {
     let mut child = command.env("BOOT_SECONDS", "1").spawn().unwrap();
     let client = fixture.client();
     let before = fixture.wait_for_status(&client, "one", |s| all_up(s, &["web.1"]));
-    fixture.release(2, "WRONG_PORT=0");
+    fixture.set_release(2, "WRONG_PORT=0");
     client.reload(true).unwrap();
     fixture.wait_for("Error R10");
     fixture.wait_for("State changed from starting to crashed");
@@ -180,7 +180,7 @@ fn a_release_that_does_not_come_up_leaves_the_one_before_serving() {
     assert_eq!(serving.pid, before.dynos[0].pid);
     assert_eq!(serving.state, DynoState::Up);
 
-    fixture.release(3, "");
+    fixture.set_release(3, "");
     client.reload(true).unwrap();
     fixture.wait_for_status(&client, "release 3", |status| {
         all_up(status, &["web.1"]) && status.dynos[0].release == 3
@@ -224,11 +224,11 @@ fn nothing_outlives_killed_supervisors() {
             child.kill().unwrap();
             child.wait().unwrap();
             wait_until("their end", || alive() == 0);
-            // Said once.
             let killed = |found| match found {
                 Supervisor::Absent { killed } => killed,
                 Supervisor::Running(_) => panic!("{} is dead", child.id()),
             };
+            // Said once.
             let told = killed(Supervisor::find(fixture.folder.path()).unwrap());
             if round % 2 == 0 {
                 assert_eq!(told, Some(child.id()), "{who:?} {round}");
