@@ -253,6 +253,7 @@ fn launch_part(app: App<'_>) -> Result<i32, Box<dyn Error>> {
         port: PortChoice::Exact(port),
         output: log.as_fd(),
         colour: Colour::Never,
+        logs: None,
         limits: Limits {
             boot: seconds("BOOT_SECONDS"),
             exit: seconds("EXIT_SECONDS"),
