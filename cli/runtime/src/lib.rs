@@ -5,6 +5,7 @@
 //!     ▲ control API, signals, output pipes, ends, ports, deadlines
 //! run ────► dyno ─► sandbox                     one-off: the caller's own streams or a terminal
 //! release_phase ► dyno ─► sandbox              one-off before a release takes effect
+//! logs ◄─ supervisor                            the app's log, with a bound
 //! state                                         releases, config vars, quantities of dynos
 //! roots                                         unpacked layers, shared by all dynos
 //! ```
@@ -14,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod logs;
 pub mod names;
 pub mod nearest;
 pub mod port;
@@ -25,8 +27,6 @@ pub mod state;
 pub mod supervisor;
 
 mod dyno;
-mod lines;
-mod log;
 mod metadata;
 mod output;
 mod scratch;
@@ -35,6 +35,6 @@ mod terminal;
 mod user;
 
 pub use dyno::{App, DynoError, HostFiles};
-pub use log::Colour;
+pub use logs::Colour;
 pub use metadata::Metadata;
 pub use user::UserError;

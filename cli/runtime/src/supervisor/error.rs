@@ -1,6 +1,7 @@
 //! Why a supervisor could not start, or could not go on.
 
 use crate::dyno::DynoError;
+use crate::logs::LogError;
 use crate::names::DynoName;
 use crate::port::PortError;
 use crate::processes::ProcessesError;
@@ -19,6 +20,8 @@ pub enum SupervisorError {
     Signals { source: io::Error },
     #[error("cannot print the logs")]
     Output { source: io::Error },
+    #[error("cannot keep the logs")]
+    Logs { source: LogError },
     #[error("cannot listen for commands")]
     Control { source: io::Error },
     #[error("lost the dyno {name}")]

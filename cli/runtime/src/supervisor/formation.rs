@@ -1,6 +1,6 @@
 //! Starting, replacing and ending the formation's dynos.
 
-use crate::dyno::{App, DynoError};
+use crate::dyno::App;
 use crate::names::{DynoName, is_web};
 use crate::port;
 use crate::supervisor::chain;
@@ -190,9 +190,8 @@ impl Supervision {
             let Some(place) = self.places.get(key) else {
                 return;
             };
-            let name = place.name.clone();
-            let mut voice = self.journal.voice(&name);
-            self.journal.say(&mut voice, &format!("Error: {}", chain(&error)));
+            let text = format!("Error: {}", chain(&error));
+            self.journal.say(&place.name.to_string(), &text);
             self.cool_off(key, Duration::ZERO);
         }
     }
@@ -290,9 +289,9 @@ impl Supervision {
             .collect();
         for key in due {
             if let Some(place) = self.places.get(&key) {
-                let mut voice = self.journal.voice(&place.name.clone());
+                let name = place.name.to_string();
                 self.journal
-                    .say(&mut voice, "State changed from crashed to starting");
+                    .say(&name, "State changed from crashed to starting");
             }
             self.start_or_cool_off(&key);
         }

@@ -1,89 +1,99 @@
-//! Where log lines go: to whoever watches in the foreground.
+//! Where log lines go: into the app's log, and to whoever watches in the foreground.
 
-use crate::log::{Colour, LogFormat, Source};
-use crate::names::DynoName;
+use crate::logs::{LogWriter, Printout, Source};
 use crate::output::{Flow, Output};
+use crate::supervisor::chain;
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::BorrowedFd;
+
+/// What may wait for a slow reader. Dynos are not read meanwhile; what the router and the
+/// supervisor say beyond that is in the app's log only. In bytes.
+const MOST_WAITING: usize = 4 << 20;
 
 /// The log of all dynos.
 pub(crate) struct Journal {
-    watched: Option<Output>,
-    colour: Colour,
-    /// A dyno keeps its colour for as long as the supervisor lives.
-    colours: BTreeMap<DynoName, usize>,
+    watched: Option<Watched>,
+    kept: Option<LogWriter>,
+    /// Whether the last lines could not be kept: said once, not for every batch.
+    is_failing: bool,
 }
 
-/// One dyno's way into the log.
-#[derive(Debug)]
-pub(crate) struct Voice {
-    format: LogFormat,
+/// Somebody who watches.
+pub(crate) struct Watched {
+    pub(crate) output: Output,
+    pub(crate) printout: Printout,
 }
 
 impl Journal {
-    pub(crate) fn new(watched: Option<Output>, colour: Colour) -> Self {
+    pub(crate) fn new(watched: Option<Watched>, kept: Option<LogWriter>) -> Self {
         Self {
             watched,
-            colour,
-            colours: BTreeMap::new(),
+            kept,
+            is_failing: false,
         }
     }
 
-    /// A log that nobody keeps.
-    pub(crate) fn silent() -> Self {
-        Self::new(None, Colour::Never)
-    }
-
-    pub(crate) fn voice(&mut self, name: &DynoName) -> Voice {
-        let next = self.colours.len();
-        let index = *self.colours.entry(name.clone()).or_insert(next);
-        Voice {
-            format: LogFormat::new(name, index, self.colour),
+    /// Adds a line, which has no newline in it.
+    pub(crate) fn line(&mut self, at: Timestamp, source: Source, who: &str, text: &[u8]) {
+        if let Some(Watched { output, printout }) = &mut self.watched
+            && output.batch.len() < MOST_WAITING
+        {
+            printout.line(&mut output.batch, at, source, who, text);
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.append(source, who, at, text);
         }
     }
 
-    /// A line that the dyno wrote.
-    pub(crate) fn wrote(&mut self, voice: &mut Voice, at: Timestamp, line: &[u8]) {
-        if let Some(watched) = &mut self.watched {
-            voice
-                .format
-                .line(&mut watched.batch, at, Source::App, line);
-        }
+    /// Adds what the platform says about a dyno, or as `router` or `api`.
+    pub(crate) fn say(&mut self, who: &str, text: &str) {
+        self.line(Timestamp::now(), Source::Heroku, who, text.as_bytes());
     }
 
-    /// Something that happens to the dyno.
-    pub(crate) fn say(&mut self, voice: &mut Voice, text: &str) {
-        if let Some(watched) = &mut self.watched {
-            let now = Timestamp::now();
-            let line = text.as_bytes();
-            voice
-                .format
-                .line(&mut watched.batch, now, Source::Platform, line);
-        }
-    }
-
-    /// Sends on what was written since the last time.
+    /// Sends on what was added since the last time: to the app's log in any case, to who watches
+    /// if there is room.
     pub(crate) fn flush(&mut self) -> Flow {
-        self.watched.as_mut().map_or(Flow::Open, Output::flush)
+        self.keep();
+        let watched = self.watched.as_mut();
+        watched.map_or(Flow::Open, |watched| watched.output.flush())
+    }
+
+    /// Writes to the app's log. A full disk does not end the dynos, but who watches is told.
+    fn keep(&mut self) {
+        let Some(Err(error)) = self.kept.as_mut().map(LogWriter::flush) else {
+            self.is_failing = false;
+            return;
+        };
+        if self.is_failing {
+            return;
+        }
+        self.is_failing = true;
+        if let Some(Watched { output, printout }) = &mut self.watched {
+            let text = format!("{}; lines are missing there", chain(&error));
+            let into = &mut output.batch;
+            let now = Timestamp::now();
+            printout.line(into, now, Source::Heroku, "logplex", text.as_bytes());
+        }
     }
 
     /// Forgets what nobody will read.
     pub(crate) fn discard(&mut self) {
         if let Some(watched) = &mut self.watched {
-            watched.batch.clear();
+            watched.output.batch.clear();
         }
     }
 
     /// Readable when a slow reader has taken something.
     pub(crate) fn room(&self) -> Option<BorrowedFd<'_>> {
-        self.watched.as_ref().map(Output::room)
+        self.watched.as_ref().map(|watched| watched.output.room())
     }
 
     /// Waits for the reader of the last lines, as long as `patience` says so.
-    pub(crate) fn finish(self, patience: impl FnMut() -> bool) -> std::io::Result<()> {
+    pub(crate) fn finish(mut self, patience: impl FnMut() -> bool) -> io::Result<()> {
+        self.keep();
         match self.watched {
-            Some(watched) => watched.finish(patience),
+            Some(watched) => watched.output.finish(patience),
             None => Ok(()),
         }
     }

@@ -34,15 +34,16 @@ pub use lock::{LockError, SupervisorLock};
 pub use messages::{DynoState, DynoStatus, Quantities, Status, Target};
 
 use crate::dyno::HostFiles;
-use crate::log::Colour;
+use crate::logs::{Colour, LogBounds, LogWriter, Printout};
 use crate::output::Output;
 use crate::port::PortChoice;
 use crate::signals::Signals;
-use journal::Journal;
+use journal::{Journal, Watched};
+use rustix::termios::isatty;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use supervision::{Site, Supervision};
 
 /// What [`supervise`] needs.
@@ -83,13 +84,17 @@ pub fn supervise(inputs: Inputs, ready: impl FnOnce(&Status)) -> Result<i32, Sup
     let control = |source| SupervisorError::Control { source };
     let (outbox, inbox) = orders::mailbox().map_err(control)?;
     let listener = api::listen(inputs.lock.folder()).map_err(control)?;
-    let watched = inputs.output.map(|output| {
-        use std::os::fd::AsFd;
-        Output::to(output.as_fd())
-    });
-    let watched = watched
-        .transpose()
-        .map_err(|source| SupervisorError::Output { source })?;
+    let watched = match inputs.output {
+        Some(output) => Some(Watched {
+            printout: Printout::new(inputs.colour, isatty(&output)),
+            output: Output::to(output.as_fd())
+                .map_err(|source| SupervisorError::Output { source })?,
+        }),
+        None => None,
+    };
+    let logs = inputs.lock.folder().join("logs");
+    let kept = LogWriter::open(&logs, LogBounds::default())
+        .map_err(|source| SupervisorError::Logs { source })?;
     let site = Site {
         name: inputs.app,
         run_dir: inputs.lock.folder().join("run"),
@@ -102,7 +107,7 @@ pub fn supervise(inputs: Inputs, ready: impl FnOnce(&Status)) -> Result<i32, Sup
         inputs.deployed,
         processes,
         inputs.formation,
-        Journal::new(watched, inputs.colour),
+        Journal::new(watched, Some(kept)),
         inputs.limits,
         signals,
         inbox,

@@ -1,12 +1,12 @@
 //! One running dyno, from its start to its end.
 
 use crate::dyno::{self, App, DynoError, Prepared};
-use crate::lines::LineSplitter;
+use crate::logs::{LineSplitter, Source};
 use crate::names::DynoName;
 use crate::port;
 use crate::processes::Command;
 use crate::scratch::Scratch;
-use crate::supervisor::journal::{Journal, Voice};
+use crate::supervisor::journal::Journal;
 use crate::supervisor::limits::Limits;
 use crate::terminal::{Received, receive};
 use jiff::Timestamp;
@@ -35,7 +35,8 @@ pub(crate) struct Running {
     /// When it began with what it does now.
     pub(crate) since: Timestamp,
     pub(crate) started: Instant,
-    pub(crate) voice: Voice,
+    /// The name as it stands in the log.
+    label: String,
     child: Child,
     output: Option<OwnedFd>,
     lines: LineSplitter,
@@ -92,7 +93,7 @@ impl Running {
         release: u64,
         journal: &mut Journal,
     ) -> Result<Self, DynoError> {
-        let mut voice = journal.voice(&name);
+        let label = name.to_string();
         let Prepared {
             mut sandbox,
             scratch,
@@ -109,7 +110,7 @@ impl Running {
         sandbox.stderr = Stream::Fd(write);
         let command = command.shown;
         let heading = format!("Starting process with command `{command}`");
-        journal.say(&mut voice, &heading);
+        journal.say(&label, &heading);
         let started = Instant::now();
         let child = sandbox::spawn(&sandbox).map_err(|source| DynoError::Start {
             command: command.clone(),
@@ -124,7 +125,7 @@ impl Running {
             },
             None => Phase::Up,
         };
-        let mut running = Self {
+        let running = Self {
             name,
             phase,
             port,
@@ -132,7 +133,7 @@ impl Running {
             command,
             since: Timestamp::now(),
             started,
-            voice,
+            label,
             child,
             output: Some(read),
             lines: LineSplitter::default(),
@@ -144,8 +145,8 @@ impl Running {
         Ok(running)
     }
 
-    pub(crate) fn say(&mut self, journal: &mut Journal, text: &str) {
-        journal.say(&mut self.voice, text);
+    pub(crate) fn say(&self, journal: &mut Journal, text: &str) {
+        journal.say(&self.label, text);
     }
 
     /// The host's pid of the dyno's first process.
@@ -172,9 +173,10 @@ impl Running {
         match received {
             Received::Bytes(count) => {
                 let now = Timestamp::now();
-                let voice = &mut self.voice;
-                self.lines
-                    .push(&buffer[..count], |line| journal.wrote(voice, now, line));
+                let label = &self.label;
+                self.lines.push(&buffer[..count], |line| {
+                    journal.line(now, Source::App, label, line);
+                });
             }
             Received::NothingYet => {}
             Received::End => self.output = None,
@@ -187,8 +189,9 @@ impl Running {
         while matches!(self.read(journal, buffer)?, Received::Bytes(_)) {}
         self.output = None;
         let now = Timestamp::now();
-        let voice = &mut self.voice;
-        self.lines.finish(|line| journal.wrote(voice, now, line));
+        let label = &self.label;
+        self.lines
+            .finish(|line| journal.line(now, Source::App, label, line));
         Ok(())
     }
 

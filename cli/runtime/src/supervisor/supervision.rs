@@ -10,7 +10,7 @@ use crate::supervisor::error::SupervisorError;
 use crate::supervisor::formation::lost;
 use crate::supervisor::journal::Journal;
 use crate::supervisor::limits::Limits;
-use crate::supervisor::messages::{Quantities, Status, Target};
+use crate::supervisor::messages::{Quantities, Status};
 use crate::supervisor::orders::{Answer, Denied, Envelope, Inbox, Order};
 use crate::supervisor::places::{Key, Place};
 use crate::supervisor::running::{Ending, Id, Running};
@@ -290,7 +290,7 @@ impl Supervision {
 
     fn finish(mut self, stop: Stop) -> Result<i32, SupervisorError> {
         let deadline = Instant::now() + LAST_LINES;
-        let journal = std::mem::replace(&mut self.journal, Journal::silent());
+        let journal = std::mem::replace(&mut self.journal, Journal::new(None, None));
         journal
             .finish(|| Instant::now() < deadline)
             .map_err(|source| SupervisorError::Output { source })?;
