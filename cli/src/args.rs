@@ -1,6 +1,11 @@
 //! What can be typed. Only types: nothing is resolved or read here.
 
+mod dynos;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use dynos::{
+    LaunchArgs, MaintenanceArgs, PsArgs, PsRestartArgs, PsScaleArgs, PsStopArgs, StatusArgs,
+};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -28,8 +33,27 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Build an app's image: detect, install, export
     Build(BuildArgs),
-    /// Run the image's process in the foreground; ^C ends everything
+    /// Run the app: its dynos, behind one port; ^C ends everything
     Launch(LaunchArgs),
+    /// List the app's dynos
+    Ps(PsArgs),
+    /// Change how many dynos of each type run
+    #[command(name = "ps:scale", alias = "scale")]
+    PsScale(PsScaleArgs),
+    /// Restart a dyno, the dynos of a type, or all
+    #[command(name = "ps:restart", alias = "restart")]
+    PsRestart(PsRestartArgs),
+    /// Stop a dyno, the dynos of a type, or the whole app
+    #[command(name = "ps:stop", alias = "stop")]
+    PsStop(PsStopArgs),
+    /// Answer every request with a page that says so
+    #[command(name = "maintenance:on")]
+    MaintenanceOn(MaintenanceArgs),
+    /// Serve requests again
+    #[command(name = "maintenance:off")]
+    MaintenanceOff(MaintenanceArgs),
+    /// Show on one screen what runs
+    Status(StatusArgs),
     /// Run a one-off command in the image; its exit code passes through
     Run(RunArgs),
     /// Push the app's image to a registry
@@ -107,25 +131,6 @@ pub(crate) struct DetailArgs {
     /// Print more about what is done and why
     #[arg(short, long)]
     pub(crate) verbose: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  slugc launch
-  slugc launch web --port 8000
-  slugc launch worker")]
-pub(crate) struct LaunchArgs {
-    /// The process type [default: the image's default process]
-    #[arg(value_name = "TYPE")]
-    pub(crate) process: Option<String>,
-    #[command(flatten)]
-    pub(crate) app: AppArgs,
-    /// The port that a web process gets as PORT [default: 5000, or the next free one]
-    #[arg(short, long, value_name = "N")]
-    pub(crate) port: Option<u16>,
-    /// A variable for the process; KEY alone takes this shell's value; may be repeated
-    #[arg(short = 'e', long = "env", value_name = "KEY[=VALUE]")]
-    pub(crate) env: Vec<String>,
 }
 
 #[derive(Debug, Args)]

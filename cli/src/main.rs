@@ -9,9 +9,11 @@ mod failure;
 mod host;
 mod parts;
 mod project;
+mod quantities;
 mod source;
 mod stack;
 mod store;
+mod supervisor;
 mod ui;
 
 use args::{Cli, Command};
@@ -35,6 +37,13 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Build(args) => commands::build::run(&args),
         Command::Launch(args) => commands::launch::run(&args),
+        Command::Ps(args) => commands::ps::run(&args),
+        Command::PsScale(args) => commands::ps_scale::run(&args),
+        Command::PsRestart(args) => commands::ps_restart::run(&args),
+        Command::PsStop(args) => commands::ps_stop::run(&args),
+        Command::MaintenanceOn(args) => commands::maintenance::run(&args, true),
+        Command::MaintenanceOff(args) => commands::maintenance::run(&args, false),
+        Command::Status(args) => commands::status::run(&args),
         Command::Run(args) => commands::run::run(args),
         Command::Push(args) => commands::push::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),

@@ -1,29 +1,57 @@
-//! `slugc launch [TYPE]`: the image's process in the foreground.
+//! `slugc launch [TYPE[=N] …]`: the app's dynos, in the foreground or left behind.
 
+use crate::app::{App, AppName};
 use crate::args::LaunchArgs;
-use crate::commands::running::{Ready, exit_of_dyno, exit_of_process, pass_through};
+use crate::build_env;
+use crate::commands::background;
+use crate::commands::running::{exit_of_dyno, exit_of_process, pass_through};
 use crate::failure::{Exit, Failure, OrFail};
+use crate::quantities::{self, Change};
+use crate::store::Store;
+use crate::supervisor;
 use crate::ui::printer::{Detail, Printer};
-use cnb_spec::names::ProcessType;
 use slug_runtime::Colour;
-use slug_runtime::launch::{LaunchError, LaunchInputs, Limits, launch};
 use slug_runtime::port::PortChoice;
+use slug_runtime::processes::Processes;
+use slug_runtime::supervisor::{
+    Inputs, Limits, LockError, Quantities, SupervisorError, SupervisorLock, supervise,
+};
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
+use std::time::Duration;
 
 pub(crate) fn run(args: &LaunchArgs) -> Result<ExitCode, Failure> {
     let printer = Printer::new(Detail::Normal);
-    let types = args
-        .process
+    let changes = args
+        .formation
         .iter()
-        .map(|name| {
-            name.parse::<ProcessType>()
-                .or_fail(Exit::Usage, || format!("{name:?} cannot be a process type"))
-        })
+        .map(|word| Change::parse_for_launch(word))
         .collect::<Result<Vec<_>, _>>()?;
-    let ready = Ready::open(&printer, &args.app, &args.env)?;
+    let store = Store::open()?;
+    let app = App::known(&store, &args.app)?;
+    if args.detach {
+        let overrides = build_env::collect(&[], &[], &args.env)?;
+        return background::start(&printer, &app, args, &overrides);
+    }
+    let overrides = if args.background {
+        background::leave_session()?
+    } else {
+        build_env::collect(&[], &[], &args.env)?
+    };
+    let lock = lock(&printer, &app)?;
+    let (deployed, host) = supervisor::deployed(&printer, &store, &app)?;
+    let processes = deployed
+        .processes()
+        .map_err(|error| failed(&app, &SupervisorError::Processes { source: error }))?;
+    let formation = formation(&app, &processes, &changes)?;
     let stdout = std::io::stdout();
+    let output = if args.background {
+        None
+    } else {
+        let output = stdout.as_fd().try_clone_to_owned();
+        Some(output.or_fail(Exit::General, || "cannot print the logs".to_owned())?)
+    };
     let colour = if stdout.is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
     {
@@ -31,23 +59,104 @@ pub(crate) fn run(args: &LaunchArgs) -> Result<ExitCode, Failure> {
     } else {
         Colour::Never
     };
-    let code = launch(&LaunchInputs {
-        app: ready.app(),
-        types: &types,
+    let inputs = Inputs {
+        app: app.name.as_str().to_owned(),
+        lock,
+        deployed,
+        loader: supervisor::loader(app.name.clone()),
+        formation,
+        overrides,
+        host,
         port: args.port.map_or(PortChoice::default(), PortChoice::Exact),
-        output: stdout.as_fd(),
+        output,
         colour,
-        limits: Limits::default(),
+        limits: Limits {
+            boot: Duration::from_secs(args.boot_timeout),
+            exit: Duration::from_secs(args.stop_timeout),
+            ..Limits::default()
+        },
+    };
+    // A supervisor lives long: it must not keep `cache prune` waiting.
+    drop(store);
+    let code = supervise(inputs, |_| {
+        if args.background {
+            background::tell_ready();
+        }
     })
-    .map_err(|error| Failure::new(exit_of(&error), "cannot launch the app").because(error))?;
+    .map_err(|error| failed(&app, &error))?;
     Ok(pass_through(code))
 }
 
-fn exit_of(error: &LaunchError) -> Exit {
-    match error {
-        LaunchError::Processes { source } => exit_of_process(source),
-        LaunchError::Port { .. } => Exit::Usage,
-        LaunchError::Dyno(error) => exit_of_dyno(error),
-        _ => Exit::General,
+fn lock(printer: &Printer, app: &App) -> Result<SupervisorLock, Failure> {
+    let name = app.name.as_str();
+    match SupervisorLock::take(app.folder()) {
+        Ok((lock, killed)) => {
+            supervisor::warn_of_killed(printer, app, killed);
+            Ok(lock)
+        }
+        Err(LockError::Held { pid }) => Err(already_runs(&app.name, pid)),
+        Err(error) => {
+            Err(Failure::new(Exit::Store, format!("cannot launch {name}")).because(error))
+        }
     }
+}
+
+/// Two supervisors of one app would fight over its dynos' names and port.
+pub(crate) fn already_runs(name: &AppName, pid: Option<u32>) -> Failure {
+    let name = name.as_str();
+    let process = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+    Failure::new(Exit::General, format!("{name} already runs{process}")).hint(format!(
+        "change what runs with slugc ps:scale -a {name}, or end it with slugc ps:stop -a {name}"
+    ))
+}
+
+/// What the command line says; without a word of it what was stored, and `web=1` in the beginning.
+fn formation(app: &App, processes: &Processes, changes: &[Change]) -> Result<Quantities, Failure> {
+    let types = supervisor::scalable(processes);
+    let mut formation = Quantities::new();
+    for change in changes {
+        change.apply(&mut formation, &types)?;
+    }
+    if !changes.is_empty() {
+        return Ok(formation);
+    }
+    stored(app, processes)
+}
+
+/// The quantities for the next launch.
+pub(crate) fn stored(app: &App, processes: &Processes) -> Result<Quantities, Failure> {
+    let types = supervisor::scalable(processes);
+    let default = processes.default_type().map_err(|error| {
+        Failure::new(
+            exit_of_process(&error),
+            format!("cannot tell what to launch of {}", app.name.as_str()),
+        )
+        .because(error)
+    });
+    let stored = app.state().formation().or_fail(Exit::Store, || {
+        format!("cannot read the formation of {}", app.name.as_str())
+    })?;
+    let mut formation = match stored.is_empty() {
+        true => quantities::first(&types, Some(default?)),
+        false => quantities::first(&types, None),
+    };
+    // What this image does not have may come back with the next one.
+    formation.extend(
+        stored
+            .into_iter()
+            .filter(|(process_type, _)| types.iter().any(|name| name == process_type.as_str())),
+    );
+    Ok(formation)
+}
+
+fn failed(app: &App, error: &SupervisorError) -> Failure {
+    let exit = match error {
+        SupervisorError::Processes { source } => exit_of_process(source),
+        SupervisorError::Port { .. } => Exit::Usage,
+        SupervisorError::Dyno(error) => exit_of_dyno(error),
+        SupervisorError::Logs { .. } => Exit::Store,
+        _ => Exit::General,
+    };
+    let message = format!("cannot launch {}", app.name.as_str());
+    Failure::new(exit, message).because(crate::ui::error::chain(error))
 }

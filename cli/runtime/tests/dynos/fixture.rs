@@ -175,7 +175,8 @@ impl Fixture {
 
     /// The log's lines without their instants.
     pub(crate) fn log(&self) -> Vec<String> {
-        let log = fs::read_to_string(self.log_path()).unwrap_or_default();
+        let log = fs::read(self.log_path()).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
         log.lines()
             .map(|line| line.split_once(' ').unwrap().1.to_owned())
             .collect()

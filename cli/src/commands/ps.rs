@@ -1,0 +1,150 @@
+//! `slugc ps`: the app's dynos, as Heroku lists them.
+
+use crate::app::App;
+use crate::args::PsArgs;
+use crate::failure::{Exit, Failure, OrFail};
+use crate::store::Store;
+use crate::supervisor;
+use crate::ui::printer::{Detail, Printer};
+use crate::ui::time;
+use jiff::Timestamp;
+use slug_runtime::supervisor::{DynoState, DynoStatus, Status};
+use std::fmt::Write;
+use std::process::ExitCode;
+
+pub(crate) fn run(args: &PsArgs) -> Result<ExitCode, Failure> {
+    let printer = Printer::new(Detail::Normal);
+    let store = Store::open()?;
+    let app = App::known(&store, &args.app)?;
+    let name = app.name.as_str();
+    let status = supervisor::find(&printer, &app)?
+        .map(|client| client.status())
+        .transpose()
+        .map_err(|error| supervisor::refused(&app, error))?;
+    if args.json {
+        let dynos = status.map(|status| status.dynos).unwrap_or_default();
+        let json = serde_json::to_string_pretty(&dynos);
+        printer.result(&json.or_fail(Exit::General, || "cannot print JSON".to_owned())?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    match status {
+        None => printer.result(&format!(
+            "No dynos on ⬢ {name}; slugc launch -d -a {name} starts them."
+        )),
+        Some(status) if status.dynos.is_empty() => {
+            printer.result(&format!(
+                "No dynos on ⬢ {name}; slugc ps:scale -a {name} web=1 starts one."
+            ));
+        }
+        Some(status) => printer.result(&listed(&status, Timestamp::now())),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Groups by type, `=== web: gunicorn … (2)`, and one line for each dyno.
+pub(crate) fn listed(status: &Status, now: Timestamp) -> String {
+    let mut types: Vec<&str> = Vec::new();
+    for dyno in &status.dynos {
+        if !types.contains(&dyno.process_type.as_str()) {
+            types.push(&dyno.process_type);
+        }
+    }
+    // As on Heroku one-off dynos come first, and web before the others.
+    types.sort_by_key(|name| match *name {
+        "run" => (0, ""),
+        "web" => (1, ""),
+        name => (2, name),
+    });
+    let mut text = String::new();
+    for name in types {
+        let dynos: Vec<&DynoStatus> = status
+            .dynos
+            .iter()
+            .filter(|dyno| dyno.process_type == name)
+            .collect();
+        let command = dynos.first().map_or("", |dyno| dyno.command.as_str());
+        let what = if name == "run" {
+            "one-off processes"
+        } else {
+            command
+        };
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        // Writing into a String cannot fail.
+        drop(writeln!(text, "=== {name}: {what} ({})\n", dynos.len()));
+        for dyno in dynos {
+            drop(writeln!(text, "{}", line(dyno, status.release, now)));
+        }
+    }
+    text.trim_end().to_owned()
+}
+
+fn line(dyno: &DynoStatus, release: u64, now: Timestamp) -> String {
+    let mut line = format!(
+        "{}: {} {}",
+        dyno.name,
+        dyno.state,
+        time::ago(dyno.since, now)
+    );
+    if dyno.process_type == "run" {
+        line = format!("{line}: {}", dyno.command);
+    }
+    if dyno.release != release && dyno.state != DynoState::Stopping {
+        line = format!("{line}, still v{}", dyno.release);
+    }
+    line
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn dyno(name: &str, state: DynoState, release: u64) -> DynoStatus {
+        DynoStatus {
+            name: name.to_owned(),
+            process_type: name.split('.').next().unwrap().to_owned(),
+            state,
+            since: "2026-11-22T21:55:25Z".parse().unwrap(),
+            command: "gunicorn app".to_owned(),
+            release,
+            pid: Some(1),
+            port: None,
+            crashes: 0,
+        }
+    }
+
+    #[test]
+    fn as_heroku_lists_them() {
+        let status = Status {
+            app: "shop".to_owned(),
+            pid: 4711,
+            since: "2026-11-22T21:55:25Z".parse().unwrap(),
+            release: 3,
+            image: String::new(),
+            port: Some(5000),
+            maintenance: false,
+            formation: std::collections::BTreeMap::new(),
+            dynos: vec![
+                dyno("clock.1", DynoState::Crashed, 3),
+                dyno("run.4711", DynoState::Up, 3),
+                dyno("web.1", DynoState::Starting, 3),
+                dyno("web.1", DynoState::Up, 2),
+                dyno("web.2", DynoState::Up, 3),
+            ],
+        };
+        let now = "2026-11-22T22:00:30Z".parse().unwrap();
+        assert_eq!(
+            listed(&status, now),
+            "=== run: one-off processes (1)\n\n\
+             run.4711: up 2026/11/22 21:55:25 +0000 (~ 5m ago): gunicorn app\n\n\
+             === web: gunicorn app (3)\n\n\
+             web.1: starting 2026/11/22 21:55:25 +0000 (~ 5m ago)\n\
+             web.1: up 2026/11/22 21:55:25 +0000 (~ 5m ago), still v2\n\
+             web.2: up 2026/11/22 21:55:25 +0000 (~ 5m ago)\n\n\
+             === clock: gunicorn app (1)\n\n\
+             clock.1: crashed 2026/11/22 21:55:25 +0000 (~ 5m ago)"
+        );
+    }
+}
