@@ -1,7 +1,7 @@
 //! The router's own answers and its log lines, in Heroku's words and format.
 
 use super::limits::RouterLimits;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use std::io::Write;
 use std::time::Duration;
@@ -122,6 +122,10 @@ impl Code {
             CACHE_CONTROL,
             HeaderValue::from_static("no-cache, no-store"),
         );
+        if matches!(self, Self::H26(..)) {
+            // What follows such a request is not worth reading.
+            fields.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         page
     }
 }
@@ -212,10 +216,7 @@ pub(super) fn within_limits<B>(answer: &Response<B>, limits: &RouterLimits) -> R
         return Err(Code::H25("oversized status line"));
     }
     let cookies = answer.headers().get_all(hyper::header::SET_COOKIE);
-    if cookies
-        .iter()
-        .any(|cookie| cookie.len() > limits.cookie)
-    {
+    if cookies.iter().any(|cookie| cookie.len() > limits.cookie) {
         return Err(Code::H25("oversized cookies"));
     }
     Ok(())

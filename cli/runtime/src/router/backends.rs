@@ -247,8 +247,7 @@ impl Backends {
     pub(super) fn choose(&self, from: &Snapshot, tried: &[BackendId]) -> Option<Lease> {
         let now = u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX);
         let free = |backend: &&Arc<Backend>| !tried.contains(&backend.id);
-        let well =
-            |backend: &&Arc<Backend>| backend.quarantined.load(Ordering::Relaxed) <= now;
+        let well = |backend: &&Arc<Backend>| backend.quarantined.load(Ordering::Relaxed) <= now;
         let among = |candidates: &mut dyn Iterator<Item = &Arc<Backend>>, count: usize| {
             candidates.nth(fastrand::usize(..count)).cloned()
         };

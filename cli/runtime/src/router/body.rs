@@ -2,7 +2,7 @@
 
 use super::answer::Code;
 use super::exchange::Exchange;
-use super::upstream::Upstream;
+use super::upstream::{BAD_CHUNK, Upstream};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use std::cell::Cell;
 use std::error::Error;
@@ -126,7 +126,7 @@ pub(super) enum AnswerBody {
 /// An answer that a dyno is still sending.
 pub(super) struct Proxied {
     pub(super) body: Incoming,
-    pub(super) upstream: Option<Box<Upstream>>,
+    pub(super) upstream: Option<Upstream>,
     pub(super) exchange: Box<Exchange>,
     pub(super) last: Instant,
 }
@@ -174,6 +174,9 @@ impl Proxied {
             }
             Poll::Pending => {
                 let client = self.exchange.client();
+                if client.shared.is_bad_body() {
+                    return Poll::Ready(Some(Err(self.fail(BAD_CHUNK))));
+                }
                 let due = self.last + client.worker.limits.idle;
                 ready!(client.deadline.borrow_mut().poll(cx, due));
                 Poll::Ready(Some(Err(self.fail(Code::H15))))
@@ -205,9 +208,7 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(bytes) => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
-            }
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Self::Proxied(proxied) => proxied.body.size_hint(),
         }
     }

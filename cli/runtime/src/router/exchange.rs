@@ -9,9 +9,9 @@ use super::strict::is_token;
 use super::worker::Client;
 use hyper::body::Bytes;
 use hyper::header::HOST;
+use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
-use hyper::header::HeaderValue;
 use hyper::{Method, Response};
 use std::rc::Rc;
 use std::time::Duration;
@@ -81,8 +81,7 @@ impl Exchange {
     /// Ends with an answer of the router's own.
     pub(super) fn fail(mut self: Box<Self>, code: Code) -> Response<AnswerBody> {
         self.finish(Some(code));
-        code.page()
-            .map(|page| AnswerBody::Whole(Some(Bytes::from(page))))
+        page(code)
     }
 
     /// Logs, once, and lets the dyno go.
@@ -98,7 +97,10 @@ impl Exchange {
         let line = Line {
             code,
             method: self.method.as_str().as_bytes(),
-            path: self.path.as_ref().map_or(b"/", |path| path.as_str().as_bytes()),
+            path: self
+                .path
+                .as_ref()
+                .map_or(b"/", |path| path.as_str().as_bytes()),
             host: self.host.as_ref().map_or(b"", |host| host.as_bytes()),
             request_id: self.identity.request_id.as_bytes(),
             fwd: self.identity.fwd.as_bytes(),
@@ -142,6 +144,10 @@ pub(super) fn refuse(client: &Client, refused: &Refused) -> Response<AnswerBody>
         .text(),
     );
     client.shared.answered();
+    page(code)
+}
+
+fn page(code: Code) -> Response<AnswerBody> {
     code.page()
         .map(|page| AnswerBody::Whole(Some(Bytes::from(page))))
 }

@@ -1,8 +1,8 @@
 //! Header fields: what a proxy takes away (RFC 9110, 7.6.1) and what Heroku's router adds.
 
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, Entry, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_LENGTH, EXPECT, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -33,7 +33,11 @@ pub(super) fn remove_hop_by_hop(fields: &mut HeaderMap) {
             .collect();
         for name in named {
             // These say where the message ends and for whom it is: nobody may have them dropped.
-            if name != HOST && name != CONTENT_LENGTH && name != TRANSFER_ENCODING && name != UPGRADE {
+            if name != HOST
+                && name != CONTENT_LENGTH
+                && name != TRANSFER_ENCODING
+                && name != UPGRADE
+            {
                 fields.remove(name);
             }
         }

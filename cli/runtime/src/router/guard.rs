@@ -144,7 +144,10 @@ impl Guard {
     }
 
     fn refuse(&mut self, refusal: Refusal) {
-        let start = self.held.iter().position(|byte| !byte.is_ascii_whitespace());
+        let start = self
+            .held
+            .iter()
+            .position(|byte| !byte.is_ascii_whitespace());
         let line = self.held[start.unwrap_or(0)..]
             .iter()
             .take_while(|&&byte| byte != b'\r' && byte != b'\n')
@@ -162,8 +165,15 @@ impl Guard {
         self.state = State::Refused;
     }
 
+    /// A body goes no further; its exchange answers.
+    fn withhold(&mut self) {
+        self.shared.bad_body.store(true, Ordering::Relaxed);
+        self.held.truncate(self.passed);
+        self.state = State::Refused;
+    }
+
     /// Lets pass what may pass of the held bytes. Whether anything may.
-    fn look(&mut self) -> io::Result<bool> {
+    fn look(&mut self) -> bool {
         while self.passed < self.held.len() {
             let rest = &self.held[self.passed..];
             match &mut self.state {
@@ -175,7 +185,8 @@ impl Guard {
                     Err(refusal) => self.refuse(refusal),
                 },
                 State::Length(left) => {
-                    let step = usize::try_from(*left).map_or(rest.len(), |left| left.min(rest.len()));
+                    let step =
+                        usize::try_from(*left).map_or(rest.len(), |left| left.min(rest.len()));
                     *left -= step as u64;
                     self.passed += step;
                     if *left == 0 {
@@ -189,10 +200,7 @@ impl Guard {
                             self.end();
                         }
                     }
-                    Err(_) => {
-                        self.shared.bad_body.store(true, Ordering::Relaxed);
-                        return Err(ErrorKind::InvalidData.into());
-                    }
+                    Err(_) => self.withhold(),
                 },
                 State::Undecided if self.shared.tunnel.load(Ordering::Relaxed) => {
                     self.state = State::Tunnel;
@@ -201,7 +209,7 @@ impl Guard {
                 State::Undecided | State::Refused => break,
             }
         }
-        Ok(self.passed > 0)
+        self.passed > 0
     }
 
     fn begin(&mut self, head: Head) {
@@ -225,7 +233,7 @@ impl Guard {
     }
 
     /// Gives up on a client that waits too long with its next request or within its head.
-    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !matches!(self.state, State::Head) || self.shared.serving.load(Ordering::Relaxed) > 0 {
             self.waiting_since = Instant::now();
             return Poll::Pending;
@@ -239,7 +247,7 @@ impl Guard {
         if !self.held.is_empty() {
             self.refuse(SLOW_HEAD);
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(())
     }
 
     fn poll_hold(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -271,19 +279,19 @@ impl Guard {
                 }
                 own
             }
-            State::Chunked(scan) => match scan.feed(fresh) {
-                Ok(own) => {
-                    if scan.is_done() {
-                        self.end();
-                    }
-                    own
-                }
-                Err(_) => {
-                    self.shared.bad_body.store(true, Ordering::Relaxed);
+            State::Chunked(scan) => {
+                let Ok(own) = scan.feed(fresh) else {
+                    self.withhold();
                     buf.set_filled(before);
-                    return Poll::Ready(Err(ErrorKind::InvalidData.into()));
+                    // Nothing more will be read; the exchange must learn it now.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                };
+                if scan.is_done() {
+                    self.end();
                 }
-            },
+                own
+            }
             _ => got,
         };
         self.held.extend_from_slice(&buf.filled()[before + own..]);
@@ -309,7 +317,7 @@ impl AsyncRead for Guard {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
-            if this.look()? {
+            if this.look() {
                 let step = this.passed.min(buf.remaining());
                 buf.put_slice(&this.held[..step]);
                 this.held.drain(..step);
@@ -329,7 +337,7 @@ impl AsyncRead for Guard {
                 Poll::Ready(_) if matches!(this.state, State::Refused) => this.held.clear(),
                 Poll::Ready(_) => {}
                 Poll::Pending => {
-                    ready!(this.poll_patience(cx))?;
+                    ready!(this.poll_patience(cx));
                     if this.passed == 0 {
                         return Poll::Ready(Ok(()));
                     }

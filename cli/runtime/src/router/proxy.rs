@@ -104,7 +104,7 @@ async fn forward(
     exchange: &mut Exchange,
     mut head: Parts,
     body: Incoming,
-) -> Result<(Response<Incoming>, Box<Upstream>), Code> {
+) -> Result<(Response<Incoming>, Upstream), Code> {
     let (body, upload) = RequestBody::new(body);
     if upload.is_some() && !head.headers.contains_key(CONTENT_LENGTH) {
         head.headers
@@ -135,7 +135,9 @@ async fn forward(
                     if code == Code::H99 {
                         return Err(code);
                     }
-                    worker.backends.quarantine(backend, worker.limits.quarantine);
+                    worker
+                        .backends
+                        .quarantine(backend, worker.limits.quarantine);
                     tried.push(backend.id);
                     last = code;
                     continue;
@@ -145,7 +147,9 @@ async fn forward(
         if !waiting.headers().contains_key(HOST) {
             // Of HTTP/1.0, which need not say it; HTTP/1.1 must.
             let host = HeaderValue::from_str(&backend.address.to_string());
-            waiting.headers_mut().insert(HOST, host.map_err(|_| Code::H99)?);
+            waiting
+                .headers_mut()
+                .insert(HOST, host.map_err(|_| Code::H99)?);
         }
         exchange.held_by(lease, begun.elapsed());
         let again = (replayable && upstream.is_reused()).then(|| copy(&waiting));
@@ -174,7 +178,7 @@ fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
 async fn give(
     mut exchange: Box<Exchange>,
     mut answer: Response<Incoming>,
-    mut upstream: Box<Upstream>,
+    mut upstream: Upstream,
     upgrade: Option<OnUpgrade>,
 ) -> Response<AnswerBody> {
     let limits = &exchange.client().worker.limits;

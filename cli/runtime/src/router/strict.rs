@@ -250,9 +250,8 @@ impl HeadScan {
     fn host(&mut self, value: &[u8]) -> Result<(), Refusal> {
         self.hosts += 1;
         // `host` and `port` of RFC 3986: everything else belongs to another part of an address.
-        let allowed = |&byte: &u8| {
-            byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(&byte)
-        };
+        let allowed =
+            |&byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(&byte);
         if self.hosts > 1 || value.is_empty() || !value.iter().all(allowed) {
             return Err(bad("bad host"));
         }
@@ -359,9 +358,7 @@ impl ChunkScan {
                 self.size = (self.size << 4) | u64::from(digit);
                 Ok(Chunk::Size { digits: digits + 1 })
             }
-            (Chunk::Size { digits: 1.. }, b'\r') | (Chunk::Extension { .. }, b'\r') => {
-                Ok(Chunk::SizeEnd)
-            }
+            (Chunk::Size { digits: 1.. } | Chunk::Extension { .. }, b'\r') => Ok(Chunk::SizeEnd),
             (Chunk::Size { digits: 1.. }, b';') => Ok(Chunk::Extension { len: 1 }),
             (Chunk::Extension { len }, _) if is_text(byte) && len < MOST_EXTENSION => {
                 Ok(Chunk::Extension { len: len + 1 })

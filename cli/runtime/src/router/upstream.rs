@@ -6,9 +6,9 @@ use super::backends::{Backend, BackendId, Snapshot};
 use super::body::{RequestBody, Upload};
 use super::limits::RouterLimits;
 use super::worker::Client;
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,6 +23,8 @@ use tokio::time::{Instant, timeout};
 
 /// How long a connection may lie unused before it carries a request that cannot be sent twice.
 const SURELY_OPEN: Duration = Duration::from_secs(1);
+
+pub(super) const BAD_CHUNK: Code = Code::H26("bad chunk", StatusCode::BAD_REQUEST);
 
 pub(super) struct Upstream {
     sender: SendRequest<RequestBody>,
@@ -39,12 +41,15 @@ pub(super) enum Sent {
     /// Not one byte of it was sent.
     Back(Request<RequestBody>),
     /// `answerless`: the dyno closed without a byte of an answer.
-    Failed { code: Code, answerless: bool },
+    Failed {
+        code: Code,
+        answerless: bool,
+    },
 }
 
 impl Upstream {
     /// A new connection (H19, H21; H99 where it is this machine that has no room for it).
-    pub(super) async fn connect(backend: &Backend, limits: &RouterLimits) -> Result<Box<Self>, Code> {
+    pub(super) async fn connect(backend: &Backend, limits: &RouterLimits) -> Result<Self, Code> {
         let stream = match timeout(limits.connect, TcpStream::connect(backend.address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -63,14 +68,14 @@ impl Upstream {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|_| Code::H99)?;
-        Ok(Box::new(Self {
+        Ok(Self {
             sender,
             connection: Box::pin(connection.with_upgrades()),
             closed: false,
             backend: backend.id,
             unused_since: Instant::now(),
             reused: false,
-        }))
+        })
     }
 
     pub(super) fn is_reused(&self) -> bool {
@@ -110,6 +115,12 @@ impl Upstream {
                     },
                 });
             }
+            if upload.is_some() && client.shared.is_bad_body() {
+                return Poll::Ready(Sent::Failed {
+                    code: BAD_CHUNK,
+                    answerless: false,
+                });
+            }
             let (due, code) = match upload {
                 Some(upload) if upload.is_waiting() => (upload.last() + limits.idle, Code::H28),
                 Some(upload) => (upload.last() + limits.first_byte, Code::H12),
@@ -129,7 +140,7 @@ fn failure(error: &hyper::Error, upload: Option<&Upload>, client: &Client) -> Se
     let mut answerless = false;
     let code = if upload.is_some_and(Upload::has_failed) {
         if client.shared.is_bad_body() {
-            Code::H26("bad chunk", hyper::StatusCode::BAD_REQUEST)
+            BAD_CHUNK
         } else {
             Code::H27
         }
@@ -146,7 +157,7 @@ fn failure(error: &hyper::Error, upload: Option<&Upload>, client: &Client) -> Se
 
 /// One thread's unused connections.
 pub(super) struct Pool {
-    unused: RefCell<BTreeMap<BackendId, Vec<Box<Upstream>>>>,
+    unused: RefCell<BTreeMap<BackendId, Vec<Upstream>>>,
     most: usize,
     /// The pool is not empty any more.
     pub(super) filled: Notify,
@@ -162,10 +173,14 @@ impl Pool {
     }
 
     /// The connection that was used last, if the dyno has not closed it meanwhile.
-    pub(super) async fn take(&self, backend: BackendId, replayable: bool) -> Option<Box<Upstream>> {
+    pub(super) async fn take(&self, backend: BackendId, replayable: bool) -> Option<Upstream> {
         poll_fn(|cx| {
             loop {
-                let found = self.unused.borrow_mut().get_mut(&backend).and_then(Vec::pop);
+                let found = self
+                    .unused
+                    .borrow_mut()
+                    .get_mut(&backend)
+                    .and_then(Vec::pop);
                 let Some(mut upstream) = found else {
                     return Poll::Ready(None);
                 };
@@ -180,7 +195,7 @@ impl Pool {
     }
 
     /// Keeps a connection for another request if it can serve one.
-    pub(super) fn put(&self, cx: &mut Context<'_>, mut upstream: Box<Upstream>) {
+    pub(super) fn put(&self, cx: &mut Context<'_>, mut upstream: Upstream) {
         if upstream.drive(cx) || !upstream.sender.is_ready() {
             return;
         }

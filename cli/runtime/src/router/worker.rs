@@ -94,7 +94,11 @@ impl Worker {
                 return Ok(lease);
             }
             if !snapshot.ready.is_empty() {
-                if snapshot.ready.iter().all(|backend| tried.contains(&backend.id)) {
+                if snapshot
+                    .ready
+                    .iter()
+                    .all(|backend| tried.contains(&backend.id))
+                {
                     return Err(last);
                 }
                 // One was taken away just now.
@@ -127,8 +131,8 @@ impl Worker {
             let unused = self.limits.upstream_idle;
             let empty = self.pool.is_empty();
             tokio::select! {
-                changed = changes.changed() => {
-                    if changed.is_err() {
+                outcome = changes.changed() => {
+                    if outcome.is_err() {
                         return;
                     }
                     self.pool.keep_only(&self.snapshot());

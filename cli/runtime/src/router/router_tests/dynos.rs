@@ -16,7 +16,10 @@ fn requests_are_spread_over_ready_dynos() {
     scene.add("web.2", &two);
     let answers: Vec<String> = (0..60).map(|_| scene.get("/")).collect();
     for name in ["one", "two"] {
-        let count = answers.iter().filter(|answer| answer.ends_with(name)).count();
+        let count = answers
+            .iter()
+            .filter(|answer| answer.ends_with(name))
+            .count();
         // 60 throws of a coin: fewer than 8 happen once in a thousand million runs.
         assert!(count >= 8, "{name}: {count}");
     }
@@ -62,7 +65,8 @@ fn a_used_connection_that_closes_without_an_answer_is_tried_anew_only_where_that
     assert!(scene.get("/").ends_with("hello"));
     assert!(scene.get("/again").ends_with("hello"));
     assert_eq!(dyno.connections(), 2);
-    let post = scene.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let post =
+        scene.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     assert!(post.starts_with("HTTP/1.1 503"), "{post}");
     scene.line("code=H13");
     assert_eq!(dyno.connections(), 2);
@@ -71,7 +75,10 @@ fn a_used_connection_that_closes_without_an_answer_is_tried_anew_only_where_that
 #[test]
 fn a_dyno_that_refuses_is_passed_over_and_left_alone_for_a_while() {
     let (dyno, scene) = (Dyno::saying(OK), Scene::new());
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let id = scene.backends.add("web.1", gone);
     scene.backends.set_ready(id);
     scene.add("web.2", &dyno);
@@ -94,7 +101,8 @@ fn a_draining_dyno_finishes_what_it_has_and_gets_nothing_new() {
     let (new, scene) = (named("new"), Scene::new());
     let old_id = scene.add("web.1", &old);
     let mut slow = scene.connect();
-    slow.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    slow.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .unwrap();
     until("the dyno has it", || scene.backends.in_flight(old_id) == 1);
     scene.add("web.1", &new);
     let idle = Arc::new(AtomicBool::new(false));
@@ -129,7 +137,7 @@ fn draining_closes_unused_connections() {
         seen.store(true, Ordering::SeqCst);
     });
     let scene = Scene::with(RouterLimits {
-        upstream_idle: Duration::from_secs(3600),
+        upstream_idle: Duration::from_hours(1),
         ..limits()
     });
     let id = scene.add("web.1", &dyno);
@@ -168,7 +176,9 @@ fn a_request_waits_for_a_booting_dyno() {
     let (dyno, scene) = (Dyno::saying(OK), Scene::new());
     let id = scene.backends.add("web.1", dyno.address);
     let mut stream = scene.connect();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .unwrap();
     thread::sleep(Duration::from_millis(100));
     assert_eq!(dyno.connections(), 0);
     scene.backends.set_ready(id);
@@ -193,7 +203,9 @@ fn replacing_dynos_under_load_fails_no_request() {
                 let mut stream = scene.connect();
                 let mut count = 0;
                 while !over.load(Ordering::SeqCst) {
-                    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+                    stream
+                        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                        .unwrap();
                     let head = head(&mut stream).expect("an answer");
                     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
                     body(&mut stream, 1);
@@ -207,17 +219,27 @@ fn replacing_dynos_under_load_fails_no_request() {
         let next = named(&number.to_string());
         let next_id = scene.add("web.1", &next);
         let (idle, told) = std::sync::mpsc::channel();
-        scene.backends.begin_drain(id, move || idle.send(()).unwrap());
+        scene
+            .backends
+            .begin_drain(id, move || idle.send(()).unwrap());
         told.recv_timeout(PATIENCE).unwrap();
         scene.backends.remove(id);
         (dyno, id) = (next, next_id);
         thread::sleep(Duration::from_millis(20));
     }
     over.store(true, Ordering::SeqCst);
-    let count: usize = clients.into_iter().map(|client| client.join().unwrap()).sum();
+    let count: usize = clients
+        .into_iter()
+        .map(|client| client.join().unwrap())
+        .sum();
     drop(dyno);
     assert!(count > 10, "{count}");
-    assert!(scene.lines().iter().all(|line| line.starts_with("at=info method")));
+    assert!(
+        scene
+            .lines()
+            .iter()
+            .all(|line| line.starts_with("at=info method"))
+    );
 }
 
 #[test]
@@ -237,11 +259,18 @@ fn stopping_lets_running_requests_finish() {
     let id = scene.add("web.1", &dyno);
     let mut idle = scene.connect();
     let mut slow = scene.connect();
-    slow.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    slow.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
     until("the dyno has it", || scene.backends.in_flight(id) == 1);
     scene.router.begin_stop();
-    assert_eq!(idle.read(&mut [0]).unwrap(), 0, "an idle connection is closed");
-    until("nothing listens", || TcpStream::connect(scene.router.addresses()[0]).is_err());
+    assert_eq!(
+        idle.read(&mut [0]).unwrap(),
+        0,
+        "an idle connection is closed"
+    );
+    until("nothing listens", || {
+        TcpStream::connect(scene.router.addresses()[0]).is_err()
+    });
     assert!(!scene.router.is_stopped());
     release.send(()).unwrap();
     let mut answer = String::new();

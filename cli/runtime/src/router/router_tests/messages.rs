@@ -24,7 +24,10 @@ fn fields_that_the_router_adds() {
     assert_eq!(field(&head, "Host"), Some("a"));
     assert_eq!(field(&head, "X-Forwarded-For"), Some("127.0.0.1"));
     assert_eq!(field(&head, "X-Forwarded-Proto"), Some("http"));
-    assert_eq!(field(&head, "X-Forwarded-Port"), Some(port.to_string().as_str()));
+    assert_eq!(
+        field(&head, "X-Forwarded-Port"),
+        Some(port.to_string().as_str())
+    );
     assert_eq!(field(&head, "Via"), Some("1.1 heroku-router"));
     let id = field(&head, "X-Request-Id").unwrap();
     assert_eq!((id.len(), id.as_bytes()[14]), (36, b'4'), "{id}");
@@ -38,7 +41,10 @@ fn what_the_client_says_of_itself() {
         "X-Forwarded-For: 10.0.0.1\r\nX-Forwarded-For: 10.0.0.2\r\nX-Forwarded-Proto: https\r\n\
          X_Forwarded_Proto: https\r\nX-Request-Id: 0123456789abcdefghij\r\nConnection: close\r\n",
     );
-    assert_eq!(field(&head, "X-Forwarded-For"), Some("10.0.0.1, 10.0.0.2, 127.0.0.1"));
+    assert_eq!(
+        field(&head, "X-Forwarded-For"),
+        Some("10.0.0.1, 10.0.0.2, 127.0.0.1")
+    );
     assert_eq!(field(&head, "X-Forwarded-Proto"), Some("http"));
     assert_eq!(field(&head, "X_Forwarded_Proto"), None);
     assert_eq!(field(&head, "X-Request-Id"), Some("0123456789abcdefghij"));
@@ -54,7 +60,14 @@ fn hop_by_hop_fields_end_here() {
         "Connection: close, X-Mine, Host\r\nX-Mine: 1\r\nKeep-Alive: 5\r\nTE: trailers\r\n\
          Proxy-Connection: keep-alive\r\nUpgrade: websocket\r\nX-Other: 2\r\n",
     );
-    for gone in ["Connection", "X-Mine", "Keep-Alive", "TE", "Proxy-Connection", "Upgrade"] {
+    for gone in [
+        "Connection",
+        "X-Mine",
+        "Keep-Alive",
+        "TE",
+        "Proxy-Connection",
+        "Upgrade",
+    ] {
         assert_eq!(field(&head, gone), None, "{head}");
     }
     assert_eq!(field(&head, "Host"), Some("a"));
@@ -70,11 +83,26 @@ fn an_answer_loses_and_gains_fields_too() {
     let scene = Scene::new();
     scene.add("web.1", &dyno);
     let answer = scene.get("/");
-    assert!(answer.starts_with("HTTP/1.1 418 Short And Stout\r\n"), "{answer}");
-    assert!(answer.contains("Via: 1.1 own\r\nVia: 1.1 heroku-router\r\n"), "{answer}");
-    assert!(answer.contains("Set-Cookie: a\r\nSet-Cookie: b\r\n"), "{answer}");
-    assert!(answer.contains("Server: tea\r\n") && answer.contains("\r\nDate: "), "{answer}");
-    assert!(!answer.contains("X-Mine") && !answer.contains("Keep-Alive"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 418 Short And Stout\r\n"),
+        "{answer}"
+    );
+    assert!(
+        answer.contains("Via: 1.1 own\r\nVia: 1.1 heroku-router\r\n"),
+        "{answer}"
+    );
+    assert!(
+        answer.contains("Set-Cookie: a\r\nSet-Cookie: b\r\n"),
+        "{answer}"
+    );
+    assert!(
+        answer.contains("Server: tea\r\n") && answer.contains("\r\nDate: "),
+        "{answer}"
+    );
+    assert!(
+        !answer.contains("X-Mine") && !answer.contains("Keep-Alive"),
+        "{answer}"
+    );
 }
 
 #[test]
@@ -83,7 +111,10 @@ fn a_target_with_a_host() {
     scene.add("web.1", &dyno);
     let answer = scene.ask("GET http://b:1/p?q HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(answer.contains("GET /p?q HTTP/1.1\r\n"), "{answer}");
-    assert!(answer.contains("Host: b:1\r\n") && !answer.contains("Host: a\r\n"), "{answer}");
+    assert!(
+        answer.contains("Host: b:1\r\n") && !answer.contains("Host: a\r\n"),
+        "{answer}"
+    );
     let answer = scene.ask("OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(answer.contains("OPTIONS * HTTP/1.1\r\n"), "{answer}");
 }
@@ -92,10 +123,10 @@ fn a_target_with_a_host() {
 fn keep_alive_and_pipelining() {
     let (dyno, scene) = (Dyno::echoing(), Scene::new());
     scene.add("web.1", &dyno);
-    let mut requests = String::new();
-    for number in 0..5 {
-        requests += &format!("GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n");
-    }
+    let requests: String = (0..5)
+        .map(|number| format!("GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n"))
+        .collect::<Vec<_>>()
+        .concat();
     let answer = scene.ask(requests + "GET /end HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     let places: Vec<usize> = ["/0 ", "/1 ", "/2 ", "/3 ", "/4 ", "/end "]
         .iter()
@@ -114,20 +145,29 @@ fn http_1_0() {
     scene.add("web.1", &dyno);
     let answer = scene.ask("GET / HTTP/1.0\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.0 200 OK\r\n") || answer.starts_with("HTTP/1.1 200 OK\r\n"));
-    assert!(!answer.to_ascii_lowercase().contains("transfer-encoding"), "{answer}");
+    assert!(
+        !answer.to_ascii_lowercase().contains("transfer-encoding"),
+        "{answer}"
+    );
     assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
     let (dyno, scene) = (Dyno::echoing(), Scene::new());
     scene.add("web.1", &dyno);
     let answer = scene.ask("GET / HTTP/1.0\r\n\r\n");
     let host = format!("Host: {}\r\n", dyno.address);
-    assert!(answer.contains("GET / HTTP/1.1\r\n") && answer.contains(&host), "{answer}");
+    assert!(
+        answer.contains("GET / HTTP/1.1\r\n") && answer.contains(&host),
+        "{answer}"
+    );
 }
 
 #[test]
 fn heads_without_bodies() {
     for (method, answer) in [
         ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n"),
-        ("HEAD", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        (
+            "HEAD",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ),
         ("GET", "HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n\r\n"),
         ("GET", "HTTP/1.1 204 No Content\r\n\r\n"),
     ] {
@@ -139,7 +179,11 @@ fn heads_without_bodies() {
             ));
             assert_eq!(got.lines().next(), answer.lines().next(), "{got}");
             assert!(got.ends_with("\r\n\r\n"), "{got}");
-            assert_eq!(got.contains("Content-Length: 500"), answer.contains("500"), "{got}");
+            assert_eq!(
+                got.contains("Content-Length: 500"),
+                answer.contains("500"),
+                "{got}"
+            );
             assert!(!got.contains("Content-Length: 0"), "{got}");
         }
         assert_eq!(dyno.connections(), 1, "{method} {answer:?}");
@@ -179,7 +223,12 @@ fn bodies_of_requests() {
     let sent = big.clone();
     let writing = thread::spawn(move || {
         let mut writer = writer;
-        write!(writer, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{sent}", sent.len()).unwrap();
+        write!(
+            writer,
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{sent}",
+            sent.len()
+        )
+        .unwrap();
     });
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -192,7 +241,10 @@ fn bodies_of_requests() {
         ));
         let (_, chunks) = answer.split_once("\r\n\r\n").unwrap();
         assert!(chunks.contains("hello") && chunks.contains('!'), "{answer}");
-        assert!(chunks.ends_with("0\r\n\r\n") && !answer.contains("X-Trailer"), "{answer}");
+        assert!(
+            chunks.ends_with("0\r\n\r\n") && !answer.contains("X-Trailer"),
+            "{answer}"
+        );
     }
 }
 
@@ -221,10 +273,17 @@ fn expectations() {
     stream.write_all(b"hello").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("hello"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("hello"),
+        "{answer}"
+    );
     let answer = scene.ask("GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\nConnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 417 "), "{answer}");
-    assert!(scene.line("code=H26").contains("cause=\"unsupported expect header value\""));
+    assert!(
+        scene
+            .line("code=H26")
+            .contains("cause=\"unsupported expect header value\"")
+    );
 }
 
 #[test]
@@ -234,14 +293,18 @@ fn an_answer_streams() {
     let dyno = Dyno::new(move |mut stream| {
         head(&mut stream);
         let wait = wait.lock().unwrap();
-        stream.write_all(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\none").unwrap();
+        stream
+            .write_all(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\none")
+            .unwrap();
         wait.recv().unwrap();
         stream.write_all(b"two").unwrap();
     });
     let scene = Scene::new();
     scene.add("web.1", &dyno);
     let mut stream = scene.connect();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .unwrap();
     let answer = head(&mut stream).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert_eq!(body(&mut stream, 8), b"3\r\none\r\n");
@@ -257,14 +320,16 @@ fn a_dyno_is_held_back_by_a_slow_client() {
     let dyno = Dyno::new(move |mut stream| {
         head(&mut stream);
         drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 268435456\r\n\r\n"));
-        while stream.write_all(&[b'x'; 65536]).is_ok() {
-            count.fetch_add(65536, Ordering::SeqCst);
+        while stream.write_all(&[b'x'; 8192]).is_ok() {
+            count.fetch_add(8192, Ordering::SeqCst);
         }
     });
     let scene = Scene::new();
     scene.add("web.1", &dyno);
     let mut stream = scene.connect();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
     let mut last = usize::MAX;
     until("it stops", || {
         thread::sleep(Duration::from_millis(200));

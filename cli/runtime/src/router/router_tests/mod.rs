@@ -69,7 +69,10 @@ impl Dyno {
     fn echoing() -> Self {
         Self::new(|mut stream| {
             while let Some(head) = head(&mut stream) {
-                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{head}", head.len());
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{head}",
+                    head.len()
+                );
                 if stream.write_all(answer.as_bytes()).is_err() {
                     return;
                 }
@@ -139,7 +142,9 @@ impl Scene {
             listeners: vec![TcpListener::bind("127.0.0.1:0").unwrap()],
             backends: Arc::clone(&backends),
             log: Arc::new(move |line: &[u8]| {
-                sink.lock().unwrap().push(String::from_utf8(line.to_vec()).unwrap());
+                sink.lock()
+                    .unwrap()
+                    .push(String::from_utf8(line.to_vec()).unwrap());
             }),
             limits,
         })

@@ -11,7 +11,10 @@ fn status(bytes: &[u8]) -> String {
     assert!(answer.contains("Connection: close\r\n"), "{answer}");
     assert_eq!(dyno.connections(), 0, "{answer}");
     let line = scene.line("code=H26");
-    assert!(line.starts_with("at=error code=H26 desc=\"Request Error\" cause=\""), "{line}");
+    assert!(
+        line.starts_with("at=error code=H26 desc=\"Request Error\" cause=\""),
+        "{line}"
+    );
     answer.split(' ').nth(1).unwrap().to_owned()
 }
 
@@ -95,20 +98,37 @@ fn bad_request_lines_are_refused() {
 #[test]
 fn bad_chunks_are_refused() {
     for chunks in [
-        "x\r\n", "-1\r\n", " 5\r\nhello\r\n", "5 \r\nhello\r\n", "0x5\r\nhello\r\n", "\r\n",
-        ";a\r\n", "5\nhello\r\n", "5\r\nhello!\r\n", "5\r\nhello\n0\r\n", "5\r\nhello\r0\r\n",
-        "5;a\nb\r\nhello\r\n", "5;a\rb\r\nhello\r\n", "10000000000000000\r\n",
-        "0\r\n folded\r\n\r\n", "0\r\nX: y\n\r\n", "0\r\n\n", "5\r\nhello\r\n0\r\nX: \0\r\n\r\n",
+        "x\r\n",
+        "-1\r\n",
+        " 5\r\nhello\r\n",
+        "5 \r\nhello\r\n",
+        "0x5\r\nhello\r\n",
+        "\r\n",
+        ";a\r\n",
+        "5\nhello\r\n",
+        "5\r\nhello!\r\n",
+        "5\r\nhello\n0\r\n",
+        "5\r\nhello\r0\r\n",
+        "5;a\nb\r\nhello\r\n",
+        "5;a\rb\r\nhello\r\n",
+        "10000000000000000\r\n",
+        "0\r\n folded\r\n\r\n",
+        "0\r\nX: y\n\r\n",
+        "0\r\n\n",
+        "5\r\nhello\r\n0\r\nX: \0\r\n\r\n",
     ] {
-        let dyno = Dyno::new(|mut stream| {
-            while stream.read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
-        });
+        let dyno = Dyno::new(
+            |mut stream| {
+                while stream.read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
+            },
+        );
         let scene = Scene::new();
         scene.add("web.1", &dyno);
         let answer = scene.ask(format!(
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}{REST}"
         ));
         assert!(answer.starts_with("HTTP/1.1 400 "), "{chunks:?}: {answer}");
+        assert!(answer.contains("Connection: close\r\n"), "{answer}");
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
         let line = scene.line("code=H26");
         assert!(line.contains("cause=\"bad chunk\""), "{line}");
@@ -118,7 +138,10 @@ fn bad_chunks_are_refused() {
 #[test]
 fn limits_of_a_head() {
     let long = "a".repeat(9000);
-    assert_eq!(status(format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()), "414");
+    assert_eq!(
+        status(format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()),
+        "414"
+    );
     assert_eq!(status(format!("GET /{long}").as_bytes()), "414");
     let cookie = format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: {long}\r\n\r\n");
     assert_eq!(status(cookie.as_bytes()), "431");
@@ -142,7 +165,8 @@ fn just_within_the_limits() {
     let cookie = "c".repeat(8192 - "Cookie: ".len());
     let request = format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}\r\n");
     assert!(scene.ask(request).ends_with("hello"));
-    let request = format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nCookie: {cookie}\r\n\r\n");
+    let request =
+        format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nCookie: {cookie}\r\n\r\n");
     assert!(scene.ask(request).ends_with("hello"));
 }
 
@@ -192,5 +216,10 @@ fn nobody_forges_a_line() {
     assert!(!line.contains('\\'), "{line}");
     assert_eq!(line.matches('"').count() % 2, 0, "{line}");
     scene.ask("BA\"D\u{1b}[31m / HTTP/1.1\r\n\r\n");
-    assert!(scene.lines().iter().all(|line| line.bytes().all(|byte| (32..127).contains(&byte))));
+    assert!(
+        scene
+            .lines()
+            .iter()
+            .all(|line| line.bytes().all(|byte| (32..127).contains(&byte)))
+    );
 }

@@ -2,7 +2,8 @@
 
 use super::*;
 
-const ASK: &[u8] = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+const ASK: &[u8] =
+    b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// Says what it is sent in capitals, after an upgrade.
@@ -10,13 +11,20 @@ fn shouting() -> Dyno {
     Dyno::new(|mut stream| {
         let asked = head(&mut stream).unwrap();
         assert!(asked.contains("Upgrade: websocket\r\n"), "{asked}");
-        assert!(asked.to_ascii_lowercase().contains("connection: upgrade\r\n"), "{asked}");
+        assert!(
+            asked
+                .to_ascii_lowercase()
+                .contains("connection: upgrade\r\n"),
+            "{asked}"
+        );
         stream
             .write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhi")
             .unwrap();
         let mut bytes = [0; 64];
         while let Ok(count @ 1..) = stream.read(&mut bytes) {
-            stream.write_all(&bytes[..count].to_ascii_uppercase()).unwrap();
+            stream
+                .write_all(&bytes[..count].to_ascii_uppercase())
+                .unwrap();
         }
     })
 }
@@ -25,7 +33,10 @@ fn open(scene: &Scene) -> TcpStream {
     let mut stream = scene.connect();
     stream.write_all(ASK).unwrap();
     let answer = head(&mut stream).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 101 Switching Protocols\r\n"),
+        "{answer}"
+    );
     assert!(answer.contains("Upgrade: websocket\r\n"), "{answer}");
     assert!(answer.contains("Connection: upgrade\r\n"), "{answer}");
     assert_eq!(body(&mut stream, 2), b"hi");
@@ -46,7 +57,7 @@ fn bytes_pass_both_ways() {
     drop(stream);
     let line = scene.line("path=\"/chat\"");
     assert!(line.starts_with("at=info method=GET"), "{line}");
-    assert!(line.contains("status=101 bytes=14 "), "{line}");
+    assert!(line.contains("status=101 bytes=16 "), "{line}");
     assert_eq!(scene.backends.in_flight(id), 0);
 }
 
@@ -88,7 +99,10 @@ fn an_upgrade_that_is_declined() {
     // Frames sent in hope must not become a request.
     asked.extend_from_slice(b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n");
     let answer = scene.ask(asked);
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("hello"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("hello"),
+        "{answer}"
+    );
     assert!(answer.contains("Connection: close\r\n"), "{answer}");
     assert_eq!(scene.lines().len(), 1);
 }
