@@ -22,6 +22,7 @@ pub mod port;
 pub mod processes;
 pub mod release_phase;
 pub mod roots;
+pub mod router;
 pub mod run;
 pub mod state;
 pub mod supervisor;
