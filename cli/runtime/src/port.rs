@@ -30,9 +30,11 @@ impl Default for PortChoice {
     }
 }
 
-/// The port that was chosen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ChosenPort {
+/// Sockets on a port that was chosen.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    /// On the loopback addresses that this machine has.
+    pub(crate) listeners: Vec<TcpListener>,
     pub(crate) number: u16,
     /// The port that was wanted but taken, and by whom.
     pub(crate) instead_of: Option<(u16, Holder)>,
@@ -72,11 +74,12 @@ pub enum PortError {
     Try { port: u16, source: io::Error },
 }
 
-/// Finds a port on which nothing listens, on any address.
-pub(crate) fn choose(choice: PortChoice) -> Result<ChosenPort, PortError> {
+/// Listens on the loopback addresses, on a port on which nothing else listens on any address.
+pub(crate) fn listen(choice: PortChoice) -> Result<Listening, PortError> {
     match choice {
-        PortChoice::Exact(port) => match attempt(port)? {
-            Some(number) => Ok(ChosenPort {
+        PortChoice::Exact(port) => match bind(port)? {
+            Some((listeners, number)) => Ok(Listening {
+                listeners,
                 number,
                 instead_of: None,
             }),
@@ -88,14 +91,34 @@ pub(crate) fn choose(choice: PortChoice) -> Result<ChosenPort, PortError> {
         PortChoice::From(first) => {
             let last = first.saturating_add(FURTHER_PORTS);
             for port in first..=last {
-                if let Some(number) = attempt(port)? {
+                if let Some((listeners, number)) = bind(port)? {
                     let instead_of = (port != first).then(|| (first, holder(first)));
-                    return Ok(ChosenPort { number, instead_of });
+                    return Ok(Listening {
+                        listeners,
+                        number,
+                        instead_of,
+                    });
                 }
             }
             Err(PortError::AllTaken { first, last })
         }
     }
+}
+
+/// Sockets on the port, or nothing when it is taken.
+fn bind(port: u16) -> Result<Option<(Vec<TcpListener>, u16)>, PortError> {
+    let Some(number) = attempt(port)? else {
+        return Ok(None);
+    };
+    let first = match TcpListener::bind((Ipv4Addr::LOCALHOST, number)) {
+        Ok(listener) => listener,
+        // Somebody was faster.
+        Err(error) if error.kind() == ErrorKind::AddrInUse => return Ok(None),
+        Err(source) => return Err(PortError::Try { port, source }),
+    };
+    // Where there is no IPv6, nobody asks for it.
+    let second = TcpListener::bind((Ipv6Addr::LOCALHOST, number));
+    Ok(Some((std::iter::once(first).chain(second).collect(), number)))
 }
 
 /// Where web dynos listen: below the ports that Linux gives to outgoing connections (ip-sysctl,
@@ -285,7 +308,7 @@ mod tests {
                 continue;
             };
             let port = listener.local_addr().unwrap().port();
-            let error = choose(PortChoice::Exact(port)).unwrap_err();
+            let error = listen(PortChoice::Exact(port)).unwrap_err();
             let PortError::Taken { holder, .. } = &error else {
                 panic!("{error}");
             };
@@ -306,16 +329,16 @@ mod tests {
             println!("skipped: no room above port {taken}");
             return;
         }
-        let chosen = choose(PortChoice::From(taken)).unwrap();
+        let chosen = listen(PortChoice::From(taken)).unwrap();
         assert!(chosen.number > taken);
         assert!(matches!(chosen.instead_of, Some((port, _)) if port == taken));
     }
 
     #[test]
     fn zero_lets_the_kernel_choose() {
-        let chosen = choose(PortChoice::Exact(0)).unwrap();
+        let chosen = listen(PortChoice::Exact(0)).unwrap();
         assert_ne!(chosen.number, 0);
-        assert!(!accepts(chosen.number));
+        assert!(accepts(chosen.number));
     }
 
     #[test]

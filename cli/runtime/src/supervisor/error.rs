@@ -5,6 +5,7 @@ use crate::logs::LogError;
 use crate::names::DynoName;
 use crate::port::PortError;
 use crate::processes::ProcessesError;
+use crate::router::RouterError;
 use std::io;
 
 /// Why a supervisor could not start, or could not go on.
@@ -14,6 +15,8 @@ pub enum SupervisorError {
     Processes { source: ProcessesError },
     #[error("cannot listen for requests")]
     Port { source: PortError },
+    #[error("cannot start the router")]
+    Router { source: RouterError },
     #[error(transparent)]
     Dyno(#[from] DynoError),
     #[error("cannot catch signals")]

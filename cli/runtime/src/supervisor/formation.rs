@@ -45,6 +45,9 @@ impl Supervision {
         let difference = self.missing_places();
         for key in difference.end {
             if let Some(place) = self.places.remove(&key) {
+                if let Some(crashed) = place.crashed {
+                    self.routing.remove(crashed);
+                }
                 for id in [place.coming, place.serving].into_iter().flatten() {
                     self.retire(id, Ending::Down)?;
                 }
@@ -108,6 +111,9 @@ impl Supervision {
                 continue;
             };
             let held = [place.coming.take(), place.serving.take()];
+            if let Some(crashed) = place.crashed.take() {
+                self.routing.remove(crashed);
+            }
             place.after = None;
             place.rest = Rest::Down;
             place.since = Timestamp::now();
@@ -203,6 +209,7 @@ impl Supervision {
             .start(process_type)
             .map_err(|source| SupervisorError::Processes { source })?;
         let port = if is_web(process_type) {
+            self.routing.ensure(&self.limits, &mut self.journal)?;
             let taken = self.running.values().filter_map(|running| running.port);
             let port = port::for_dyno(&taken.collect());
             Some(port.map_err(|source| SupervisorError::Port { source })?)
@@ -220,13 +227,18 @@ impl Supervision {
         };
         let release = self.deployed.version;
         let shown = command.shown.clone();
-        let running = Running::start(&app, name, command, port, release, &mut self.journal)?;
+        let label = name.to_string();
+        let mut running = Running::start(&app, name, command, port, release, &mut self.journal)?;
+        running.backend = port.map(|port| self.routing.add(&label, port));
         let is_up = running.phase == Phase::Up;
         let id = self.next_id;
         self.next_id += 1;
         self.running.insert(id, running);
         if let Some(place) = self.places.get_mut(key) {
             place.rest = Rest::No;
+            if let Some(crashed) = place.crashed.take() {
+                self.routing.remove(crashed);
+            }
             place.coming = Some(id);
             place.command = shown;
         }
@@ -242,7 +254,13 @@ impl Supervision {
             return Ok(());
         };
         place.coming = None;
+        if let Some(crashed) = place.crashed.take() {
+            self.routing.remove(crashed);
+        }
         let before = place.serving.replace(id);
+        if let Some(backend) = self.running.get(&id).and_then(|running| running.backend) {
+            self.routing.set_ready(backend);
+        }
         if let Some(before) = before {
             self.retire(before, Ending::Replaced)?;
         }
@@ -254,6 +272,14 @@ impl Supervision {
         let Some(running) = self.running.get_mut(&id) else {
             return Ok(());
         };
+        if let (Phase::Up, Some(backend)) = (running.phase, running.backend) {
+            self.routing.begin_drain(backend);
+            if !self.routing.is_idle(backend) {
+                let until = Instant::now() + self.limits.drain;
+                running.phase = Phase::Draining { until, ending };
+                return Ok(());
+            }
+        }
         let stopped = running.stop(ending, &self.limits, &mut self.journal);
         stopped.map_err(|source| lost(running, source))
     }
@@ -268,6 +294,12 @@ impl Supervision {
             match boot.map_err(|source| lost(running, source))? {
                 Boot::CameUp => came_up.push(*id),
                 Boot::Waiting | Boot::TimedOut => {}
+            }
+            if let Phase::Draining { until, ending } = running.phase
+                && (now >= until || running.backend.is_none_or(|id| self.routing.is_idle(id)))
+            {
+                let stopped = running.stop(ending, &self.limits, journal);
+                stopped.map_err(|source| lost(running, source))?;
             }
             running
                 .kill_if_due(now, &self.limits, journal)
@@ -335,6 +367,18 @@ impl Supervision {
         {
             let text = format!("State changed from {before} to crashed");
             running.say(&mut self.journal, &text);
+        }
+        if let Some(backend) = running.backend {
+            let place = key.as_ref().and_then(|key| self.places.get_mut(key));
+            match place {
+                Some(place) if before.is_some() => {
+                    self.routing.set_crashed(backend);
+                    if let Some(earlier) = place.crashed.replace(backend) {
+                        self.routing.remove(earlier);
+                    }
+                }
+                _ => self.routing.remove(backend),
+            }
         }
         let lived = running.started.elapsed();
         self.sweeper.remove(running.into_scratch());

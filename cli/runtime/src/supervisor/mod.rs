@@ -4,8 +4,8 @@
 //! commands ─► client ─► api (thread, HTTP over a Unix socket) ─► orders ─┐
 //!                                                                        ▼
 //! signals, ends, output, ports, deadlines ───────────────────► supervision (poll loop)
-//!                                          formation: places ◄───┤       └─► journal
-//!                                          running: one dyno ◄───┘
+//!                                          formation: places ◄───┤       ├─► journal
+//!                                          running: one dyno ◄───┘       └─► routing (router's threads)
 //! ```
 //! The loop does nothing that takes longer than starting a process: images are unpacked by the
 //! API's thread, files of ended dynos removed by the sweeper.
@@ -22,6 +22,7 @@ mod lock;
 mod messages;
 mod orders;
 mod places;
+mod routing;
 mod running;
 mod supervision;
 mod sweeper;
@@ -38,6 +39,7 @@ use crate::logs::{Colour, LogBounds, LogWriter, Printout};
 use crate::output::Output;
 use crate::port::PortChoice;
 use crate::signals::Signals;
+use crate::state::AppState;
 use journal::{Journal, Watched};
 use rustix::termios::isatty;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -100,7 +102,7 @@ pub fn supervise(inputs: Inputs, ready: impl FnOnce(&Status)) -> Result<i32, Sup
         run_dir: inputs.lock.folder().join("run"),
         host: inputs.host,
         overrides: inputs.overrides,
-        port: None,
+        state: AppState::new(inputs.lock.folder().to_owned()),
     };
     let mut supervision = Supervision::new(
         site,
@@ -108,6 +110,7 @@ pub fn supervise(inputs: Inputs, ready: impl FnOnce(&Status)) -> Result<i32, Sup
         processes,
         inputs.formation,
         Journal::new(watched, Some(kept)),
+        inputs.port,
         inputs.limits,
         signals,
         inbox,

@@ -43,38 +43,54 @@ pub(crate) struct Envelope {
     pub(crate) answer: oneshot::Sender<Answer>,
 }
 
+/// Wakes the loop up.
+#[derive(Debug, Clone)]
+pub(crate) struct Bell(Arc<OwnedFd>);
+
+impl Bell {
+    /// A full counter is readable too, which is all that is wanted.
+    pub(crate) fn ring(&self) {
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+}
+
 /// The loop's side.
 pub(crate) struct Inbox {
     receiver: Receiver<Envelope>,
-    bell: Arc<OwnedFd>,
+    bell: Bell,
 }
 
 /// The senders' side.
 #[derive(Clone)]
 pub(crate) struct Outbox {
     sender: Sender<Envelope>,
-    bell: Arc<OwnedFd>,
+    bell: Bell,
 }
 
 pub(crate) fn mailbox() -> io::Result<(Outbox, Inbox)> {
-    let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+    let bell = Bell(Arc::new(eventfd(0, flags)?));
     let (sender, receiver) = channel();
     let outbox = Outbox {
         sender,
-        bell: Arc::clone(&bell),
+        bell: bell.clone(),
     };
     Ok((outbox, Inbox { receiver, bell }))
 }
 
 impl Inbox {
-    /// Readable when there may be an order.
-    pub(crate) fn bell(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+    pub(crate) fn bell(&self) -> Bell {
+        self.bell.clone()
+    }
+
+    /// Readable when somebody has rung.
+    pub(crate) fn rung(&self) -> BorrowedFd<'_> {
+        self.bell.0.as_fd()
     }
 
     pub(crate) fn take(&self) -> Vec<Envelope> {
         // Cleared first: an order that arrives in between rings again.
-        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+        let _ = rustix::io::read(&self.bell.0, &mut [0; 8]);
         self.receiver.try_iter().collect()
     }
 }
@@ -87,12 +103,7 @@ impl Outbox {
         if self.sender.send(envelope).is_err() {
             return Err(Denied::Ending);
         }
-        self.ring();
+        self.bell.ring();
         answered.await.unwrap_or(Err(Denied::Ending))
-    }
-
-    /// Wakes the loop up. A full counter is readable too, which is all that is wanted.
-    pub(crate) fn ring(&self) {
-        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
     }
 }

@@ -1,6 +1,7 @@
 //! The places of a formation, `web.1`, `web.2` …, and which dyno has each.
 
 use crate::names::DynoName;
+use crate::router::BackendId;
 use crate::supervisor::cool_off::CoolOff;
 use crate::supervisor::running::Id;
 use cnb_spec::names::ProcessType;
@@ -21,6 +22,8 @@ pub(crate) struct Place {
     pub(crate) coming: Option<Id>,
     /// The one whose end has to come first, where two at a time are not wanted.
     pub(crate) after: Option<Id>,
+    /// What the router knows the crashed dyno as, until there is another.
+    pub(crate) crashed: Option<BackendId>,
     pub(crate) rest: Rest,
     pub(crate) cool_off: CoolOff,
     /// Since when it rests.
@@ -47,6 +50,7 @@ impl Place {
             serving: None,
             coming: None,
             after: None,
+            crashed: None,
             rest: Rest::No,
             cool_off: CoolOff::default(),
             since: Timestamp::now(),

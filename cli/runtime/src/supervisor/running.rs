@@ -5,6 +5,7 @@ use crate::logs::{LineSplitter, Source};
 use crate::names::DynoName;
 use crate::port;
 use crate::processes::Command;
+use crate::router::BackendId;
 use crate::scratch::Scratch;
 use crate::supervisor::journal::Journal;
 use crate::supervisor::limits::Limits;
@@ -30,6 +31,8 @@ pub(crate) struct Running {
     pub(crate) phase: Phase,
     /// `PORT`, of web dynos only.
     pub(crate) port: Option<u16>,
+    /// What the router calls it.
+    pub(crate) backend: Option<BackendId>,
     pub(crate) release: u64,
     pub(crate) command: String,
     /// When it began with what it does now.
@@ -129,6 +132,7 @@ impl Running {
             name,
             phase,
             port,
+            backend: None,
             release,
             command,
             since: Timestamp::now(),
@@ -314,7 +318,8 @@ impl Running {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Starting { next_probe, .. } => Some(next_probe),
-            Phase::Draining { until, .. } => Some(until.min(Instant::now() + FIRST_PROBE)),
+            // Its last answer rings the bell.
+            Phase::Draining { until, .. } => Some(until),
             Phase::Stopping { kill_at, .. } => kill_at,
             Phase::Up | Phase::TimedOut => None,
         }

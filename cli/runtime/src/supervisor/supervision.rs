@@ -3,8 +3,11 @@
 use crate::dyno::HostFiles;
 use crate::metadata::Metadata;
 use crate::output::Flow;
+use crate::port::PortChoice;
 use crate::processes::Processes;
 use crate::signals::Signals;
+use crate::state::AppState;
+use crate::supervisor::chain;
 use crate::supervisor::deployed::Deployed;
 use crate::supervisor::error::SupervisorError;
 use crate::supervisor::formation::lost;
@@ -13,6 +16,7 @@ use crate::supervisor::limits::Limits;
 use crate::supervisor::messages::{Quantities, Status};
 use crate::supervisor::orders::{Answer, Denied, Envelope, Inbox, Order};
 use crate::supervisor::places::{Key, Place};
+use crate::supervisor::routing::Routing;
 use crate::supervisor::running::{Ending, Id, Running};
 use crate::supervisor::sweeper::Sweeper;
 use jiff::Timestamp;
@@ -35,8 +39,7 @@ pub(crate) struct Site {
     pub(crate) host: HostFiles,
     /// Variables of this launch alone, which win over config vars.
     pub(crate) overrides: BTreeMap<String, String>,
-    /// The router's port.
-    pub(crate) port: Option<u16>,
+    pub(crate) state: AppState,
 }
 
 /// Everything that the loop works on.
@@ -52,6 +55,7 @@ pub(crate) struct Supervision {
     pub(crate) running: BTreeMap<Id, Running>,
     pub(crate) next_id: Id,
     pub(crate) journal: Journal,
+    pub(crate) routing: Routing,
     pub(crate) limits: Limits,
     pub(crate) stop: Option<Stop>,
     pub(crate) sweeper: Sweeper,
@@ -83,6 +87,7 @@ impl Supervision {
         processes: Processes,
         wanted: Quantities,
         journal: Journal,
+        port: PortChoice,
         limits: Limits,
         signals: Signals,
         inbox: Inbox,
@@ -98,6 +103,7 @@ impl Supervision {
             running: BTreeMap::new(),
             next_id: 0,
             journal,
+            routing: Routing::new(port, inbox.bell()),
             limits,
             stop: None,
             sweeper: Sweeper::default(),
@@ -107,12 +113,17 @@ impl Supervision {
             since: Timestamp::now(),
         };
         supervision.overlay_config();
+        supervision.read_maintenance();
         supervision
     }
 
     pub(crate) fn overlay_config(&mut self) {
         self.config.clone_from(&self.deployed.config);
         self.config.extend(self.site.overrides.clone());
+    }
+
+    fn read_maintenance(&mut self) {
+        self.routing.set_maintenance(self.site.state.maintenance());
     }
 
     /// Ends everything at once, because the supervisor as a whole failed.
@@ -129,6 +140,7 @@ impl Supervision {
         match self.watch() {
             Ok(stop) => self.finish(stop),
             Err(error) => {
+                self.journal.say("api", &format!("Error: {}", chain(&error)));
                 self.abandon();
                 Err(error)
             }
@@ -168,6 +180,7 @@ impl Supervision {
                 self.on_order(envelope)?;
             }
             self.on_time()?;
+            self.routing.take_lines(&mut self.journal);
         }
     }
 
@@ -177,7 +190,7 @@ impl Supervision {
         let own = self
             .signals
             .descriptors()
-            .chain([self.inbox.bell()])
+            .chain([self.inbox.rung()])
             // Also tells of a writer that has ended.
             .chain(self.journal.room());
         let mut waits: Vec<PollFd<'_>> = own
@@ -236,6 +249,7 @@ impl Supervision {
             return Ok(());
         }
         self.stop = Some(stop);
+        self.routing.begin_stop();
         for running in self.running.values_mut() {
             let stopped = running.stop(Ending::Quit, &self.limits, &mut self.journal);
             stopped.map_err(|source| lost(running, source))?;
@@ -262,7 +276,10 @@ impl Supervision {
                 self.deploy(*deployed, overlap)?;
                 Ok(())
             }
-            Order::Maintenance => Ok(()),
+            Order::Maintenance => {
+                self.read_maintenance();
+                Ok(())
+            }
         };
         let answered: Answer = done.map(|()| self.status());
         // Who asked may have gone away.
@@ -277,8 +294,8 @@ impl Supervision {
             since: self.since,
             release: self.deployed.version,
             image: self.deployed.digest.to_string(),
-            port: self.site.port,
-            maintenance: false,
+            port: self.routing.port(),
+            maintenance: self.routing.maintenance(),
             formation: self
                 .wanted
                 .iter()
@@ -289,6 +306,8 @@ impl Supervision {
     }
 
     fn finish(mut self, stop: Stop) -> Result<i32, SupervisorError> {
+        self.routing.finish();
+        self.routing.take_lines(&mut self.journal);
         let deadline = Instant::now() + LAST_LINES;
         let journal = std::mem::replace(&mut self.journal, Journal::new(None, None));
         journal

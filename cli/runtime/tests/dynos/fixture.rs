@@ -16,6 +16,7 @@ use slug_runtime::{App, Colour, HostFiles};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs::{self, File, Permissions};
+use std::io::{BufRead, BufReader};
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -419,15 +420,35 @@ fn release_part(app: App<'_>) -> Result<i32, Box<dyn Error>> {
     Ok(0)
 }
 
-/// Accepts connections on `PORT`, or on the port in `WRONG_PORT`.
+/// Answers requests on `PORT`, or on the port in `WRONG_PORT`, each after a moment.
 fn serve() -> i32 {
     let port = std::env::var("WRONG_PORT").or_else(|_| std::env::var("PORT"));
     let port: u16 = port.unwrap().parse().unwrap();
+    let greeting = std::env::var("GREETING").unwrap();
     let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
-    for connection in listener.incoming() {
-        drop(connection);
+    for connection in listener.incoming().flatten() {
+        let greeting = greeting.clone();
+        // Whoever looks whether somebody listens says nothing and goes.
+        std::thread::spawn(move || drop(answer(&connection, &greeting)));
     }
     0
+}
+
+fn answer(mut connection: &std::net::TcpStream, greeting: &str) -> std::io::Result<()> {
+    let mut reader = BufReader::new(connection.try_clone()?);
+    loop {
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            if reader.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        let length = greeting.len();
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{greeting}");
+        connection.write_all(answer.as_bytes())?;
+    }
 }
 
 fn build_image(blobs: &BlobStore) -> Digest {

@@ -32,9 +32,10 @@ fn a_web_dyno_comes_up_and_is_stopped() {
         let status = child.wait().unwrap();
         assert_eq!(status.code(), Some(130), "{who:?}");
         let log = fixture.log();
+        assert!(log[0].starts_with("heroku[router]: Listening at http://localhost:"));
         let heading = "heroku[web.1]: Starting process with command `/bin/web x`";
-        assert_eq!(log[0], heading);
-        let port = log[1].strip_prefix("app[web.1]: starting on ").unwrap();
+        assert_eq!(log[1], heading);
+        let port = log[2].strip_prefix("app[web.1]: starting on ").unwrap();
         assert!((20_000..32_000).contains(&port.parse::<u16>().unwrap()));
         assert_eq!(
             log[log.len() - 3..],

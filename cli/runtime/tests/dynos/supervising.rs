@@ -6,6 +6,10 @@ use rustix::process::Signal;
 use slug_runtime::supervisor::{
     ClientError, DynoState, DynoStatus, Quantities, Status, Supervisor, Target,
 };
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -297,6 +301,92 @@ fn twenty_dynos_are_up_soon_and_small() {
     let proc_status = std::fs::read_to_string(format!("/proc/{}/status", status.pid)).unwrap();
     let rss = proc_status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
     println!("twenty dynos: {rss}");
+    signal(&child, Signal::TERM);
+    child.wait().unwrap();
+}
+
+/// One request on a connection of its own; what was answered, or what went wrong.
+fn ask(port: u16) -> Result<String, String> {
+    let attempt = || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        std::io::Result::Ok(answer)
+    };
+    let answer = attempt().map_err(|error| error.to_string())?;
+    let body = answer.strip_prefix("HTTP/1.1 200 OK\r\n").ok_or(&answer)?;
+    Ok(body.rsplit("\r\n\r\n").next().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn no_request_fails_while_everything_is_replaced() {
+    let fixture = Fixture::new(everybody()[0]);
+    let mut child = fixture.launch("web=1").spawn().unwrap();
+    let client = fixture.client();
+    let status = fixture.wait_for_status(&client, "one", |s| all_up(s, &["web.1"]));
+    let port = status.port.unwrap();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let users: Vec<_> = (0..4)
+        .map(|_| {
+            let is_over = Arc::clone(&is_over);
+            std::thread::spawn(move || {
+                let mut answers = Vec::new();
+                while !is_over.load(Ordering::Relaxed) {
+                    answers.push(ask(port));
+                }
+                answers
+            })
+        })
+        .collect();
+    let three = ["web.1", "web.2", "web.3"];
+    for round in 2..5 {
+        client.scale(&quantities("web=3")).unwrap();
+        fixture.wait_for_status(&client, "three", |s| all_up(s, &three));
+        fixture.set_release(round, &format!("GREETING=v{round}"));
+        client.reload(true).unwrap();
+        fixture.wait_for_status(&client, "the release", |status| {
+            all_up(status, &three) && status.dynos.iter().all(|dyno| dyno.release == round)
+        });
+        client.restart(&Target::All).unwrap();
+        client.scale(&quantities("web=1")).unwrap();
+        fixture.wait_for_status(&client, "one", |s| all_up(s, &["web.1"]));
+    }
+    is_over.store(true, Ordering::Relaxed);
+    let answers: Vec<_> = users
+        .into_iter()
+        .flat_map(|user| user.join().unwrap())
+        .collect();
+    let failed: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+    assert!(failed.is_empty(), "{} of {}: {failed:?}", failed.len(), answers.len());
+    for greeting in ["hello", "v2", "v3", "v4"] {
+        assert!(answers.contains(&Ok(greeting.to_owned())), "{greeting}");
+    }
+    println!("{} requests, none failed", answers.len());
+    signal(&child, Signal::TERM);
+    child.wait().unwrap();
+    assert!(fixture.log().iter().any(|line| line.starts_with("heroku[router]: at=info method=GET")));
+}
+
+#[test]
+fn requests_wait_for_the_first_dyno_and_learn_of_crashes() {
+    let fixture = Fixture::new(everybody()[0]);
+    let mut child = fixture.launch("web=1").spawn().unwrap();
+    let client = fixture.client();
+    let port = client.status().unwrap().port.unwrap();
+    assert_eq!(ask(port).unwrap(), "hello");
+    client.scale(&quantities("web=0")).unwrap();
+    fixture.wait_for_status(&client, "none", |s| s.dynos.is_empty());
+    assert!(ask(port).unwrap_err().starts_with("HTTP/1.1 503"));
+    fixture.wait_for("code=H14");
+    // Maintenance is a matter of the app's state.
+    slug_runtime::state::AppState::new(fixture.folder.path().to_owned())
+        .set_maintenance(true)
+        .unwrap();
+    assert!(client.maintenance().unwrap().maintenance);
+    assert!(ask(port).unwrap_err().starts_with("HTTP/1.1 503"));
+    fixture.wait_for("code=H80");
     signal(&child, Signal::TERM);
     child.wait().unwrap();
 }
