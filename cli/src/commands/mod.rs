@@ -3,9 +3,17 @@
 pub(crate) mod build;
 pub(crate) mod cache;
 pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod config_edit;
+pub(crate) mod config_get;
+pub(crate) mod config_set;
+pub(crate) mod config_unset;
 pub(crate) mod inspect;
 pub(crate) mod launch;
 pub(crate) mod push;
+pub(crate) mod releases;
+pub(crate) mod releases_info;
+pub(crate) mod rollback;
 pub(crate) mod run;
-mod running;
+pub(crate) mod running;
 pub(crate) mod stack;
