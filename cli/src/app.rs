@@ -143,7 +143,9 @@ impl App {
         printer: &Printer,
     ) -> Result<Self, Failure> {
         let app = Self::of(store, AppName::choose(args, Path::new("."))?);
-        if !app.folder.is_dir()
+        // A folder's own name is not misspelt.
+        if args.app.is_some()
+            && !app.folder.is_dir()
             && let Some(meant) = app.nearest(store)
         {
             printer.warning(&format!(

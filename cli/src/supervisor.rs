@@ -1,7 +1,7 @@
 //! The app's supervisor, as commands meet it.
 
 use crate::app::{App, AppName};
-use crate::commands::running::Ready;
+use crate::commands::running::{Ready, no_release};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::store::Store;
 use crate::ui::error;
@@ -76,15 +76,11 @@ pub(crate) fn refused(app: &App, error: ClientError) -> Failure {
 }
 
 /// Tells a running app that it has a new release: its dynos are replaced, the new ones first.
-/// Says what is to be told of it.
-pub(crate) fn reload(printer: &Printer, app: &App) -> Result<bool, Failure> {
-    let Some(client) = find(printer, app)? else {
-        return Ok(false);
-    };
-    client
-        .reload(true)
-        .map_err(|error| refused(app, error))
-        .map(|_| true)
+pub(crate) fn reload(printer: &Printer, app: &App) -> Result<(), Failure> {
+    if let Some(client) = find(printer, app)? {
+        client.reload(true).map_err(|error| refused(app, error))?;
+    }
+    Ok(())
 }
 
 /// The app's current release, made ready to run.
@@ -114,6 +110,7 @@ pub(crate) fn deployed(
     };
     let image: ReleaseImage = match image {
         Some(image) => image,
+        // Config vars were set before the first build: that is what is said if there was none.
         None => app.built_image()?.into(),
     };
     let ready = Ready::of(printer, store, app, &image, config)?;
@@ -127,12 +124,6 @@ pub(crate) fn deployed(
         config: ready.config,
     };
     Ok((deployed, ready.host))
-}
-
-fn no_release(app: &App) -> Failure {
-    let name = app.name.as_str();
-    Failure::new(Exit::Input, format!("no release of {name} has succeeded"))
-        .hint(format!("slugc releases -a {name} lists them"))
 }
 
 /// Makes later releases ready, inside the supervisor.

@@ -72,9 +72,9 @@ pub(crate) fn listed(status: &Status, now: Timestamp) -> String {
             text.push('\n');
         }
         // Writing into a String cannot fail.
-        drop(writeln!(text, "=== {name}: {what} ({})\n", dynos.len()));
+        let _ = writeln!(text, "=== {name}: {what} ({})\n", dynos.len());
         for dyno in dynos {
-            drop(writeln!(text, "{}", line(dyno, status.release, now)));
+            let _ = writeln!(text, "{}", line(dyno, status.release, now));
         }
     }
     text.trim_end().to_owned()

@@ -109,11 +109,12 @@ impl Ready {
     }
 }
 
-/// There is an image, but none that may run.
-fn no_release(app: &App) -> Failure {
+/// There is an image, but its release failed and there was none before it.
+pub(crate) fn no_release(app: &App) -> Failure {
     let name = app.name.as_str();
-    Failure::new(Exit::Input, format!("no release of {name} has succeeded")).hint(format!(
-        "slugc releases -a {name} lists them; build again when the release command is mended"
+    let message = format!("no release of {name} that has an image has succeeded");
+    Failure::new(Exit::Input, message).hint(format!(
+        "slugc releases -a {name} lists them; mend the release command and build again"
     ))
 }
 

@@ -17,6 +17,10 @@ pub fn with_filters(context: &TestContext, check: impl FnOnce()) {
     }
     // An app's folder: the fixture's name, the test's process and a count.
     settings.add_filter(r"([a-z][a-z-]*)-\d+-\d+\b", "$1");
+    let ago = r"\d{4}/\d\d/\d\d [\d:]{8} \+0000( \((~ )?\d+[smh] ago\))?";
+    settings.add_filter(ago, "[WHEN]");
+    settings.add_filter(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "[WHEN]");
+    settings.add_filter(r"Deploy [0-9a-f]{8}\b", "Deploy [DIGEST]");
     settings.add_filter(r"sha256:[0-9a-f]{64}", "sha256:[DIGEST]");
     settings.add_filter(r"\b\d+(\.\d)? (B|kB|MB|GB)\b", "[SIZE]");
     settings.add_filter(r"\b(\d+m)?\d+(\.\d+)?m?s\b", "[TIME]");
