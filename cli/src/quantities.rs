@@ -74,7 +74,11 @@ impl Change {
     }
 
     /// Carries it out on quantities; `types` are those that the app has.
-    pub(crate) fn apply(&self, quantities: &mut Quantities, types: &[String]) -> Result<(), Failure> {
+    pub(crate) fn apply(
+        &self,
+        quantities: &mut Quantities,
+        types: &[String],
+    ) -> Result<(), Failure> {
         let unknown = || unknown_type(&self.name, types);
         if !types.contains(&self.name) {
             return Err(unknown());

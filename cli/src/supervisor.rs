@@ -65,8 +65,9 @@ pub(crate) fn target(text: Option<&str>) -> Result<Target, Failure> {
 pub(crate) fn refused(app: &App, error: ClientError) -> Failure {
     let name = app.name.as_str();
     match error {
-        ClientError::Refused(words) => Failure::new(Exit::Usage, words)
-            .hint(format!("slugc ps -a {name} lists the dynos")),
+        ClientError::Refused(words) => {
+            Failure::new(Exit::Usage, words).hint(format!("slugc ps -a {name} lists the dynos"))
+        }
         error => Failure::new(
             Exit::General,
             format!("the supervisor of {name} does not answer"),
@@ -165,7 +166,10 @@ pub(crate) fn unknown_type(wanted: &str, types: &[String]) -> Failure {
     }
     let failure = Failure::new(
         Exit::Usage,
-        format!("the app has no process type {wanted}: it has {}", types.join(", ")),
+        format!(
+            "the app has no process type {wanted}: it has {}",
+            types.join(", ")
+        ),
     );
     match nearest(wanted, types.iter().map(String::as_str)) {
         Some(meant) => failure.hint(format!("did you mean {meant}?")),

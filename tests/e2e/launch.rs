@@ -2,10 +2,26 @@
 
 use crate::as_each_user;
 use std::time::Duration;
-use test_support::{Running, Signal, TestContext, free_port, get, processes_with, wait_for_http};
+use test_support::{
+    App, Running, Signal, TestContext, free_port, get, processes_with, wait_for_http,
+};
 
 fn reason(dyno: &mut Running) -> Option<String> {
     dyno.has_ended().then(|| dyno.printed())
+}
+
+/// `PORT` of a web dyno.
+fn dyno_port(t: &TestContext, app: &App, name: &str) -> u64 {
+    let dynos = t
+        .slugc_in(app)
+        .args(["ps", "--json"])
+        .run()
+        .success()
+        .json();
+    let mut dynos = dynos.as_array().unwrap().iter();
+    dynos.find(|dyno| dyno["name"] == name).unwrap()["port"]
+        .as_u64()
+        .unwrap()
 }
 
 as_each_user! {
@@ -28,7 +44,9 @@ as_each_user! {
         assert_eq!(style.status, 200);
         assert!(style.head.to_lowercase().contains("max-age=315360000"), "{}", style.head);
 
-        let marker = format!("--bind 0.0.0.0:{port}");
+        let inner = dyno_port(t, &app, "web.1");
+        let marker = format!("--bind 0.0.0.0:{inner}");
+        assert_ne!(processes_with(&marker), Vec::<u32>::new());
         dyno.signal(Signal::INT);
         let ended = dyno.wait(Duration::from_secs(35));
         assert_eq!(ended.code(), 130, "{}{}", ended.stdout, ended.stderr);
@@ -51,7 +69,8 @@ as_each_user! {
         assert_eq!(greeting.body, "Hello from a test\n");
         let process: serde_json::Value =
             serde_json::from_str(&get(port, "/process").unwrap().body).unwrap();
-        assert_eq!(process["port"], port.to_string());
+        // Its own, behind the router's.
+        assert_eq!(process["port"], dyno_port(t, &app, "web.1").to_string());
         assert_eq!(process["uid"], 1000);
     }
 }

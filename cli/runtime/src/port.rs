@@ -118,7 +118,10 @@ fn bind(port: u16) -> Result<Option<(Vec<TcpListener>, u16)>, PortError> {
     };
     // Where there is no IPv6, nobody asks for it.
     let second = TcpListener::bind((Ipv6Addr::LOCALHOST, number));
-    Ok(Some((std::iter::once(first).chain(second).collect(), number)))
+    Ok(Some((
+        std::iter::once(first).chain(second).collect(),
+        number,
+    )))
 }
 
 /// Where web dynos listen: below the ports that Linux gives to outgoing connections (ip-sysctl,

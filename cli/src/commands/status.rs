@@ -47,7 +47,9 @@ pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
             app: app.name.as_str(),
             release: release.as_ref().map(|release| release.version),
             description: release.as_ref().map(|release| release.description.as_str()),
-            image: image.as_ref().map(|image| image.manifest.digest.to_string()),
+            image: image
+                .as_ref()
+                .map(|image| image.manifest.digest.to_string()),
             stack: image.as_ref().map(|image| image.stack.as_str()),
             maintenance,
             running: running.as_ref(),
@@ -70,7 +72,10 @@ pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
         rows.push(("Address", format!("http://localhost:{port}")));
     }
     if maintenance {
-        rows.push(("Maintenance", "on: requests get a page that says so".to_owned()));
+        rows.push((
+            "Maintenance",
+            "on: requests get a page that says so".to_owned(),
+        ));
     }
     let rows: Vec<(&str, &str)> = rows
         .iter()
@@ -100,6 +105,12 @@ fn released(release: Option<&Release>, now: Timestamp) -> String {
 fn runs(status: Option<&Status>, now: Timestamp) -> String {
     status.map_or_else(
         || "no".to_owned(),
-        |status| format!("since {}, process {}", time::ago(status.since, now), status.pid),
+        |status| {
+            format!(
+                "since {}, process {}",
+                time::ago(status.since, now),
+                status.pid
+            )
+        },
     )
 }

@@ -222,12 +222,7 @@ impl Running {
 
     /// Sends a signal to slugc alone.
     pub fn signal(&self, signal: Signal) {
-        let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) else {
-            panic!("{} has no pid", self.line);
-        };
-        if let Err(error) = kill_process(pid, signal) {
-            panic!("cannot signal {}: {error}", self.line);
-        }
+        kill(self.child.id(), signal);
     }
 
     /// Waits until a line of stdout or stderr contains `text`.
@@ -415,6 +410,20 @@ impl Finished {
                 self.line, self.stdout
             ),
         }
+    }
+}
+
+/// Sends a signal to a process that the test has started, directly or not.
+///
+/// # Panics
+/// When there is no such process.
+pub fn kill(pid: u32, signal: Signal) {
+    let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let Some(process) = process else {
+        panic!("{pid} is no pid");
+    };
+    if let Err(error) = kill_process(process, signal) {
+        panic!("cannot signal the process {pid}: {error}");
     }
 }
 

@@ -17,7 +17,7 @@ mod requirement;
 mod snapshot;
 mod user;
 
-pub use command::{Finished, Running, Slugc, output_of};
+pub use command::{Finished, Running, Slugc, kill, output_of};
 pub use content_watch::ContentWatch;
 pub use context::{Binary, TestContext};
 pub use fixture::{App, fixtures};

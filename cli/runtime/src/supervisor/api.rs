@@ -63,12 +63,11 @@ pub(crate) fn serve(listener: UnixListener, outbox: Outbox, loader: Loader) -> i
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;
+    let listener = {
+        let _entered = runtime.enter();
+        tokio::net::UnixListener::from_std(listener)?
+    };
     let accept = async move {
-        let listener = match tokio::net::UnixListener::from_std(listener) {
-            Ok(listener) => listener,
-            // Made by this process a moment ago: there is nothing that could be wrong with it.
-            Err(_) => return,
-        };
         let site = Arc::new(Site { outbox, loader });
         loop {
             let Ok((stream, _)) = listener.accept().await else {
@@ -79,7 +78,8 @@ pub(crate) fn serve(listener: UnixListener, outbox: Outbox, loader: Loader) -> i
             let site = Arc::clone(&site);
             tokio::spawn(async move {
                 let service = service_fn(|request| answer(Arc::clone(&site), request));
-                let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                let connection =
+                    http1::Builder::new().serve_connection(TokioIo::new(stream), service);
                 // A client that goes away in the middle is its own business.
                 drop(connection.await);
             });

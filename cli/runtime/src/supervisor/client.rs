@@ -96,7 +96,9 @@ impl Client {
             // It ends already, or has just ended.
             Ok(_)
             | Err(
-                ClientError::Refused(_) | ClientError::Connect { .. } | ClientError::Exchange { .. },
+                ClientError::Refused(_)
+                | ClientError::Connect { .. }
+                | ClientError::Exchange { .. },
             ) => {}
             Err(error) => return Err(error),
         }
@@ -124,7 +126,12 @@ impl Client {
         self.call(Method::POST, "/maintenance", &())
     }
 
-    fn call(&self, method: Method, path: &str, order: &impl Serialize) -> Result<Status, ClientError> {
+    fn call(
+        &self,
+        method: Method,
+        path: &str,
+        order: &impl Serialize,
+    ) -> Result<Status, ClientError> {
         let order = serde_json::to_vec(order).map_err(|source| ClientError::Answer { source })?;
         let stream = self.connect()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -133,8 +140,9 @@ impl Client {
             .map_err(|source| ClientError::Connect { source })?;
         let mut request = Request::new(Full::new(Bytes::from(order)));
         *request.method_mut() = method;
-        *request.uri_mut() = hyper::Uri::try_from(path)
-            .map_err(|error| ClientError::Connect { source: io::Error::other(error) })?;
+        *request.uri_mut() = hyper::Uri::try_from(path).map_err(|error| ClientError::Connect {
+            source: io::Error::other(error),
+        })?;
         let (code, body) = runtime.block_on(exchange(stream, request))?;
         let answer = |source| ClientError::Answer { source };
         if code == StatusCode::OK {

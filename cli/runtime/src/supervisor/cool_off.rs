@@ -6,7 +6,7 @@ use std::time::Duration;
 /// minutes ("Dyno crash restart policy", Dev Center), which nobody waits for at a desk.
 const FIRST: Duration = Duration::from_secs(1);
 /// The longest wait.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 /// A dyno that was up for so long is no longer one that crashes in a row.
 const FORGIVEN: Duration = Duration::from_mins(5);
 

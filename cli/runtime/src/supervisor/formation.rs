@@ -86,7 +86,10 @@ impl Supervision {
     }
 
     /// Restarts what `target` names.
-    pub(crate) fn restart(&mut self, target: &Target) -> Result<Result<(), Denied>, SupervisorError> {
+    pub(crate) fn restart(
+        &mut self,
+        target: &Target,
+    ) -> Result<Result<(), Denied>, SupervisorError> {
         let keys = match self.keys(target) {
             Ok(keys) => keys,
             Err(denied) => return Ok(Err(denied)),
@@ -152,7 +155,9 @@ impl Supervision {
         };
         Err(Denied::NotFound(match target {
             Target::Type(process_type) => {
-                format!("no dyno of the type {process_type} is part of the formation; it has {there}")
+                format!(
+                    "no dyno of the type {process_type} is part of the formation; it has {there}"
+                )
             }
             _ => format!("there is no dyno {target}; the formation has {there}"),
         }))
@@ -314,9 +319,9 @@ impl Supervision {
         let due: Vec<Key> = self
             .places
             .iter()
-            .filter(|(_, place)| {
-                matches!(place.rest, Rest::Crashed { retry_at } if now >= retry_at)
-            })
+            .filter(
+                |(_, place)| matches!(place.rest, Rest::Crashed { retry_at } if now >= retry_at),
+            )
             .map(|(key, _)| key.clone())
             .collect();
         for key in due {
@@ -420,7 +425,11 @@ impl Supervision {
             for id in [place.coming, place.serving].into_iter().flatten() {
                 shown.insert(id);
                 if let Some(running) = self.running.get(&id) {
-                    statuses.push(status(running, process_type.as_str(), place.cool_off.in_a_row()));
+                    statuses.push(status(
+                        running,
+                        process_type.as_str(),
+                        place.cool_off.in_a_row(),
+                    ));
                 }
             }
             let state = match place.rest {

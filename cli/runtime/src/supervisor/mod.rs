@@ -46,7 +46,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::os::fd::{AsFd, OwnedFd};
-use supervision::{Site, Supervision};
+use supervision::{Parts, Site, Supervision};
 
 /// What [`supervise`] needs.
 pub struct Inputs {
@@ -104,17 +104,17 @@ pub fn supervise(inputs: Inputs, ready: impl FnOnce(&Status)) -> Result<i32, Sup
         overrides: inputs.overrides,
         state: AppState::new(inputs.lock.folder().to_owned()),
     };
-    let mut supervision = Supervision::new(
+    let mut supervision = Supervision::new(Parts {
         site,
-        inputs.deployed,
+        deployed: inputs.deployed,
         processes,
-        inputs.formation,
-        Journal::new(watched, Some(kept)),
-        inputs.port,
-        inputs.limits,
+        wanted: inputs.formation,
+        journal: Journal::new(watched, Some(kept)),
+        port: inputs.port,
+        limits: inputs.limits,
         signals,
         inbox,
-    );
+    });
     if let Err(error) = supervision.begin() {
         supervision.abandon();
         return Err(error);

@@ -87,9 +87,9 @@ pub(crate) fn difference(
     let is_wanted =
         |(process_type, number): &Key| wanted.get(process_type).is_some_and(|n| number <= n);
     let end = places.keys().rev().filter(|key| !is_wanted(key)).cloned();
-    let all = wanted
-        .iter()
-        .flat_map(|(process_type, count)| (1..=*count).map(|number| (process_type.clone(), number)));
+    let all = wanted.iter().flat_map(|(process_type, count)| {
+        (1..=*count).map(|number| (process_type.clone(), number))
+    });
     Difference {
         begin: all.filter(|key| !places.contains_key(key)).collect(),
         end: end.collect(),

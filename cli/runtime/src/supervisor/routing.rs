@@ -76,10 +76,7 @@ impl Routing {
             let text = format!("Port {taken} is taken by {holder}");
             journal.say("router", &text);
         }
-        journal.say(
-            "router",
-            &format!("Listening at http://localhost:{number}"),
-        );
+        journal.say("router", &format!("Listening at http://localhost:{number}"));
         self.serving = Some((router, number));
         Ok(())
     }

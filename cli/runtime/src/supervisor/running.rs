@@ -57,7 +57,10 @@ pub(crate) enum Phase {
     /// Killed after its boot timeout.
     TimedOut,
     /// It gets no new requests and ends when it has answered those it has.
-    Draining { until: Instant, ending: Ending },
+    Draining {
+        until: Instant,
+        ending: Ending,
+    },
     /// Told to end.
     Stopping {
         /// When SIGKILL follows; nothing once it was sent.
@@ -169,7 +172,11 @@ impl Running {
     }
 
     /// Reads once, at most a buffer's worth, so that no dyno keeps the others waiting.
-    pub(crate) fn read(&mut self, journal: &mut Journal, buffer: &mut [u8]) -> io::Result<Received> {
+    pub(crate) fn read(
+        &mut self,
+        journal: &mut Journal,
+        buffer: &mut [u8],
+    ) -> io::Result<Received> {
         let Some(output) = &self.output else {
             return Ok(Received::End);
         };
@@ -237,10 +244,13 @@ impl Running {
         ));
         if !listens_on.is_empty() {
             let ports: Vec<String> = listens_on.iter().map(u16::to_string).collect();
-            self.say(journal, &format!(
-                "It listens on {} instead of $PORT ({port}): have it listen on 0.0.0.0:$PORT",
-                ports.join(", ")
-            ));
+            self.say(
+                journal,
+                &format!(
+                    "It listens on {} instead of $PORT ({port}): have it listen on 0.0.0.0:$PORT",
+                    ports.join(", ")
+                ),
+            );
         }
         self.say(journal, "Stopping process with SIGKILL");
         self.phase = Phase::TimedOut;

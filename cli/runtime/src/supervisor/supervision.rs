@@ -65,6 +65,20 @@ pub(crate) struct Supervision {
     since: Timestamp,
 }
 
+/// What a supervision begins with.
+pub(crate) struct Parts {
+    pub(crate) site: Site,
+    pub(crate) deployed: Deployed,
+    pub(crate) processes: Processes,
+    pub(crate) wanted: Quantities,
+    pub(crate) journal: Journal,
+    /// The router's port.
+    pub(crate) port: PortChoice,
+    pub(crate) limits: Limits,
+    pub(crate) signals: Signals,
+    pub(crate) inbox: Inbox,
+}
+
 /// What asked for the end of everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -81,17 +95,18 @@ struct Ready {
 }
 
 impl Supervision {
-    pub(crate) fn new(
-        site: Site,
-        deployed: Deployed,
-        processes: Processes,
-        wanted: Quantities,
-        journal: Journal,
-        port: PortChoice,
-        limits: Limits,
-        signals: Signals,
-        inbox: Inbox,
-    ) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts {
+            site,
+            deployed,
+            processes,
+            wanted,
+            journal,
+            port,
+            limits,
+            signals,
+            inbox,
+        } = parts;
         let mut supervision = Self {
             metadata: deployed.metadata(&site.name),
             config: BTreeMap::new(),
@@ -140,7 +155,8 @@ impl Supervision {
         match self.watch() {
             Ok(stop) => self.finish(stop),
             Err(error) => {
-                self.journal.say("api", &format!("Error: {}", chain(&error)));
+                self.journal
+                    .say("api", &format!("Error: {}", chain(&error)));
                 self.abandon();
                 Err(error)
             }

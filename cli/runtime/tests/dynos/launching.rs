@@ -138,9 +138,14 @@ fn a_dyno_that_does_not_bind_is_killed() {
         signal(&child, Signal::TERM);
         assert_eq!(child.wait().unwrap().code(), Some(143), "{who:?}");
         let log = fixture.log();
-        let error = log.iter().position(|line| line.contains("Error R10")).unwrap();
+        let error = log
+            .iter()
+            .position(|line| line.contains("Error R10"))
+            .unwrap();
         let where_it_is = log[error + 1]
-            .strip_prefix(&format!("heroku[web.1]: It listens on {port} instead of $PORT ("))
+            .strip_prefix(&format!(
+                "heroku[web.1]: It listens on {port} instead of $PORT ("
+            ))
             .unwrap();
         assert!(where_it_is.ends_with("): have it listen on 0.0.0.0:$PORT"));
         assert_eq!(
@@ -235,9 +240,14 @@ fn long_and_binary_lines() {
     child.kill().unwrap();
     child.wait().unwrap();
     let log = fixture.log();
-    let end = log.iter().position(|line| line.contains("exited with status 0"));
+    let end = log
+        .iter()
+        .position(|line| line.contains("exited with status 0"));
     let log = &log[..end.unwrap()];
-    assert!(log.contains(&"app[binary.1]: \u{fffd}\0".to_owned()), "{log:?}");
+    assert!(
+        log.contains(&"app[binary.1]: \u{fffd}\0".to_owned()),
+        "{log:?}"
+    );
     let lengths: Vec<usize> = log
         .iter()
         .filter_map(|line| line.strip_prefix("app[binary.1]: ^@"))

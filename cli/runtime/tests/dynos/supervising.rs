@@ -101,7 +101,10 @@ fn one_restarts_and_the_others_go_on() {
         assert_eq!(dyno(&after, "web.2").pid, dyno(&before, "web.2").pid);
     }
     for (target, words) in [
-        ("web.7", "there is no dyno web.7; the formation has polite.1,"),
+        (
+            "web.7",
+            "there is no dyno web.7; the formation has polite.1,",
+        ),
         ("clock", "no dyno of the type clock"),
     ] {
         let error = client.restart(&Target::parse(target).unwrap()).unwrap_err();
@@ -201,7 +204,10 @@ fn two_supervisors_of_one_app() {
     let second = fixture.launch("polite").output().unwrap();
     assert_eq!(second.status.code(), Some(99));
     let errors = String::from_utf8_lossy(&second.stderr);
-    let expected = format!("the app already runs: its supervisor is process {}", first.id());
+    let expected = format!(
+        "the app already runs: its supervisor is process {}",
+        first.id()
+    );
     assert!(errors.contains(&expected), "{errors}");
     signal(&first, Signal::TERM);
     first.wait().unwrap();
@@ -237,7 +243,10 @@ fn nothing_outlives_killed_supervisors() {
             if round % 2 == 0 {
                 assert_eq!(told, Some(child.id()), "{who:?} {round}");
             }
-            assert_eq!(killed(Supervisor::find(fixture.folder.path()).unwrap()), None);
+            assert_eq!(
+                killed(Supervisor::find(fixture.folder.path()).unwrap()),
+                None
+            );
         }
         assert_eq!(fixture.leftovers(), 0);
     }
@@ -252,7 +261,10 @@ fn what_a_dyno_is_told() {
     signal(&child, Signal::TERM);
     child.wait().unwrap();
     let log = fixture.log();
-    let end = log.iter().position(|line| line == "app[tells.1]: end").unwrap();
+    let end = log
+        .iter()
+        .position(|line| line == "app[tells.1]: end")
+        .unwrap();
     let mut variables: Vec<&str> = log[..end]
         .iter()
         .filter_map(|line| line.strip_prefix("app[tells.1]: "))
@@ -280,13 +292,17 @@ fn files_are_fresh_at_each_start() {
     let mut child = fixture.launch("litters").spawn().unwrap();
     let starts = || {
         let log = fixture.log();
-        log.iter().filter(|line| line.contains("app[litters.1]: files: ")).count()
+        log.iter()
+            .filter(|line| line.contains("app[litters.1]: files: "))
+            .count()
     };
     wait_until("a second start", || starts() >= 2);
     signal(&child, Signal::TERM);
     child.wait().unwrap();
     let log = fixture.log();
-    let files = log.iter().filter_map(|line| line.strip_prefix("app[litters.1]: files: "));
+    let files = log
+        .iter()
+        .filter_map(|line| line.strip_prefix("app[litters.1]: files: "));
     assert!(files.into_iter().all(|files| files == "0"), "{log:?}");
 }
 
@@ -296,10 +312,18 @@ fn twenty_dynos_are_up_soon_and_small() {
     let mut child = fixture.launch("polite=20").spawn().unwrap();
     let client = fixture.client();
     let status = fixture.wait_for_status(&client, "twenty", |status| {
-        status.dynos.iter().filter(|dyno| dyno.state == DynoState::Up).count() == 20
+        status
+            .dynos
+            .iter()
+            .filter(|dyno| dyno.state == DynoState::Up)
+            .count()
+            == 20
     });
     let proc_status = std::fs::read_to_string(format!("/proc/{}/status", status.pid)).unwrap();
-    let rss = proc_status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    let rss = proc_status
+        .lines()
+        .find(|line| line.starts_with("VmRSS"))
+        .unwrap();
     println!("twenty dynos: {rss}");
     signal(&child, Signal::TERM);
     child.wait().unwrap();
@@ -317,7 +341,11 @@ fn ask(port: u16) -> Result<String, String> {
     };
     let answer = attempt().map_err(|error| error.to_string())?;
     let body = answer.strip_prefix("HTTP/1.1 200 OK\r\n").ok_or(&answer)?;
-    Ok(body.rsplit("\r\n\r\n").next().unwrap_or_default().to_owned())
+    Ok(body
+        .rsplit("\r\n\r\n")
+        .next()
+        .unwrap_or_default()
+        .to_owned())
 }
 
 #[test]
@@ -358,15 +386,28 @@ fn no_request_fails_while_everything_is_replaced() {
         .into_iter()
         .flat_map(|user| user.join().unwrap())
         .collect();
-    let failed: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
-    assert!(failed.is_empty(), "{} of {}: {failed:?}", failed.len(), answers.len());
+    let failed: Vec<_> = answers
+        .iter()
+        .filter_map(|answer| answer.as_ref().err())
+        .collect();
+    assert!(
+        failed.is_empty(),
+        "{} of {}: {failed:?}",
+        failed.len(),
+        answers.len()
+    );
     for greeting in ["hello", "v2", "v3", "v4"] {
         assert!(answers.contains(&Ok(greeting.to_owned())), "{greeting}");
     }
     println!("{} requests, none failed", answers.len());
     signal(&child, Signal::TERM);
     child.wait().unwrap();
-    assert!(fixture.log().iter().any(|line| line.starts_with("heroku[router]: at=info method=GET")));
+    assert!(
+        fixture
+            .log()
+            .iter()
+            .any(|line| line.starts_with("heroku[router]: at=info method=GET"))
+    );
 }
 
 #[test]

@@ -1,0 +1,299 @@
+//! An app in the background, and the commands on it.
+
+use crate::as_each_user;
+use serde_json::Value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use test_support::{App, Signal, TestContext, free_port, get, processes_with};
+
+/// Ends the app's supervisor when the test ends, however it ends.
+struct Background<'a> {
+    t: &'a TestContext,
+    app: &'a App,
+    port: u16,
+}
+
+impl<'a> Background<'a> {
+    fn start(t: &'a TestContext, app: &'a App, words: &[&str]) -> Self {
+        let port = free_port();
+        let started = t
+            .slugc_in(app)
+            .args(["launch", "-d", "--port", &port.to_string()])
+            .args(words)
+            .run()
+            .success();
+        started.says(&[&format!("{} runs in the background", app.name())]);
+        Self { t, app, port }
+    }
+
+    fn slugc(&self, words: &[&str]) -> test_support::Finished {
+        self.t.slugc_in(self.app).args(words).run()
+    }
+
+    fn dynos(&self) -> Vec<Value> {
+        let dynos = self.slugc(&["ps", "--json"]).success().json();
+        dynos.as_array().unwrap().clone()
+    }
+
+    /// Waits until exactly these dynos are in these states: `web.1 up`.
+    fn wait_for(&self, expected: &[&str]) -> Vec<Value> {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        loop {
+            let dynos = self.dynos();
+            let mut shown: Vec<String> = dynos
+                .iter()
+                .map(|dyno| format!("{} {}", text(dyno, "name"), text(dyno, "state")))
+                .collect();
+            shown.sort();
+            if shown == expected {
+                return dynos;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "waited in vain for {expected:?}, there is {shown:?}"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn pid(&self) -> u32 {
+        let status = self.slugc(&["status", "--json"]).success().json();
+        u32::try_from(status["running"]["pid"].as_u64().unwrap()).unwrap()
+    }
+
+    fn log(&self) -> String {
+        let logs = self
+            .t
+            .store()
+            .join("apps")
+            .join(self.app.name())
+            .join("logs");
+        let mut segments: Vec<_> = std::fs::read_dir(logs)
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+            .collect();
+        segments.sort();
+        let bytes: Vec<u8> = segments
+            .iter()
+            .flat_map(|path| std::fs::read(path).unwrap())
+            .collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn wait_for_log(&self, line: &str) {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !self.log().contains(line) {
+            assert!(Instant::now() < deadline, "no {line:?} in {}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Background<'_> {
+    fn drop(&mut self) {
+        let stopped = self.slugc(&["ps:stop"]);
+        if !std::thread::panicking() {
+            stopped.success();
+        }
+    }
+}
+
+fn text<'a>(dyno: &'a Value, field: &str) -> &'a str {
+    dyno[field].as_str().unwrap()
+}
+
+fn pid_of(dynos: &[Value], name: &str) -> u64 {
+    let mut dynos = dynos.iter();
+    let dyno = dynos.find(|dyno| dyno["name"] == name).unwrap();
+    dyno["pid"].as_u64().unwrap()
+}
+
+as_each_user! {
+    /// Scaling and restarting touch no dyno but those they are about.
+    fn scaled_and_restarted(t: &TestContext) {
+        let app = t.fixture("flask-gunicorn");
+        app.append("Procfile", "\nclock: exec sleep 1000\n");
+        t.slugc_in(&app).args(["build", "."]).run().success();
+        let shop = Background::start(t, &app, &[]);
+        let one = shop.wait_for(&["web.1 up"]);
+        assert_eq!(get(shop.port, "/").unwrap().body, "Hello from flask\n");
+
+        shop.slugc(&["ps:scale", "web=2", "clock+1"])
+            .success()
+            .says(&["Scaling dynos... done, now running", "web at 2", "clock at 1"]);
+        let three = shop.wait_for(&["clock.1 up", "web.1 up", "web.2 up"]);
+        assert_eq!(pid_of(&three, "web.1"), pid_of(&one, "web.1"));
+
+        shop.slugc(&["restart", "web.2"]).success();
+        let deadline = Instant::now() + Duration::from_mins(1);
+        let after = loop {
+            let after = shop.wait_for(&["clock.1 up", "web.1 up", "web.2 up"]);
+            if pid_of(&after, "web.2") != pid_of(&three, "web.2") {
+                break after;
+            }
+            assert!(Instant::now() < deadline, "web.2 was not restarted");
+        };
+        for name in ["web.1", "clock.1"] {
+            assert_eq!(pid_of(&after, name), pid_of(&three, name));
+        }
+
+        shop.slugc(&["ps:stop", "clock"]).success();
+        shop.wait_for(&["clock.1 down", "web.1 up", "web.2 up"]);
+        let formation = shop.slugc(&["ps:scale"]).success();
+        // What is printed can be typed again.
+        let words: Vec<&str> = formation.stdout.split_whitespace().collect();
+        assert_eq!(words, ["web=2", "report=0", "clock=1"]);
+
+        let second = t.slugc_in(&app).arg("launch").run();
+        second.failure(1).says(&["already runs (process ", "slugc ps:stop"]);
+        for (words, said) in [
+            (&["ps:scale", "wep=2"][..], "did you mean web?"),
+            (&["ps:scale", "web"], "cannot understand \"web\""),
+            (&["ps:scale", "web=1", "nonsense"], "cannot understand \"nonsense\""),
+            (&["ps:restart", "web.7"], "there is no dyno web.7"),
+            (&["ps:stop", "worker"], "no dyno of the type worker"),
+        ] {
+            shop.slugc(words).failure(2).says(&[said]);
+        }
+        shop.slugc(&["ps"]).success().says(&[
+            "=== web: gunicorn --bind 0.0.0.0:$PORT --workers 1 app:app (2)",
+            "web.1: up 20",
+            "clock.1: down 20",
+        ]);
+
+        // The next launch has the same formation.
+        shop.slugc(&["ps:stop"]).success();
+        shop.slugc(&["ps"]).success().says(&["No dynos"]);
+        let port = shop.port.to_string();
+        shop.slugc(&["launch", "-d", "--port", &port]).success();
+        shop.wait_for(&["clock.1 up", "web.1 up", "web.2 up"]);
+    }
+}
+
+as_each_user! {
+    /// A new release, a rollback and scaling lose no request.
+    fn under_load(t: &TestContext) {
+        let app = t.fixture("flask-gunicorn");
+        t.slugc_in(&app).args(["build", "."]).run().success();
+        let shop = Background::start(t, &app, &["web=2"]);
+        shop.wait_for(&["web.1 up", "web.2 up"]);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let users: Vec<_> = (0..3)
+            .map(|_| {
+                let (is_over, port) = (Arc::clone(&is_over), shop.port);
+                std::thread::spawn(move || {
+                    let mut answers = Vec::new();
+                    while !is_over.load(Ordering::Relaxed) {
+                        answers.push(match get(port, "/") {
+                            Ok(answer) if answer.status == 200 => Ok(answer.body),
+                            Ok(answer) => Err(format!("{} {}", answer.status, answer.head)),
+                            Err(error) => Err(error.to_string()),
+                        });
+                    }
+                    answers
+                })
+            })
+            .collect();
+        let settled = |release: u64| {
+            let deadline = Instant::now() + Duration::from_mins(1);
+            loop {
+                let dynos = shop.wait_for(&["web.1 up", "web.2 up"]);
+                if dynos.iter().all(|dyno| dyno["release"] == release) {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "no release {release}");
+            }
+        };
+        shop.slugc(&["config:set", "GREETER=moin"]).success();
+        settled(2);
+        shop.slugc(&["ps:scale", "web=3"]).success();
+        shop.wait_for(&["web.1 up", "web.2 up", "web.3 up"]);
+        shop.slugc(&["ps:scale", "web=2"]).success();
+        shop.slugc(&["rollback"]).success();
+        settled(3);
+        shop.slugc(&["ps:restart"]).success();
+        settled(3);
+        is_over.store(true, Ordering::Relaxed);
+        let answers: Vec<_> = users.into_iter().flat_map(|user| user.join().unwrap()).collect();
+        let failed: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+        assert!(failed.is_empty(), "{} of {}: {failed:?}", failed.len(), answers.len());
+        for greeting in ["Hello from flask\n", "Hello from moin\n"] {
+            assert!(answers.contains(&Ok(greeting.to_owned())), "{greeting}");
+        }
+        println!("{} requests, none failed", answers.len());
+    }
+}
+
+as_each_user! {
+    /// Nothing outlives a killed supervisor, and the next command says what happened, once.
+    fn killed(t: &TestContext) {
+        let app = t.fixture("flask-gunicorn");
+        t.slugc_in(&app).args(["build", "."]).run().success();
+        let shop = Background::start(t, &app, &["web=2"]);
+        let dynos = shop.wait_for(&["web.1 up", "web.2 up"]);
+        let markers: Vec<String> = dynos
+            .iter()
+            .map(|dyno| format!("--bind 0.0.0.0:{}", dyno["port"]))
+            .collect();
+        let alive = || markers.iter().flat_map(|marker| processes_with(marker)).count();
+        assert!(alive() > 0);
+        let pid = shop.pid();
+        test_support::kill(pid, Signal::KILL);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while alive() > 0 {
+            assert!(Instant::now() < deadline, "dynos outlive their supervisor");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let said = format!("(process {pid}) was killed; its dynos ended with it");
+        shop.slugc(&["ps"]).success().says(&[&said, "No dynos"]);
+        shop.slugc(&["ps"]).success().never_says(&["killed"]);
+        let port = shop.port.to_string();
+        shop.slugc(&["launch", "-d", "--port", &port]).success();
+        shop.wait_for(&["web.1 up"]);
+    }
+}
+
+as_each_user! {
+    /// Processes that crash, never bind, and ignore SIGTERM.
+    fn unruly(t: &TestContext) {
+        let app = t.fixture("flask-gunicorn");
+        app.write(
+            "Procfile",
+            "web: exec sleep 1000\n\
+             fails: exit 0\n\
+             deaf: trap '' TERM; echo deaf; while :; do sleep 1; done\n\
+             missing: no-such-program\n",
+        );
+        t.slugc_in(&app).args(["build", "."]).run().success();
+        let shop = Background::start(
+            t,
+            &app,
+            &["web", "fails", "deaf", "missing", "--boot-timeout", "1", "--stop-timeout", "1"],
+        );
+        for line in [
+            "heroku[web.1]: Error R10 (Boot timeout) -> Web process failed to bind to $PORT within 1 seconds of launch",
+            "heroku[web.1]: State changed from starting to crashed",
+            "heroku[fails.1]: Process exited with status 0",
+            "heroku[fails.1]: State changed from up to crashed",
+            "heroku[missing.1]: Process exited with status 127",
+            "app[deaf.1]: deaf",
+        ] {
+            shop.wait_for_log(line);
+        }
+        let crashed = || {
+            let dynos = shop.dynos();
+            let mut dynos = dynos.iter();
+            dynos.any(|dyno| dyno["name"] == "fails.1" && dyno["crashes"].as_u64() > Some(1))
+        };
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !crashed() {
+            assert!(Instant::now() < deadline, "crashes are not counted");
+        }
+        shop.slugc(&["ps:stop", "deaf.1"]).success();
+        shop.wait_for_log("heroku[deaf.1]: Error R12 (Exit timeout)");
+        shop.wait_for_log("heroku[deaf.1]: Process exited with status 137");
+    }
+}
