@@ -136,10 +136,12 @@ pub(crate) fn stored(app: &App, processes: &Processes) -> Result<Quantities, Fai
     let stored = app.state().formation().or_fail(Exit::Store, || {
         format!("cannot read the formation of {}", app.name.as_str())
     })?;
-    let mut formation = match stored.is_empty() {
-        true => quantities::first(&types, Some(default?)),
-        false => quantities::first(&types, None),
+    let default = if stored.is_empty() {
+        Some(default?)
+    } else {
+        None
     };
+    let mut formation = quantities::first(&types, default);
     // What this image does not have may come back with the next one.
     formation.extend(
         stored
