@@ -45,7 +45,7 @@ as_each_user! {
         assert!(style.head.to_lowercase().contains("max-age=315360000"), "{}", style.head);
 
         let inner = dyno_port(t, &app, "web.1");
-        let marker = format!("--bind 0.0.0.0:{inner}");
+        let marker = format!("0.0.0.0:{inner}");
         assert_ne!(processes_with(&marker), Vec::<u32>::new());
         dyno.signal(Signal::INT);
         let ended = dyno.wait(Duration::from_secs(35));

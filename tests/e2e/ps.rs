@@ -145,7 +145,7 @@ as_each_user! {
         let formation = shop.slugc(&["ps:scale"]).success();
         // What is printed can be typed again.
         let words: Vec<&str> = formation.stdout.split_whitespace().collect();
-        assert_eq!(words, ["web=2", "report=0", "clock=1"]);
+        assert_eq!(words, ["clock=1", "report=0", "web=2"]);
 
         let second = t.slugc_in(&app).arg("launch").run();
         second.failure(1).says(&["already runs (process ", "slugc ps:stop"]);
@@ -236,7 +236,7 @@ as_each_user! {
         let dynos = shop.wait_for(&["web.1 up", "web.2 up"]);
         let markers: Vec<String> = dynos
             .iter()
-            .map(|dyno| format!("--bind 0.0.0.0:{}", dyno["port"]))
+            .map(|dyno| format!("0.0.0.0:{}", dyno["port"]))
             .collect();
         let alive = || markers.iter().flat_map(|marker| processes_with(marker)).count();
         assert!(alive() > 0);

@@ -3,6 +3,7 @@
 use crate::dyno::App;
 use crate::names::{DynoName, is_web};
 use crate::port;
+use crate::router::BackendId;
 use crate::supervisor::chain;
 use crate::supervisor::cool_off::CoolOff;
 use crate::supervisor::deployed::Deployed;
@@ -213,15 +214,12 @@ impl Supervision {
             .processes
             .start(process_type)
             .map_err(|source| SupervisorError::Processes { source })?;
-        let port = if is_web(process_type) {
-            self.routing.ensure(&self.limits, &mut self.journal)?;
-            let taken = self.running.values().filter_map(|running| running.port);
-            let port = port::for_dyno(&taken.collect());
-            Some(port.map_err(|source| SupervisorError::Port { source })?)
+        let name = DynoName::of(process_type, *number);
+        let listens = if is_web(process_type) {
+            Some(self.announce(&name.to_string())?)
         } else {
             None
         };
-        let name = DynoName::of(process_type, *number);
         let app = App {
             image: &self.deployed.image,
             lowers: &self.deployed.lowers,
@@ -232,9 +230,19 @@ impl Supervision {
         };
         let release = self.deployed.version;
         let shown = command.shown.clone();
-        let label = name.to_string();
-        let mut running = Running::start(&app, name, command, port, release, &mut self.journal)?;
-        running.backend = port.map(|port| self.routing.add(&label, port));
+        let port = listens.map(|(port, _)| port);
+        let backend = listens.map(|(_, backend)| backend);
+        let started = Running::start(&app, name, command, port, release, &mut self.journal);
+        let mut running = match started {
+            Ok(running) => running,
+            Err(error) => {
+                if let Some(backend) = backend {
+                    self.routing.remove(backend);
+                }
+                return Err(error.into());
+            }
+        };
+        running.backend = backend;
         let is_up = running.phase == Phase::Up;
         let id = self.next_id;
         self.next_id += 1;
@@ -251,6 +259,20 @@ impl Supervision {
             return self.take_over(id);
         }
         Ok(())
+    }
+
+    /// Chooses a web dyno's port and tells the router before the dyno starts: a request that comes
+    /// in between waits for it.
+    fn announce(&mut self, name: &str) -> Result<(u16, BackendId), SupervisorError> {
+        let taken = self.running.values().filter_map(|running| running.port);
+        let port =
+            port::for_dyno(&taken.collect()).map_err(|source| SupervisorError::Port { source })?;
+        let backend = self.routing.add(name, port);
+        if let Err(error) = self.routing.ensure(&self.limits, &mut self.journal) {
+            self.routing.remove(backend);
+            return Err(error);
+        }
+        Ok((port, backend))
     }
 
     /// A dyno that is up takes its place over from the one before.
