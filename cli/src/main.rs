@@ -36,6 +36,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Build(args) => commands::build::run(&args),
         Command::Launch(args) => commands::launch::run(&args),
         Command::Run(args) => commands::run::run(args),
+        Command::Logs(args) => commands::logs::run(&args),
         Command::Push(args) => commands::push::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Cache(args) => commands::cache::run(&args),

@@ -15,6 +15,7 @@ mod cache;
 mod images;
 mod inspect;
 mod launch;
+mod logs;
 mod push;
 mod run;
 mod sandbox;

@@ -2,7 +2,8 @@
 
 use crate::dyno::{self, App, DynoError, Prepared};
 use crate::formation::{self, Planned};
-use crate::log::{Colour, LogFormat};
+use crate::journal::Journal;
+use crate::logs::{Colour, LogBounds, LogError, LogWriter, Printout};
 use crate::names::DynoName;
 use crate::output::Output;
 use crate::port::{self, ChosenPort, PortChoice, PortError};
@@ -12,11 +13,13 @@ use crate::supervise::{Supervised, Supervision};
 use cnb_spec::names::ProcessType;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::termios::isatty;
 use sandbox::Stream;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 /// What [`launch`] needs.
@@ -30,6 +33,8 @@ pub struct LaunchInputs<'a> {
     /// Where log lines go: standard output.
     pub output: BorrowedFd<'a>,
     pub colour: Colour,
+    /// The folder of the app's log, which gets the same lines; none: they are not kept.
+    pub logs: Option<&'a Path>,
     pub limits: Limits,
 }
 
@@ -65,6 +70,8 @@ pub enum LaunchError {
     Signals { source: io::Error },
     #[error("cannot print the logs")]
     Output { source: io::Error },
+    #[error("cannot keep the logs")]
+    Logs { source: LogError },
     #[error("lost the dyno {name}")]
     Lost { name: DynoName, source: io::Error },
     #[error("cannot wait for the dynos")]
@@ -108,12 +115,18 @@ pub fn launch(inputs: &LaunchInputs<'_>) -> Result<i32, LaunchError> {
     };
     let signals = Signals::catch(&[SIGINT, SIGTERM, SIGHUP])
         .map_err(|source| LaunchError::Signals { source })?;
-    let output = Output::to(inputs.output).map_err(|source| LaunchError::Output { source })?;
+    let kept = inputs
+        .logs
+        .map(|folder| LogWriter::open(folder, LogBounds::default()))
+        .transpose()
+        .map_err(|source| LaunchError::Logs { source })?;
+    let printout = Printout::new(inputs.colour, isatty(inputs.output));
+    let output = Output::to(inputs.output, Journal::new(printout, kept))
+        .map_err(|source| LaunchError::Output { source })?;
     let mut supervision = Supervision::new(output, signals, inputs.limits);
-    for (index, dyno) in planned.into_iter().enumerate() {
-        let log = LogFormat::new(&dyno.name, index, inputs.colour);
+    for dyno in planned {
         let port = port.as_ref().filter(|_| dyno.is_web);
-        let started = start(&inputs.app, dyno, port, log, &mut supervision);
+        let started = start(&inputs.app, dyno, port, &mut supervision);
         if let Err(error) = started {
             supervision.abandon();
             return Err(error.into());
@@ -126,7 +139,6 @@ fn start(
     app: &App<'_>,
     dyno: Planned,
     port: Option<&ChosenPort>,
-    mut log: LogFormat,
     supervision: &mut Supervision,
 ) -> Result<(), DynoError> {
     let number = port.map(|port| port.number);
@@ -147,16 +159,14 @@ fn start(
 
     if let Some((taken, holder)) = port.and_then(|port| port.instead_of.as_ref()) {
         let text = format!("Port {taken} is taken by {holder}, so PORT is another one");
-        supervision.say(&mut log, &text);
+        supervision.say(&dyno.name, &text);
     }
     let command = dyno.command.shown;
     let heading = format!("Starting process with command `{command}`");
-    supervision.say(&mut log, &heading);
+    supervision.say(&dyno.name, &heading);
     let child = sandbox::spawn(&sandbox).map_err(|source| DynoError::Start { command, source })?;
     drop(sandbox);
-    supervision.add(Supervised::new(
-        dyno.name, child, read, log, number, scratch,
-    ));
+    supervision.add(Supervised::new(dyno.name, child, read, number, scratch));
     Ok(())
 }
 

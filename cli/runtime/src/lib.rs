@@ -4,6 +4,7 @@
 //! launch ─► formation ─► dyno ─► sandbox        web, worker …: output becomes log lines
 //!    └────► supervise ◄─ output pipes, ends, port, deadlines, signals
 //! run ────► dyno ─► sandbox                     one-off: the caller's own streams or a terminal
+//! logs ◄─ launch                                the app's log, with a bound
 //! roots                                         unpacked layers, shared by all dynos
 //! ```
 //!
@@ -13,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod launch;
+pub mod logs;
 pub mod names;
 pub mod port;
 pub mod processes;
@@ -21,8 +23,7 @@ pub mod run;
 
 mod dyno;
 mod formation;
-mod lines;
-mod log;
+mod journal;
 mod output;
 mod scratch;
 mod signals;
@@ -31,5 +32,5 @@ mod terminal;
 mod user;
 
 pub use dyno::{App, DynoError, HostFiles};
-pub use log::Colour;
+pub use logs::Colour;
 pub use user::UserError;

@@ -1,5 +1,6 @@
 //! The way from the supervising loop to standard output, which may be slow, stopped or closed.
 
+use crate::journal::Journal;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::fs::File;
 use std::io::{self, Write};
@@ -26,14 +27,14 @@ pub(crate) enum Flow {
 #[derive(Debug)]
 pub(crate) struct Output {
     /// What the loop appends to; [`Output::flush`] sends it on.
-    pub(crate) batch: Vec<u8>,
+    pub(crate) batch: Journal,
     sender: Option<SyncSender<Vec<u8>>>,
     room: Arc<OwnedFd>,
     writer: JoinHandle<()>,
 }
 
 impl Output {
-    pub(crate) fn to(descriptor: BorrowedFd<'_>) -> io::Result<Self> {
+    pub(crate) fn to(descriptor: BorrowedFd<'_>, batch: Journal) -> io::Result<Self> {
         let file = File::from(descriptor.try_clone_to_owned()?);
         let room = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let (sender, receiver) = sync_channel(BATCHES);
@@ -43,7 +44,7 @@ impl Output {
             move || write_batches(file, receiver, &room)
         })?;
         Ok(Self {
-            batch: Vec::new(),
+            batch,
             sender: Some(sender),
             room,
             writer,
@@ -55,24 +56,25 @@ impl Output {
         self.room.as_fd()
     }
 
-    /// Sends the batch to the writer, if there is room.
+    /// Sends the batch to the writer, if there is room, and to the app's log in any case.
     pub(crate) fn flush(&mut self) -> Flow {
+        self.batch.keep();
         // Cleared before the attempt: a batch taken after a failed attempt sets it again.
         let _ = rustix::io::read(&self.room, &mut [0; 8]);
         let Some(sender) = &self.sender else {
             return Flow::Closed;
         };
-        if self.batch.is_empty() {
+        if self.batch.printed.is_empty() {
             return if self.writer.is_finished() {
                 Flow::Closed
             } else {
                 Flow::Open
             };
         }
-        match sender.try_send(std::mem::take(&mut self.batch)) {
+        match sender.try_send(std::mem::take(&mut self.batch.printed)) {
             Ok(()) => Flow::Open,
             Err(TrySendError::Full(batch)) => {
-                self.batch = batch;
+                self.batch.printed = batch;
                 Flow::Full
             }
             Err(TrySendError::Disconnected(_)) => Flow::Closed,

@@ -1,8 +1,8 @@
 //! The loop that watches running dynos: output, ends, ports, deadlines, signals.
 
+use crate::journal::Journal;
 use crate::launch::{LaunchError, Limits};
-use crate::lines::LineSplitter;
-use crate::log::{LogFormat, Source};
+use crate::logs::{LineSplitter, Source};
 use crate::names::DynoName;
 use crate::output::{Flow, Output};
 use crate::port;
@@ -27,8 +27,9 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 /// A dyno that was started.
 pub(crate) struct Supervised {
     name: DynoName,
+    /// The name as it stands in the log.
+    label: String,
     child: Child,
-    log: LogFormat,
     lines: LineSplitter,
     output: Option<OwnedFd>,
     state: State,
@@ -56,7 +57,6 @@ impl Supervised {
         name: DynoName,
         child: Child,
         output: OwnedFd,
-        log: LogFormat,
         port: Option<u16>,
         scratch: Scratch,
     ) -> Self {
@@ -68,9 +68,9 @@ impl Supervised {
             pause: FIRST_PROBE,
         });
         Self {
+            label: name.to_string(),
             name,
             child,
-            log,
             lines: LineSplitter::default(),
             output: Some(output),
             state,
@@ -79,7 +79,7 @@ impl Supervised {
     }
 
     /// Reads once, at most a buffer's worth, so that no dyno keeps the others waiting.
-    fn read(&mut self, into: &mut Vec<u8>, buffer: &mut [u8]) -> io::Result<Received> {
+    fn read(&mut self, into: &mut Journal, buffer: &mut [u8]) -> io::Result<Received> {
         let Some(output) = &self.output else {
             return Ok(Received::End);
         };
@@ -87,9 +87,9 @@ impl Supervised {
         match received {
             Received::Bytes(count) => {
                 let now = Timestamp::now();
-                let log = &mut self.log;
+                let label = &self.label;
                 self.lines.push(&buffer[..count], |line| {
-                    log.line(into, now, Source::App, line);
+                    into.line(now, Source::App, label, line);
                 });
             }
             Received::NothingYet => {}
@@ -99,13 +99,13 @@ impl Supervised {
     }
 
     /// Reads what the dead have left, and a last line without an end.
-    fn read_rest(&mut self, into: &mut Vec<u8>, buffer: &mut [u8]) -> io::Result<()> {
+    fn read_rest(&mut self, into: &mut Journal, buffer: &mut [u8]) -> io::Result<()> {
         while matches!(self.read(into, buffer)?, Received::Bytes(_)) {}
         self.output = None;
         let now = Timestamp::now();
-        let log = &mut self.log;
+        let label = &self.label;
         self.lines
-            .finish(|line| log.line(into, now, Source::App, line));
+            .finish(|line| into.line(now, Source::App, label, line));
         Ok(())
     }
 }
@@ -153,15 +153,16 @@ impl Supervision {
     }
 
     /// Logs what happens to a dyno.
-    pub(crate) fn say(&mut self, log: &mut LogFormat, text: &str) {
+    pub(crate) fn say(&mut self, dyno: &DynoName, text: &str) {
         let into = &mut self.output.batch;
-        log.line(into, Timestamp::now(), Source::Platform, text.as_bytes());
+        let dyno = dyno.to_string();
+        into.line(Timestamp::now(), Source::Heroku, &dyno, text.as_bytes());
     }
 
-    pub(crate) fn add(&mut self, mut dyno: Supervised) {
+    pub(crate) fn add(&mut self, dyno: Supervised) {
         if dyno.state == State::Up {
             let into = &mut self.output.batch;
-            tell(&mut dyno, into, "State changed from starting to up");
+            tell(&dyno, into, "State changed from starting to up");
         }
         self.dynos.push(dyno);
     }
@@ -195,7 +196,7 @@ impl Supervision {
                 return Ok(());
             }
             if flow == Flow::Closed {
-                self.output.batch.clear();
+                self.output.batch.printed.clear();
                 self.begin_stop(None)?;
             }
             let ready = self
@@ -393,7 +394,7 @@ fn probe(
     dyno: &mut Supervised,
     now: Instant,
     limit: Duration,
-    into: &mut Vec<u8>,
+    into: &mut Journal,
 ) -> io::Result<Option<LaunchError>> {
     let State::Starting {
         port,
@@ -441,9 +442,9 @@ fn probe(
     }))
 }
 
-fn tell(dyno: &mut Supervised, into: &mut Vec<u8>, text: &str) {
+fn tell(dyno: &Supervised, into: &mut Journal, text: &str) {
     let now = Timestamp::now();
-    dyno.log.line(into, now, Source::Platform, text.as_bytes());
+    into.line(now, Source::Heroku, &dyno.label, text.as_bytes());
 }
 
 fn lost(dyno: &Supervised, source: io::Error) -> LaunchError {

@@ -5,10 +5,8 @@ use crate::commands::running::{Ready, exit_of_dyno, exit_of_process, pass_throug
 use crate::failure::{Exit, Failure, OrFail};
 use crate::ui::printer::{Detail, Printer};
 use cnb_spec::names::ProcessType;
-use slug_runtime::Colour;
 use slug_runtime::launch::{LaunchError, LaunchInputs, Limits, launch};
 use slug_runtime::port::PortChoice;
-use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
@@ -24,19 +22,13 @@ pub(crate) fn run(args: &LaunchArgs) -> Result<ExitCode, Failure> {
         .collect::<Result<Vec<_>, _>>()?;
     let ready = Ready::open(&printer, &args.app, &args.env)?;
     let stdout = std::io::stdout();
-    let colour = if stdout.is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-    {
-        Colour::Always
-    } else {
-        Colour::Never
-    };
     let code = launch(&LaunchInputs {
         app: ready.app(),
         types: &types,
         port: args.port.map_or(PortChoice::default(), PortChoice::Exact),
         output: stdout.as_fd(),
-        colour,
+        colour: printer.style().of_logs(),
+        logs: Some(&ready.logs),
         limits: Limits::default(),
     })
     .map_err(|error| Failure::new(exit_of(&error), "cannot launch the app").because(error))?;
@@ -47,6 +39,7 @@ fn exit_of(error: &LaunchError) -> Exit {
     match error {
         LaunchError::Processes { source } => exit_of_process(source),
         LaunchError::Port { .. } => Exit::Usage,
+        LaunchError::Logs { .. } => Exit::Store,
         LaunchError::Dyno(error) => exit_of_dyno(error),
         _ => Exit::General,
     }

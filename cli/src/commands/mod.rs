@@ -5,6 +5,7 @@ pub(crate) mod cache;
 pub(crate) mod completions;
 pub(crate) mod inspect;
 pub(crate) mod launch;
+pub(crate) mod logs;
 pub(crate) mod push;
 pub(crate) mod run;
 mod running;

@@ -21,6 +21,7 @@ pub(crate) struct Ready {
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) host: HostFiles,
     pub(crate) run_dir: PathBuf,
+    pub(crate) logs: PathBuf,
     /// Keeps `cache prune` away while the image runs.
     _used: Lock,
 }
@@ -67,6 +68,7 @@ impl Ready {
                 hosts: existing("/etc/hosts"),
                 ca_bundle: host::ca_bundle(),
             },
+            logs: app.logs(),
             run_dir: app.folder().join("run"),
             _used: used,
         })

@@ -144,10 +144,11 @@ impl Fixture {
         self.folder.path().join("log")
     }
 
-    /// The log's lines without their instants.
+    /// The log's lines without their instants, as text.
     pub(crate) fn log(&self) -> Vec<String> {
-        let log = fs::read_to_string(self.log_path()).unwrap_or_default();
-        log.lines()
+        let log = fs::read(self.log_path()).unwrap_or_default();
+        String::from_utf8_lossy(&log)
+            .lines()
             .map(|line| line.split_once(' ').unwrap().1.to_owned())
             .collect()
     }
@@ -253,6 +254,7 @@ fn launch_part(app: App<'_>) -> Result<i32, Box<dyn Error>> {
         port: PortChoice::Exact(port),
         output: log.as_fd(),
         colour: Colour::Never,
+        logs: None,
         limits: Limits {
             boot: seconds("BOOT_SECONDS"),
             exit: seconds("EXIT_SECONDS"),

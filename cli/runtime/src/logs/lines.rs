@@ -12,24 +12,29 @@ pub(crate) struct LineSplitter {
 impl LineSplitter {
     /// Takes bytes in and calls `line` for each line that they complete. A line that grows past
     /// [`LONGEST_LINE`] is handed out in pieces, so a stream without newlines needs bounded memory.
-    pub(crate) fn push(&mut self, mut bytes: &[u8], mut line: impl FnMut(&[u8])) {
-        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
-            let (head, rest) = bytes.split_at(end);
-            bytes = &rest[1..];
+    pub(crate) fn push(&mut self, bytes: &[u8], mut line: impl FnMut(&[u8])) {
+        let mut rest = bytes;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let head = &rest[..end];
+            rest = &rest[end + 1..];
             if self.partial.is_empty() {
                 emit(head, &mut line);
             } else {
                 self.partial.extend_from_slice(head);
-                emit(&std::mem::take(&mut self.partial), &mut line);
+                emit(&self.partial, &mut line);
+                self.partial.clear();
             }
         }
-        self.partial.extend_from_slice(bytes);
+        self.partial.extend_from_slice(rest);
+        let mut given = 0;
         // A carriage return may still turn out to be the line's end: one byte of slack.
-        while self.partial.len() > LONGEST_LINE + 1 {
-            let cut = cut_at(&self.partial);
-            line(&self.partial[..cut]);
-            self.partial.drain(..cut);
+        while self.partial.len() - given > LONGEST_LINE + 1 {
+            let waiting = &self.partial[given..];
+            let cut = cut_at(waiting);
+            line(&waiting[..cut]);
+            given += cut;
         }
+        self.partial.drain(..given);
     }
 
     /// Hands out what came after the last newline.
@@ -38,6 +43,16 @@ impl LineSplitter {
             emit(&std::mem::take(&mut self.partial), &mut line);
         }
     }
+}
+
+/// Calls `line` for each line of a whole text, which needs no newline at its end.
+pub(super) fn each_line(text: &[u8], mut line: impl FnMut(&[u8])) {
+    let mut rest = text.strip_suffix(b"\n").unwrap_or(text);
+    while let Some(end) = memchr::memchr(b'\n', rest) {
+        emit(&rest[..end], &mut line);
+        rest = &rest[end + 1..];
+    }
+    emit(rest, &mut line);
 }
 
 fn emit(bytes: &[u8], line: &mut impl FnMut(&[u8])) {
@@ -97,6 +112,19 @@ mod tests {
         assert_eq!(lengths, [LONGEST_LINE, LONGEST_LINE, 5]);
         let exact = vec![b'x'; LONGEST_LINE];
         assert_eq!(split(&[&exact, b"\r\n"]).len(), 1);
+    }
+
+    #[test]
+    fn whole_texts() {
+        let lines = |text: &str| {
+            let mut lines = Vec::new();
+            each_line(text.as_bytes(), |line| lines.push(line.len()));
+            lines
+        };
+        assert_eq!(lines(""), [0]);
+        assert_eq!(lines("one\n"), [3]);
+        assert_eq!(lines("one\r\n\nthree"), [3, 0, 5]);
+        assert_eq!(lines(&"x".repeat(LONGEST_LINE + 1)), [LONGEST_LINE, 1]);
     }
 
     #[test]
