@@ -19,6 +19,7 @@ pub mod names;
 pub mod port;
 pub mod processes;
 pub mod roots;
+pub mod router;
 pub mod run;
 
 mod dyno;
