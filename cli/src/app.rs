@@ -200,6 +200,11 @@ impl App {
         self.folder.join("work")
     }
 
+    /// Its log: written by dynos, the router and the platform.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.folder.join("logs")
+    }
+
     pub(crate) fn record_file(&self) -> PathBuf {
         self.folder.join("build.json")
     }

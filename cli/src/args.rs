@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Run a one-off command in the image; its exit code passes through
     Run(RunArgs),
+    /// Show the app's logs, or follow them with --tail
+    Logs(LogsArgs),
     /// Show the app's config vars
     Config(ConfigArgs),
     /// Print config vars' values
@@ -188,6 +190,50 @@ pub(crate) struct RunArgs {
 pub(crate) enum Output {
     Text,
     Json,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  slugc logs --tail
+  slugc logs -n 500 -s heroku
+  slugc logs -d web.1
+  slugc logs -p worker --json | jq -r .text
+
+Where Heroku gives at most 1500 lines, slugc gives as many as it keeps: the last 8 MiB of an app.")]
+pub(crate) struct LogsArgs {
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
+    /// How many lines, the newest ones
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
+    pub(crate) num: usize,
+    /// Go on printing what is logged; ^C ends it
+    #[arg(short, long)]
+    pub(crate) tail: bool,
+    /// Only what the app printed, or only what the platform said
+    #[arg(short, long, value_enum)]
+    pub(crate) source: Option<LogSource>,
+    /// Only this dyno: web.1, router
+    #[arg(
+        short,
+        long = "dyno-name",
+        visible_alias = "dyno",
+        value_name = "DYNO",
+        conflicts_with = "process_type"
+    )]
+    pub(crate) dyno: Option<String>,
+    /// Only the dynos of this process type: web
+    #[arg(short, long, visible_alias = "ps", value_name = "TYPE")]
+    pub(crate) process_type: Option<String>,
+    /// One JSON object a line, with at, source, dyno and text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Who speaks in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogSource {
+    App,
+    Heroku,
 }
 
 #[derive(Debug, Args)]

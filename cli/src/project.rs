@@ -79,13 +79,21 @@ pub(crate) fn read(app: &Path) -> Result<Project, Failure> {
         }
         Err(error) => {
             return Err(
-                Failure::new(Exit::Input, format!("cannot read {}", path.display())).because(error),
+                Failure::new(Exit::Input, format!("cannot read {}", path.display()))
+                    .because(error)
+                    .hint("make the file readable UTF-8 text, or remove it: it is optional"),
             );
         }
     };
-    parse(&text).or_fail(Exit::Input, || {
-        format!("cannot understand {}", path.display())
-    })
+    parse(&text)
+        .or_fail(Exit::Input, || {
+            format!("cannot understand {}", path.display())
+        })
+        .map_err(|failure| {
+            failure.hint(
+                "correct the file by the CNB project descriptor, or remove it: it is optional",
+            )
+        })
 }
 
 fn parse(text: &str) -> Result<Project, toml::de::Error> {

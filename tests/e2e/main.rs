@@ -16,6 +16,7 @@ mod config;
 mod images;
 mod inspect;
 mod launch;
+mod logs;
 mod ps;
 mod push;
 mod releases;

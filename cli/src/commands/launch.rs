@@ -10,13 +10,11 @@ use crate::quantities::{self, Change};
 use crate::store::Store;
 use crate::supervisor;
 use crate::ui::printer::{Detail, Printer};
-use slug_runtime::Colour;
 use slug_runtime::port::PortChoice;
 use slug_runtime::processes::Processes;
 use slug_runtime::supervisor::{
     Inputs, Limits, LockError, Quantities, SupervisorError, SupervisorLock, supervise,
 };
-use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -52,13 +50,6 @@ pub(crate) fn run(args: &LaunchArgs) -> Result<ExitCode, Failure> {
         let output = stdout.as_fd().try_clone_to_owned();
         Some(output.or_fail(Exit::General, || "cannot print the logs".to_owned())?)
     };
-    let colour = if stdout.is_terminal()
-        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-    {
-        Colour::Always
-    } else {
-        Colour::Never
-    };
     let inputs = Inputs {
         app: app.name.as_str().to_owned(),
         lock,
@@ -69,7 +60,7 @@ pub(crate) fn run(args: &LaunchArgs) -> Result<ExitCode, Failure> {
         host,
         port: args.port.map_or(PortChoice::default(), PortChoice::Exact),
         output,
-        colour,
+        colour: printer.style().of_logs(),
         limits: Limits {
             boot: Duration::from_secs(args.boot_timeout),
             exit: Duration::from_secs(args.stop_timeout),

@@ -11,6 +11,7 @@ pub(crate) mod config_set;
 pub(crate) mod config_unset;
 pub(crate) mod inspect;
 pub(crate) mod launch;
+pub(crate) mod logs;
 pub(crate) mod maintenance;
 pub(crate) mod ps;
 pub(crate) mod ps_restart;

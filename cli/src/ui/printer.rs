@@ -99,6 +99,22 @@ impl Printer {
         }
     }
 
+    /// Bytes as they are; `false` when nobody reads them any longer.
+    #[expect(clippy::unused_self, reason = "a printer is what prints")]
+    pub(crate) fn bytes(&self, bytes: &[u8]) -> bool {
+        let mut stdout = std::io::stdout().lock();
+        stdout
+            .write_all(bytes)
+            .and_then(|()| stdout.flush())
+            .is_ok()
+    }
+
+    /// Why a result is not what was expected: beside it, on stderr.
+    #[expect(clippy::unused_self, reason = "a printer is what prints")]
+    pub(crate) fn note(&self, text: &str) {
+        drop(writeln!(std::io::stderr().lock(), "note: {text}"));
+    }
+
     /// Something the user should know; the command goes on.
     pub(crate) fn warning(&self, text: &str) {
         let line = format!("{} {text}\n", self.style.yellow("warning:"));

@@ -1,5 +1,7 @@
 //! Colours, where a person reads.
 
+use slug_runtime::Colour;
+
 /// Paints text, or leaves it alone: colours appear on terminals only and never with `NO_COLOR`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Style {
@@ -14,6 +16,15 @@ impl Style {
             || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
         Self {
             colour: terminal && !refused,
+        }
+    }
+
+    /// For lines of logs, coloured by dyno.
+    pub(crate) fn of_logs(self) -> Colour {
+        if self.colour {
+            Colour::Always
+        } else {
+            Colour::Never
         }
     }
 

@@ -51,8 +51,8 @@ impl Default for UnpackRules {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Whiteouts {
     /// Overlayfs's own marks: a character device 0:0 (which Linux lets anybody make, from 5.8) or, where that is
-    /// refused, an empty file with `user.overlay.whiteout`; `user.overlay.opaque` on directories, and
-    /// `trusted.overlay.opaque` beside it if that is allowed.
+    /// refused, an empty file with `user.overlay.whiteout`; `user.overlay.opaque` on directories. They are for
+    /// overlays mounted with `userxattr`, by root too.
     #[default]
     Overlay,
     /// An error: a package has no layers below it.

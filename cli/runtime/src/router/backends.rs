@@ -243,21 +243,29 @@ impl Backends {
         })
     }
 
-    /// A ready dyno by chance that is not among `tried`; quarantined ones only if there is no other.
-    pub(super) fn choose(&self, from: &Snapshot, tried: &[BackendId]) -> Option<Lease> {
+    fn by_chance(&self, ready: &[Arc<Backend>], tried: &[BackendId]) -> Option<Arc<Backend>> {
         let now = u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX);
         let free = |backend: &&Arc<Backend>| !tried.contains(&backend.id);
         let well = |backend: &&Arc<Backend>| backend.quarantined.load(Ordering::Relaxed) <= now;
         let among = |candidates: &mut dyn Iterator<Item = &Arc<Backend>>, count: usize| {
             candidates.nth(fastrand::usize(..count)).cloned()
         };
-        let ready = from.ready.iter();
-        let chosen = match ready.clone().filter(free).filter(well).count() {
+        let ready = ready.iter();
+        match ready.clone().filter(free).filter(well).count() {
             0 => match ready.clone().filter(free).count() {
                 0 => None,
                 count => among(&mut ready.filter(free), count),
             },
             count => among(&mut ready.filter(free).filter(well), count),
+        }
+    }
+
+    /// A ready dyno by chance that is not among `tried`; quarantined ones only if there is no other.
+    pub(super) fn choose(&self, from: &Snapshot, tried: &[BackendId]) -> Option<Lease> {
+        let chosen = match (&from.ready[..], tried) {
+            ([], _) => None,
+            ([only], []) => Some(Arc::clone(only)),
+            (several, _) => self.by_chance(several, tried),
         }?;
         // Counted first and looked at afterwards, the other way round than `begin_drain`: one of the two
         // sees the other.

@@ -61,12 +61,12 @@ impl Exchange {
         self.connect = Some(connect);
     }
 
-    /// A dyno serves this now.
-    pub(super) fn held_by(&mut self, lease: Lease, connect: Duration) {
+    /// A dyno serves this since `begun`.
+    pub(super) fn held_by(&mut self, lease: Lease, connect: Duration, begun: Instant) {
         self.dyno = None;
         self.lease = Some(lease);
         self.connect = Some(connect);
-        self.begun = Some(Instant::now());
+        self.begun = Some(begun);
     }
 
     /// The dyno's answer has begun.

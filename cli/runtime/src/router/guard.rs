@@ -8,6 +8,7 @@ use super::limits::RouterLimits;
 use super::strict::{ChunkScan, Framing, Head, HeadScan, Refusal, SLOW_HEAD};
 use std::future::Future;
 use std::io::{self, ErrorKind};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -117,7 +118,8 @@ pub(super) struct Guard {
     state: State,
     scan: HeadScan,
     upgrade: bool,
-    waiting_since: Instant,
+    /// Since when the client owes a request or the rest of one.
+    waiting_since: Option<Instant>,
     reading: Deadline,
     blocked_since: Option<Instant>,
     writing: Option<Deadline>,
@@ -134,7 +136,7 @@ impl Guard {
             state: State::Head,
             scan: HeadScan::default(),
             upgrade: false,
-            waiting_since: Instant::now(),
+            waiting_since: None,
             reading: Deadline::new(limits.head_time.min(limits.client_idle)),
             blocked_since: None,
             writing: None,
@@ -235,7 +237,7 @@ impl Guard {
     /// Gives up on a client that waits too long with its next request or within its head.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !matches!(self.state, State::Head) || self.shared.serving.load(Ordering::Relaxed) > 0 {
-            self.waiting_since = Instant::now();
+            self.waiting_since = None;
             return Poll::Pending;
         }
         let patience = if self.held.is_empty() {
@@ -243,7 +245,8 @@ impl Guard {
         } else {
             self.limits.head_time
         };
-        ready!(self.reading.poll(cx, self.waiting_since + patience));
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        ready!(self.reading.poll(cx, since + patience));
         if !self.held.is_empty() {
             self.refuse(SLOW_HEAD);
         }
@@ -254,11 +257,11 @@ impl Guard {
         if self.held.len() > MOST_HELD.max(self.limits.head) {
             return Poll::Pending;
         }
-        let mut bytes = [0; READ];
-        let mut buffer = ReadBuf::new(&mut bytes);
+        let mut bytes = [const { MaybeUninit::uninit() }; READ];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
         ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer))?;
         if self.held.is_empty() {
-            self.waiting_since = Instant::now();
+            self.waiting_since = None;
         }
         self.held.extend_from_slice(buffer.filled());
         Poll::Ready(Ok(buffer.filled().len()))
@@ -392,12 +395,13 @@ impl AsyncWrite for Guard {
         if this.linger.is_none() {
             ready!(Pin::new(&mut this.socket).poll_shutdown(cx))?;
             this.linger = Some(Deadline::new(this.limits.linger));
-            this.waiting_since = Instant::now();
+            this.waiting_since = None;
         }
-        let until = this.waiting_since + this.limits.linger;
-        let mut bytes = [0; READ];
+        let since = *this.waiting_since.get_or_insert_with(Instant::now);
+        let until = since + this.limits.linger;
+        let mut bytes = [const { MaybeUninit::uninit() }; READ];
         loop {
-            let mut buffer = ReadBuf::new(&mut bytes);
+            let mut buffer = ReadBuf::uninit(&mut bytes);
             match Pin::new(&mut this.socket).poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                     if Instant::now() >= until {

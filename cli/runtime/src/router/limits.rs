@@ -22,7 +22,8 @@ pub struct RouterLimits {
     /// An unused connection to a dyno is kept this long. Short, because application servers close theirs
     /// after two to five seconds and a new one costs little on one machine.
     pub upstream_idle: Duration,
-    /// Unused connections kept for each dyno by each thread.
+    /// Unused connections kept for each dyno by each thread: as many as requests may end at once, or those
+    /// that follow pay for new ones.
     pub upstream_spare: usize,
     /// An unused connection of a client is kept this long (not published).
     pub client_idle: Duration,
@@ -58,7 +59,7 @@ impl Default for RouterLimits {
             boot: Duration::from_secs(75),
             quarantine: Duration::from_secs(5),
             upstream_idle: Duration::from_secs(5),
-            upstream_spare: 64,
+            upstream_spare: 256,
             client_idle: Duration::from_secs(75),
             head_time: Duration::from_secs(30),
             linger: Duration::from_secs(1),

@@ -19,6 +19,7 @@ use hyper::{Request, Response, StatusCode, Uri, Version};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Nothing can be said to this client any more; its connection is closed.
@@ -125,11 +126,15 @@ async fn forward(
         } else {
             None
         };
+        let mut connect = Duration::ZERO;
         let mut upstream = if let Some(unused) = unused {
             unused
         } else {
             match Upstream::connect(backend, &worker.limits).await {
-                Ok(upstream) => upstream,
+                Ok(upstream) => {
+                    connect = begun.elapsed();
+                    upstream
+                }
                 Err(code) => {
                     exchange.missed(&lease, begun.elapsed());
                     if code == Code::H99 {
@@ -151,9 +156,13 @@ async fn forward(
                 .headers_mut()
                 .insert(HOST, host.map_err(|_| Code::H99)?);
         }
-        exchange.held_by(lease, begun.elapsed());
+        let begun = begun + connect;
+        exchange.held_by(lease, connect, begun);
         let again = (replayable && upstream.is_reused()).then(|| copy(&waiting));
-        match upstream.send(waiting, upload.as_deref(), client).await {
+        match upstream
+            .send(waiting, upload.as_deref(), client, begun)
+            .await
+        {
             Sent::Answer(answer) => return Ok((answer, upstream)),
             Sent::Back(request) if upstream.is_reused() => waiting = request,
             Sent::Back(_) => return Err(Code::H13),

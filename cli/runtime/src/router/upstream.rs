@@ -90,14 +90,14 @@ impl Upstream {
         self.closed
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request, `begun` now, and waits for the head of its answer.
     pub(super) async fn send(
         &mut self,
         request: Request<RequestBody>,
         upload: Option<&Upload>,
         client: &Client,
+        begun: Instant,
     ) -> Sent {
-        let begun = Instant::now();
         let limits = &client.worker.limits;
         let mut answer = pin!(self.sender.try_send_request(request));
         let closed = &mut self.closed;

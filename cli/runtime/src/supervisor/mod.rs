@@ -22,6 +22,7 @@ mod lock;
 mod messages;
 mod orders;
 mod places;
+mod report;
 mod routing;
 mod running;
 mod supervision;

@@ -13,7 +13,7 @@ use crate::supervisor::error::SupervisorError;
 use crate::supervisor::formation::lost;
 use crate::supervisor::journal::Journal;
 use crate::supervisor::limits::Limits;
-use crate::supervisor::messages::{Quantities, Status};
+use crate::supervisor::messages::Quantities;
 use crate::supervisor::orders::{Answer, Denied, Envelope, Inbox, Order};
 use crate::supervisor::places::{Key, Place};
 use crate::supervisor::routing::Routing;
@@ -62,7 +62,7 @@ pub(crate) struct Supervision {
     pub(crate) buffer: Vec<u8>,
     signals: Signals,
     inbox: Inbox,
-    since: Timestamp,
+    pub(crate) since: Timestamp,
 }
 
 /// What a supervision begins with.
@@ -301,24 +301,6 @@ impl Supervision {
         // Who asked may have gone away.
         drop(answer.send(answered));
         Ok(())
-    }
-
-    pub(crate) fn status(&self) -> Status {
-        Status {
-            app: self.site.name.clone(),
-            pid: std::process::id(),
-            since: self.since,
-            release: self.deployed.version,
-            image: self.deployed.digest.to_string(),
-            port: self.routing.port(),
-            maintenance: self.routing.maintenance(),
-            formation: self
-                .wanted
-                .iter()
-                .map(|(process_type, count)| (process_type.to_string(), *count))
-                .collect(),
-            dynos: self.dyno_statuses(),
-        }
     }
 
     fn finish(mut self, stop: Stop) -> Result<i32, SupervisorError> {

@@ -174,11 +174,11 @@ impl Fixture {
         self.folder.path().join("log")
     }
 
-    /// The log's lines without their instants.
+    /// The log's lines without their instants, as text.
     pub(crate) fn log(&self) -> Vec<String> {
         let log = fs::read(self.log_path()).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
-        log.lines()
+        String::from_utf8_lossy(&log)
+            .lines()
             .map(|line| line.split_once(' ').unwrap().1.to_owned())
             .collect()
     }
@@ -220,7 +220,7 @@ impl Fixture {
         is_so: impl Fn(&Status) -> bool,
     ) -> Status {
         let mut last = client.status().unwrap();
-        wait_until(&format!("{what}; log: {:#?}", self.log_path()), || {
+        wait_until(what, || {
             last = client.status().unwrap();
             is_so(&last)
         });

@@ -77,13 +77,7 @@ impl Place<'_> {
         components: &[&[u8]],
     ) -> Result<(), UnpackError> {
         let directory = self.open_directory(entry, components)?;
-        // Overlays of a plain user look at one attribute, those of root at the other, which only root may set.
-        set_attribute(&directory, "user.overlay.opaque", b"y")
-            .map_err(|error| failed(entry, error))?;
-        match set_attribute(&directory, "trusted.overlay.opaque", b"y") {
-            Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP) => Ok(()),
-            Err(error) => Err(failed(entry, error)),
-        }
+        set_attribute(&directory, "user.overlay.opaque", b"y").map_err(|error| failed(entry, error))
     }
 }
 
