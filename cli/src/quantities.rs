@@ -29,18 +29,19 @@ impl Change {
             Failure::new(Exit::Usage, format!("cannot understand {word:?}"))
                 .hint("write web=2, web+1 or web-1")
         };
+        if let Some((word, size)) = word.split_once(':') {
+            Self::parse(word)?;
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("{word} is to have the size {size}, but dynos have no sizes here"),
+            )
+            .hint(format!("write {word}")));
+        }
         let (at, operator) = word
             .char_indices()
             .rfind(|(_, c)| matches!(c, '=' | '+' | '-'))
             .ok_or_else(wrong)?;
         let (name, number) = (&word[..at], &word[at + 1..]);
-        if let Some((count, size)) = number.split_once(':') {
-            return Err(Failure::new(
-                Exit::Usage,
-                format!("{word:?} asks for dynos of the size {size}, but dynos have no sizes here"),
-            )
-            .hint(format!("write {name}{operator}{count}")));
-        }
         if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(wrong());
         }

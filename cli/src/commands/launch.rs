@@ -16,6 +16,7 @@ use slug_runtime::supervisor::{
     Inputs, Limits, LockError, Quantities, SupervisorError, SupervisorLock, supervise,
 };
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -27,7 +28,10 @@ pub(crate) fn run(args: &LaunchArgs) -> Result<ExitCode, Failure> {
         .map(|word| Change::parse_for_launch(word))
         .collect::<Result<Vec<_>, _>>()?;
     let store = Store::open()?;
-    let app = App::known(&store, &args.app)?;
+    let app = App::of(&store, AppName::choose(&args.app, Path::new("."))?);
+    if !app.folder().is_dir() {
+        app.built_image()?;
+    }
     if args.detach {
         let overrides = build_env::collect(&[], &[], &args.env)?;
         return background::start(&printer, &app, args, &overrides);

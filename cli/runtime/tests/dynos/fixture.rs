@@ -220,7 +220,7 @@ impl Fixture {
         is_so: impl Fn(&Status) -> bool,
     ) -> Status {
         let mut last = client.status().unwrap();
-        wait_until(what, || {
+        wait_until(&format!("{what}, {:?}", self.who), || {
             last = client.status().unwrap();
             is_so(&last)
         });
