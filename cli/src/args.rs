@@ -124,7 +124,7 @@ pub(crate) struct BuildArgs {
     /// A variable for the build only; KEY alone takes this shell's value; may be repeated
     #[arg(short = 'e', long = "env", value_name = "KEY[=VALUE]")]
     pub(crate) env: Vec<String>,
-    /// A file of KEY=VALUE lines for the build only; may be repeated
+    /// An .env file with variables for the build only; may be repeated
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Vec<PathBuf>,
     /// Use this buildpack's folder instead of slugc's own; may be repeated, in order

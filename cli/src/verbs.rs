@@ -16,9 +16,10 @@ pub(crate) fn spelled(argv: impl IntoIterator<Item = OsString>, cli: &Command) -
         .map_while(|word| word.to_str())
         .take_while(|word| !word.is_empty() && !word.starts_with('-'))
         .collect();
-    if let Some((count, name)) = spelling(&words, cli) {
+    let start = usize::from(words.first() == Some(&"help"));
+    if let Some((count, name)) = spelling(&words[start..], cli) {
         let name = name.into_iter().map(OsString::from);
-        argv.splice(1..=count, name);
+        argv.splice(1 + start..=start + count, name);
     }
     argv
 }
@@ -111,6 +112,8 @@ mod tests {
             ("slugc run python inside", "slugc run python inside"),
             ("slugc stack create", "slugc stack create"),
             ("slugc stack:create -v", "slugc stack create -v"),
+            ("slugc help config set", "slugc help config:set"),
+            ("slugc help", "slugc help"),
             ("slugc", "slugc"),
             ("slugc --help", "slugc --help"),
         ] {

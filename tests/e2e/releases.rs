@@ -132,6 +132,9 @@ as_each_user! {
             hanging.wait_for("releasing hang");
             let executing = t.slugc_in(&app).arg("releases").run().success();
             executing.says(&["release command executing"]);
+            let config = t.slugc_in(&app).args(["config", "-s"]).run().success();
+            assert_eq!(config.stdout, "");
+            config.says(&["not in effect yet"]);
             // Others wait for it.
             let mut waiting = t.slugc_in(&app).args(["config:set", "OTHER=1"]).start();
             waiting.wait_for("waiting for another release");

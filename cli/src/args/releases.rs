@@ -2,13 +2,14 @@
 
 use crate::args::AppArgs;
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 
 #[derive(Debug, Args)]
 pub(crate) struct ReleasesArgs {
     #[command(flatten)]
     pub(crate) app: AppArgs,
     /// How many
-    #[arg(short = 'n', long, value_name = "N", default_value = "15")]
+    #[arg(short = 'n', long, value_name = "N", default_value = "15", value_parser = at_least_one())]
     pub(crate) num: usize,
     /// Print JSON
     #[arg(long)]
@@ -42,6 +43,10 @@ pub(crate) struct RollbackArgs {
     pub(crate) release: Option<u64>,
     #[command(flatten)]
     pub(crate) app: AppArgs,
+}
+
+fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
 }
 
 /// `v7`, `V7` or `7`.

@@ -2,18 +2,19 @@
 
 use crate::app::App;
 use crate::args::{AppArgs, ConfigArgs};
+use crate::commands::releases::give_up_the_dead;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::release::{self, Made};
 use crate::store::Store;
 use crate::ui::printer::{Detail, Printer};
 use crate::ui::table;
 use slug_runtime::state::config_vars::{describe_change, nearest_name, shell_quoted};
-use slug_runtime::state::{ConfigVars, NewRelease, Release};
+use slug_runtime::state::{ConfigVars, NewRelease, Release, Status};
 use std::process::ExitCode;
 
 pub(crate) fn run(args: &ConfigArgs) -> Result<ExitCode, Failure> {
     let printer = Printer::new(Detail::Normal);
-    let (app, config) = read(&args.app)?;
+    let (app, config) = read(&printer, &args.app)?;
     if args.format.json {
         printer.result(&as_json(&config)?);
     } else if args.format.shell {
@@ -36,9 +37,20 @@ pub(crate) fn run(args: &ConfigArgs) -> Result<ExitCode, Failure> {
 }
 
 /// The config vars of an app's current release.
-pub(crate) fn read(args: &AppArgs) -> Result<(App, ConfigVars), Failure> {
+pub(crate) fn read(printer: &Printer, args: &AppArgs) -> Result<(App, ConfigVars), Failure> {
     let store = Store::open()?;
     let app = App::known(&store, args)?;
+    give_up_the_dead(&app)?;
+    if let Some(Release {
+        version,
+        status: Status::Pending,
+        ..
+    }) = app.newest_release()?
+    {
+        printer.warning(&format!(
+            "release command executing: v{version} and its config vars are not in effect yet"
+        ));
+    }
     let config = app.current()?.map(|release| release.config);
     Ok((app, config.unwrap_or_default()))
 }

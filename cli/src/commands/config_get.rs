@@ -18,7 +18,7 @@ struct Found<'a> {
 /// As with Heroku, a name that is not set is an empty line and no failure.
 pub(crate) fn run(args: &ConfigGetArgs) -> Result<ExitCode, Failure> {
     let printer = Printer::new(Detail::Normal);
-    let (_, config) = read(&args.app)?;
+    let (_, config) = read(&printer, &args.app)?;
     let found: Vec<Found<'_>> = args
         .names
         .iter()

@@ -15,10 +15,7 @@ use std::process::ExitCode;
 /// Values are not printed, other than by `heroku config:set`: logs of CI are read by many.
 pub(crate) fn run(args: &ConfigSetArgs) -> Result<ExitCode, Failure> {
     let printer = Printer::new(Detail::Normal);
-    let mut settings = ConfigVars::new();
-    for file in &args.env_file {
-        read_file(file, &mut settings)?;
-    }
+    let mut given = ConfigVars::new();
     for (index, setting) in args.settings.iter().enumerate() {
         // What has no equals sign may be a secret in the wrong place, so it is not shown.
         let (name, value) = setting.split_once('=').ok_or_else(|| {
@@ -29,26 +26,29 @@ pub(crate) fn run(args: &ConfigSetArgs) -> Result<ExitCode, Failure> {
             .hint("write slugc config:set KEY=VALUE, with quotes around a value with blanks")
         })?;
         check_name(name).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
-        settings.insert(name.to_owned(), value.to_owned());
+        given.insert(name.to_owned(), value.to_owned());
     }
     let store = Store::open()?;
     let app = App::known_or_new(&store, &args.app, &printer)?;
+    let known = app.current()?.map(|release| release.config);
+    let known = known.unwrap_or_default();
+    let mut settings = ConfigVars::new();
+    for file in &args.env_file {
+        settings.extend(read_file(file, &known)?);
+    }
+    settings.extend(given);
     let names: Vec<String> = settings.keys().cloned().collect();
     let made = change(&printer, &store, &app, |config| {
         config.extend(settings);
         Ok(())
     })?;
-    tell(
-        &printer,
-        &app,
-        &format!("Setting {}", names.join(", ")),
-        &made,
-    );
+    let attempt = format!("Setting {}", names.join(", "));
+    tell(&printer, &app, &attempt, &made);
     Ok(ExitCode::SUCCESS)
 }
 
 /// `-` is standard input, as everywhere.
-fn read_file(path: &Path, settings: &mut ConfigVars) -> Result<(), Failure> {
+fn read_file(path: &Path, known: &ConfigVars) -> Result<ConfigVars, Failure> {
     let shown = if path == Path::new("-") {
         "standard input".to_owned()
     } else {
@@ -61,8 +61,7 @@ fn read_file(path: &Path, settings: &mut ConfigVars) -> Result<(), Failure> {
         std::fs::read(path)
     };
     let bytes = bytes.or_fail(Exit::Input, || format!("cannot read {shown}"))?;
-    settings.extend(parse(&bytes, &shown, &ConfigVars::new())?);
-    Ok(())
+    parse(&bytes, &shown, known)
 }
 
 /// Config vars of an .env file, which `shown` names. What `known` has is let through as it is:

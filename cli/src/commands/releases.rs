@@ -61,6 +61,11 @@ pub(crate) fn run(args: &ReleasesArgs) -> Result<ExitCode, Failure> {
 
 /// Releases whose makers were killed count as failed; while one is being made, none of them can.
 pub(crate) fn give_up_the_dead(app: &App) -> Result<(), Failure> {
+    let newest = app.newest_release()?;
+    // Without need the lock is left to those who make releases.
+    if newest.is_none_or(|release| release.status != Status::Pending) {
+        return Ok(());
+    }
     let locked = app.state().try_lock().or_fail(Exit::Store, || {
         format!("cannot look after the releases of {}", app.name.as_str())
     });
