@@ -12,6 +12,7 @@ mod project;
 mod source;
 mod stack;
 mod store;
+mod tools;
 mod ui;
 
 use args::{Cli, Command};

@@ -19,6 +19,7 @@ mod push;
 mod run;
 mod sandbox;
 mod stack;
+mod tools;
 
 use test_support::{Binary, TestContext, Who};
 

@@ -64,7 +64,12 @@ impl Buildpack for PythonBuildpack {
         let requirements = if checks::requirements_file(&context.app_dir)
             .map_err(BuildpackError::Check)?
         {
-            Some(requirements::read(&context.app_dir, &env).map_err(BuildpackError::Requirements)?)
+            let read = requirements::read(&context.app_dir, &env)
+                .map_err(BuildpackError::Requirements)?;
+            if read.empty {
+                log::step("requirements.txt asks for nothing: the app gets Python without any packages.");
+            }
+            Some(read)
         } else {
             log::step("There is no requirements.txt: the app gets Python without any packages.");
             None

@@ -9,6 +9,7 @@ use crate::parts::Parts;
 use crate::source::Source;
 use crate::stack::Stack;
 use crate::store::Store;
+use crate::tools;
 use crate::ui::printer::Printer;
 use cnb_phases::log::{Level, Logger};
 use cnb_phases::restore::LastBuild;
@@ -212,6 +213,7 @@ impl Phases<'_> {
             self.stack,
             self.parts,
             self.buildpacks.mounts(),
+            &self.store.tools(),
             &Phase {
                 name,
                 flags: &flags,
@@ -237,6 +239,9 @@ fn write_platform_env(work: &Workplace, request: &Request<'_>, fresh: bool) -> R
                 .or_insert_with(|| host::CA_BUNDLE.to_owned());
         }
     }
+    variables
+        .entry(tools::VARIABLE.to_owned())
+        .or_insert_with(|| tools::INSIDE.to_owned());
     if request.refresh || !fresh {
         variables.insert("BP_PYTHON_REFRESH".to_owned(), "1".to_owned());
     }

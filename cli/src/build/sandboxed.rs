@@ -120,6 +120,7 @@ impl Workplace {
         stack: &Stack,
         parts: &Parts,
         buildpacks: &[(PathBuf, String)],
+        tools: &Path,
         phase: &Phase<'_>,
     ) -> Result<u8, Failure> {
         let mut argv = vec![OsString::from(format!("{LIFECYCLE}/{}", phase.name))];
@@ -155,6 +156,7 @@ impl Workplace {
             Mount::read_write(self.home(), HOME),
             Mount::read_only(parts.lifecycle(), LIFECYCLE),
             Mount::read_only(self.order(), ORDER),
+            Mount::read_only(tools, crate::tools::INSIDE),
         ];
         for (folder, place) in buildpacks {
             sandbox
