@@ -45,8 +45,8 @@ as_each_user! {
             .slugc_in(&alone)
             .args(["build", ".", "-e", "BP_TOOLS_DIR=/nowhere"])
             .run()
-            .success();
-        fetched.says(&["Fetching uv"]);
+            .success()
+            .says(&["Fetching uv"]);
         assert_eq!(fetched.digest(), digest);
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod pip;
 pub(crate) mod pip_cache;
 pub(crate) mod python;
+pub(crate) mod static_files;
 pub(crate) mod uv;
 pub(crate) mod uv_cache;
 pub(crate) mod venv;

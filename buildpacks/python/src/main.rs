@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod app_files;
 mod bytecode;
 mod checks;
 mod command;
@@ -64,10 +65,12 @@ impl Buildpack for PythonBuildpack {
         let requirements = if checks::requirements_file(&context.app_dir)
             .map_err(BuildpackError::Check)?
         {
-            let read = requirements::read(&context.app_dir, &env)
-                .map_err(BuildpackError::Requirements)?;
+            let read =
+                requirements::read(&context.app_dir, &env).map_err(BuildpackError::Requirements)?;
             if read.empty {
-                log::step("requirements.txt asks for nothing: the app gets Python without any packages.");
+                log::step(
+                    "requirements.txt asks for nothing: the app gets Python without any packages.",
+                );
             }
             Some(read)
         } else {
@@ -90,11 +93,11 @@ impl Buildpack for PythonBuildpack {
         let is_new = !modules.is_empty();
         let compilation =
             bytecode::start(&venv.python(), modules).map_err(BuildpackError::Bytecode)?;
-        let django = django::collect_static(&context.app_dir, &venv, &env);
+        let django = django::collect_static(&context, &venv, &env);
         let compiled = compilation.finish().map_err(BuildpackError::Bytecode)?;
         // The environment is complete whatever Django said: a mended project need not install again.
         venv.seal()?;
-        django.map_err(BuildpackError::Django)?;
+        django?;
         if is_new {
             log::step(format!("Compiled {compiled} modules to bytecode."));
         }

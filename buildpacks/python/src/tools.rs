@@ -85,7 +85,10 @@ impl<'a> Tools<'a> {
             .map(|value| value.to_string_lossy().trim().to_ascii_lowercase())
             .unwrap_or_default();
         match choice.as_str() {
-            _ if requirements.is_none_or(|some| some.empty) => Ok(Installer::Nothing),
+            _ if requirements.is_none() => Ok(Installer::Nothing),
+            "" | "uv" | "pip" if requirements.is_some_and(|some| some.empty) => {
+                Ok(Installer::Nothing)
+            }
             "" | "uv" => Ok(Installer::Uv {
                 program: self.uv()?,
                 cache: layers::uv_cache::provide(self.context)?,

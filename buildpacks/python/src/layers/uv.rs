@@ -110,10 +110,7 @@ pub(crate) fn provide(
 /// The uv that the platform keeps for all apps.
 fn offered(context: &BuildContext<PythonBuildpack>, env: &Env) -> Option<PathBuf> {
     let folder = Path::new(env.get(TOOLS_VARIABLE)?);
-    let sha256 = pinned(
-        &context.buildpack_descriptor.metadata,
-        &context.target.arch,
-    )?;
+    let sha256 = pinned(&context.buildpack_descriptor.metadata, &context.target.arch)?;
     let program = folder.join(sha256).join("uv");
     program.is_file().then_some(program)
 }

@@ -14,7 +14,7 @@ use crate::install::{self, Freshness, Installer};
 use crate::interpreter::Interpreter;
 use crate::records::{self, Installed, Package};
 use crate::requirements::Requirements;
-use crate::{BuildpackError, PythonBuildpack, files, log, tool_env};
+use crate::{BuildpackError, PythonBuildpack, files, fingerprint, log, tool_env};
 use libcnb::Env;
 use libcnb::build::BuildContext;
 use libcnb::data::layer_name;
@@ -23,6 +23,7 @@ use libcnb::layer::{
 };
 use libcnb::layer_env::{LayerEnv, ModificationBehavior, Scope};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
@@ -94,6 +95,18 @@ impl Venv {
     /// Its Python.
     pub(crate) fn python(&self) -> PathBuf {
         self.path.join("bin/python")
+    }
+
+    /// A digest of the Python and of the packages that are installed for it.
+    pub(crate) fn digest(&self) -> io::Result<String> {
+        let mut hash = Sha256::new();
+        for text in [&self.metadata.python, &self.metadata.platform] {
+            hash.update(text);
+            hash.update("\0");
+        }
+        hash.update(self.path.as_os_str().as_encoded_bytes());
+        records::add(&mut hash, &self.site_packages)?;
+        Ok(fingerprint::hex(&hash.finalize()))
     }
 
     /// Declares the environment complete: the next build may use it.

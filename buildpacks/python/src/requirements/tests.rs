@@ -115,7 +115,10 @@ fn comments_alone_ask_for_nothing() {
     let nested = ("requirements.txt", "-r base.txt\n");
     assert!(empty(&[nested, ("base.txt", "")]));
     assert!(!empty(&[nested, ("base.txt", "flask\n")]));
-    assert!(!empty(&[("requirements.txt", "--index-url https://host/simple\n")]));
+    assert!(!empty(&[(
+        "requirements.txt",
+        "--index-url https://host/simple\n"
+    )]));
 }
 
 #[test]
