@@ -255,15 +255,15 @@ fn all_additions_come_back() {
     let addition = "(BASE_DIR / 'assets/made.txt').write_text('made')\n\
                 (BASE_DIR / 'assets/made.txt').chmod(0o600)\n";
     context.write("site_/settings.py", format!("{SETTINGS}\n{addition}"));
-    let made = context.app().join("assets/made.txt");
+    let file = context.app().join("assets/made.txt");
     build(&context, RUNNING);
-    std::fs::remove_file(&made).unwrap();
+    std::fs::remove_file(&file).unwrap();
     let before = crate::context::contents(&context.app());
     build(&context, STANDS);
-    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&made).unwrap());
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&file).unwrap());
     assert_eq!(mode & 0o777, 0o600);
-    assert_eq!(std::fs::read_to_string(&made).unwrap(), "made");
-    std::fs::remove_file(&made).unwrap();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "made");
+    std::fs::remove_file(&file).unwrap();
     assert_eq!(crate::context::contents(&context.app()), before);
 
     context.write(
