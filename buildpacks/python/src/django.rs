@@ -2,8 +2,8 @@
 //! the last run's are not what it would collect.
 
 use crate::command::{self, CommandError};
-use crate::layers::static_files;
 use crate::layers::venv::{REFRESH_VARIABLE, Venv};
+use crate::layers::{SEALED_VARIABLE, static_files};
 use crate::{BuildpackError, PythonBuildpack, fingerprint, log, tool_env};
 use libcnb::Env;
 use libcnb::build::BuildContext;
@@ -27,8 +27,8 @@ const COLLECT: &str = concat!(
     include_str!("helpers/collectstatic.py")
 );
 
-/// Variables that tell how this build is run, not what it is to make; the second is another one each time.
-const OF_THE_BUILD: [&str; 2] = [REFRESH_VARIABLE, "CNB_BP_PLAN_PATH"];
+/// Variables that tell how this build is run, not what it is to make; the last is another one each time.
+const OF_THE_BUILD: [&str; 3] = [REFRESH_VARIABLE, SEALED_VARIABLE, "CNB_BP_PLAN_PATH"];
 
 /// Debian's list of installed packages, which changes with every one of the stack's.
 const STACK_PACKAGES: &str = "/var/lib/dpkg/status";

@@ -23,6 +23,7 @@ mod text_file;
 mod tool_env;
 mod tools;
 
+use crate::bytecode::BytecodeError;
 use crate::errors::BuildpackError;
 use crate::tools::Tools;
 use libcnb::build::{BuildContext, BuildResult, BuildResultBuilder};
@@ -30,6 +31,7 @@ use libcnb::data::build_plan::BuildPlanBuilder;
 use libcnb::detect::{DetectContext, DetectResult, DetectResultBuilder};
 use libcnb::generic::{GenericMetadata, GenericPlatform};
 use libcnb::{Buildpack, Platform, buildpack_main};
+use std::io;
 
 struct PythonBuildpack;
 
@@ -91,10 +93,26 @@ impl Buildpack for PythonBuildpack {
         // Django imports its own modules while the other processors compile the rest.
         let modules = std::mem::take(&mut venv.uncompiled);
         let is_new = !modules.is_empty();
+        let is_changed = venv.is_changed();
         let compilation =
             bytecode::start(&venv.python(), modules).map_err(BuildpackError::Bytecode)?;
-        let django = django::collect_static(&context, &venv, &env);
-        let compiled = compilation.finish().map_err(BuildpackError::Bytecode)?;
+        let (compiled, django) = std::thread::scope(|scope| {
+            let compilation = scope.spawn(|| {
+                let compiled = compilation.finish();
+                if compiled.is_ok() && is_changed {
+                    layers::announce(&context, &env, &layers::venv::NAME);
+                }
+                compiled
+            });
+            let django = django::collect_static(&context, &venv, &env);
+            let compiled = compilation.join().unwrap_or_else(|_| {
+                Err(BytecodeError::Compiler(io::Error::other(
+                    "a thread panicked",
+                )))
+            });
+            (compiled.map_err(BuildpackError::Bytecode), django)
+        });
+        let compiled = compiled?;
         // The environment is complete whatever Django said: a mended project need not install again.
         venv.seal()?;
         django?;

@@ -23,6 +23,8 @@ pub(crate) const LIFECYCLE: &str = "/cnb/lifecycle";
 pub(crate) const ORDER: &str = "/cnb/order.toml";
 /// The newest version that pack and the reference lifecycle agree on.
 pub(crate) const PLATFORM_API: ApiVersion = ApiVersion::new(0, 14);
+/// Where buildpacks tell which layers they are done with, each as `<buildpack>/<layer>`.
+pub(crate) const SEALED: &str = "/slugc/sealed";
 /// Where group.toml, plan.toml and analyzed.toml travel between the phases.
 pub(crate) const EXCHANGE: &str = "/slugc";
 
@@ -52,7 +54,7 @@ impl Workplace {
         for path in [
             workplace.app(),
             workplace.platform().join("env"),
-            workplace.exchange(),
+            workplace.sealed(),
             workplace.home(),
             workplace.root_upper(),
             workplace.root_work(),
@@ -74,6 +76,11 @@ impl Workplace {
 
     pub(crate) fn exchange(&self) -> PathBuf {
         self.folder.join("exchange")
+    }
+
+    /// What stands behind [`SEALED`]. Build code may write anything here.
+    pub(crate) fn sealed(&self) -> PathBuf {
+        self.exchange().join("sealed")
     }
 
     pub(crate) fn order(&self) -> PathBuf {

@@ -17,6 +17,7 @@ use crate::requirements::Requirements;
 use crate::{BuildpackError, PythonBuildpack, files, fingerprint, log, tool_env};
 use libcnb::Env;
 use libcnb::build::BuildContext;
+use libcnb::data::layer::LayerName;
 use libcnb::data::layer_name;
 use libcnb::layer::{
     CachedLayerDefinition, InvalidMetadataAction, LayerRef, LayerState, RestoredLayerAction,
@@ -30,9 +31,13 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// Raised when what this file makes of the same inputs changes.
 const LAYOUT: u32 = 1;
+
+/// The layer's name.
+pub(crate) static NAME: LazyLock<LayerName> = LazyLock::new(|| layer_name!("venv"));
 
 /// Asks for a look at the index: a switch, or the name of a period in which one look is enough.
 pub(crate) const REFRESH_VARIABLE: &str = "BP_PYTHON_REFRESH";
@@ -109,13 +114,17 @@ impl Venv {
         Ok(fingerprint::hex(&hash.finalize()))
     }
 
+    /// Whether it is another one than the last build's.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.layer.state
+            != LayerState::Restored {
+                cause: Decision::Reuse,
+            }
+    }
+
     /// Declares the environment complete: the next build may use it.
     pub(crate) fn seal(&self) -> libcnb::Result<(), BuildpackError> {
-        if self.layer.state
-            == (LayerState::Restored {
-                cause: Decision::Reuse,
-            })
-        {
+        if !self.is_changed() {
             return Ok(());
         }
         self.layer.write_metadata(Metadata {
@@ -155,7 +164,7 @@ pub(crate) fn provide(
     };
     let can_update = matches!(inputs.installer, Installer::Uv { .. });
     let layer = context.cached_layer(
-        layer_name!("venv"),
+        NAME.clone(),
         CachedLayerDefinition {
             build: true,
             launch: true,

@@ -119,3 +119,38 @@ fn a_failing_build_has_its_exit_code_and_costs_no_cache() {
     world.build().unwrap();
     assert_eq!(world.export().unwrap().manifest, first.manifest);
 }
+
+/// What was written while the build ran gives the image that writing it afterwards gives, and no file of it is read
+/// again; a layer that changed since is written as it is.
+#[test]
+fn a_layer_written_early_counts_while_it_stays_the_same() {
+    let mut world = python_world();
+    let expected = world.whole_build().unwrap().manifest.digest;
+
+    let mut world = python_world();
+    world.detect().unwrap();
+    world.restore(LastBuild::Committed);
+    assert!(!world.write_early("test/deps", "venv"), "not there yet");
+    world.build().unwrap();
+    assert!(world.write_early("test/deps", "venv"));
+    let before = world::bytes_read();
+    let exported = world.export().unwrap();
+    let read = world::bytes_read() - before;
+    assert_eq!(exported.manifest.digest, expected);
+    assert!(read < 2 << 20, "{read} bytes were read");
+
+    let mut world = python_world();
+    world.detect().unwrap();
+    world.restore(LastBuild::Committed);
+    world.build().unwrap();
+    assert!(world.write_early("test/deps", "venv"));
+    let added = world.root().join("layers/test_deps/venv/added-later");
+    std::fs::write(&added, "x").unwrap();
+    let exported = world.export().unwrap();
+    assert_ne!(exported.manifest.digest, expected);
+    let entries = world.entries(&exported, "test/deps:venv");
+    assert!(
+        entries.iter().any(|entry| entry.ends_with("/added-later")),
+        "{entries:?}"
+    );
+}

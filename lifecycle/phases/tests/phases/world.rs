@@ -34,6 +34,7 @@ pub(crate) struct World {
     root: tempfile::TempDir,
     pub(crate) blobs: BlobStore,
     pub(crate) process_type: Option<&'static str>,
+    pub(crate) early: Vec<export::EarlyLayer>,
     run_image: Image,
     order: Mutex<Order>,
     detected: Mutex<Detected>,
@@ -99,6 +100,7 @@ impl World {
             root,
             blobs,
             process_type: None,
+            early: Vec::new(),
             run_image,
             order: Mutex::default(),
             detected: Mutex::default(),
@@ -235,6 +237,7 @@ impl World {
                 blobs: &self.blobs,
                 compression: Compression::default(),
                 record: self.last.as_ref().map(|(record, _)| record),
+                early: &self.early,
                 previous: self.last.as_ref().map(|(_, image)| image),
                 process_type: self.process_type,
                 project: &ProjectMetadata::default(),
@@ -251,6 +254,28 @@ impl World {
             exported.image.clone(),
         ));
         Ok(exported)
+    }
+
+    /// Writes a layer before the export, if it is at rest.
+    pub(crate) fn write_early(&mut self, buildpack: &str, layer: &str) -> bool {
+        let layers = self.root().join("layers");
+        let early = export::write_early(
+            &export::EarlyInputs {
+                layers_dir: &layers,
+                layers_path: "/layers",
+                owner: Owner {
+                    uid: 1000,
+                    gid: 1000,
+                },
+                compression: Compression::default(),
+                blobs: &self.blobs,
+            },
+            buildpack,
+            layer,
+        );
+        let written = early.is_some();
+        self.early.extend(early);
+        written
     }
 
     pub(crate) fn whole_build(&mut self) -> Result<Exported, ExportError> {
