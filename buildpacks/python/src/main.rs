@@ -32,6 +32,7 @@ use libcnb::detect::{DetectContext, DetectResult, DetectResultBuilder};
 use libcnb::generic::{GenericMetadata, GenericPlatform};
 use libcnb::{Buildpack, Platform, buildpack_main};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 struct PythonBuildpack;
 
@@ -96,15 +97,18 @@ impl Buildpack for PythonBuildpack {
         let is_changed = venv.is_changed();
         let compilation =
             bytecode::start(&venv.python(), modules).map_err(BuildpackError::Bytecode)?;
+        let collecting = AtomicBool::new(true);
         let (compiled, django) = std::thread::scope(|scope| {
             let compilation = scope.spawn(|| {
                 let compiled = compilation.finish();
-                if compiled.is_ok() && is_changed {
+                // A layer that nobody waits for is as well read afterwards.
+                if compiled.is_ok() && is_changed && collecting.load(Ordering::Relaxed) {
                     layers::announce(&context, &env, &layers::venv::NAME);
                 }
                 compiled
             });
             let django = django::collect_static(&context, &venv, &env);
+            collecting.store(false, Ordering::Relaxed);
             let compiled = compilation.join().unwrap_or_else(|_| {
                 Err(BytecodeError::Compiler(io::Error::other(
                     "a thread panicked",
