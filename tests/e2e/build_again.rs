@@ -115,6 +115,38 @@ as_each_user! {
 }
 
 as_each_user! {
+    /// The environment becomes a layer while Django runs, and the image is the one that waiting gives.
+    fn a_layer_is_written_while_the_build_goes_on(t: &TestContext) {
+        let app = t.fixture("django-static-db");
+        t.slugc_in(&app).args(["build", "."]).run().success();
+        // Time for the layer, whatever else the machine does.
+        app.append(
+            "shelf/settings.py",
+            "\nimport time\nfor _ in range(600):\n    \
+             if os.path.exists('/slugc/sealed/slugc_python/venv'):\n        time.sleep(2)\n        break\n    \
+             time.sleep(0.1)\n",
+        );
+        app.append("requirements.txt", "schedule==1.2.2\n");
+        let early = t
+            .slugc_in(&app)
+            .args(["build", ".", "-v"])
+            .run()
+            .success()
+            .says(&["slugc/python:venv was written while the build ran"]);
+        let waiting = app.duplicate(t.scratch());
+        let late = t
+            .slugc_in(&waiting)
+            .args(["build", ".", "-v", "-e", "BP_SEALED_DIR=/nowhere", "-e", "DISABLE_COLLECTSTATIC=1"])
+            .run()
+            .success()
+            .never_says(&["was written while the build ran"]);
+        let venv = |app: &App| layers(t, app)["slugc/python:venv"].clone();
+        drop((early, late));
+        assert_eq!(venv(&app), venv(&waiting));
+    }
+}
+
+as_each_user! {
     fn one_requirement_more_and_one_less(t: &TestContext) {
         let app = t.fixture("django-static-db");
         let digest = t.slugc_in(&app).args(["build", "."]).run().success().digest();

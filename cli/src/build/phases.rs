@@ -140,6 +140,12 @@ impl Phases<'_> {
             // Without them the export takes longer, nothing else.
             (built, early.join().unwrap_or_default())
         });
+        for layer in &early {
+            self.printer.detail(&format!(
+                "Layer {} was written while the build ran",
+                layer.name()
+            ));
+        }
         built.map(|()| early).inspect_err(|failure| {
             if failure.exit == Exit::Lifecycle(exit_code::BUILD_BUILDPACK_FAILED) {
                 // If this cannot be written the stricter mark stands, and the buildpack's own failure matters more.

@@ -84,6 +84,8 @@ def main():
         from django.core import management
 
         ask_first(management)
+        if watch:
+            watch.databases()
         with open(manage, "rb") as file:
             code = compile(file.read(), manage, "exec", dont_inherit=True)
         module = type(sys)("__main__")

@@ -11,6 +11,10 @@ ESCAPES = (
     "os.exec", "os.fork", "os.getxattr", "os.kill", "os.listxattr", "os.posix_spawn", "os.removexattr",
     "os.setxattr", "os.spawn", "os.startfile", "os.system", "pty.", "socket.", "sqlite3.", "subprocess.",
 )  # fmt: skip
+# Modules that reach out by code of their own, of which there are no events.
+NATIVE = ("confluent_kafka", "grpc", "pycurl", "pymssql", "pyodbc", "sqlalchemy.engine", "zmq")
+# These start processes or interpreters of which there are no events.
+OTHERS = ("multiprocessing.popen", "_interpreters", "_xxsubinterpreters")
 LISTINGS = {"os.chdir", "os.listdir", "os.scandir"}
 CHANGES = {"os.chflags", "os.chmod", "os.chown", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.utime"}
 LINKS = {"os.link", "os.rename", "os.symlink"}
@@ -43,8 +47,7 @@ class Watch:
         elif event.startswith(ESCAPES):
             self.repeatable = False
         elif event == "import":
-            # These start processes without an event.
-            if args[0].startswith("multiprocessing.popen"):
+            if args[0].startswith(OTHERS):
                 self.repeatable = False
         elif event == "ctypes.dlopen":
             self.repeatable &= args[0] is None
@@ -66,6 +69,18 @@ class Watch:
             return
         self.paths.add((path, changes))
 
+    def databases(self):
+        """Their drivers open sockets without events."""
+        from django.db.backends.base.base import BaseDatabaseWrapper
+
+        connect = BaseDatabaseWrapper.connect
+
+        def noted(wrapper, *args, **kwargs):
+            self.repeatable = False
+            return connect(wrapper, *args, **kwargs)
+
+        BaseDatabaseWrapper.connect = noted
+
     def modules(self):
         """The app's own Python files among what was read, relative to the app; None when the run has to be
         done each time."""
@@ -73,6 +88,8 @@ class Watch:
             file = getattr(module, "__dict__", {}).get("__file__")
             if isinstance(file, str):
                 self.paths.add((os.path.abspath(file), False))
+        if any(name in sys.modules for name in NATIVE):
+            return None
         modules = set()
         for path, changes in self.paths:
             if (path + "/").startswith(self.installed) and "/../" not in path:

@@ -224,12 +224,16 @@ fn what_reaches_out_is_not_remembered() {
             "import os; os.fork() or os._exit(0)",
         ),
         (
+            "a database",
+            "from django.db.backends.base.base import BaseDatabaseWrapper as B\ntry: B.connect(None)\nexcept AttributeError: pass",
+        ),
+        (
             "a file of the app, changed",
             "open(BASE_DIR / 'site_/there.txt', 'a').write('1')",
         ),
         (
             "a thread that goes on",
-            "import threading, time; threading.Thread(target=time.sleep, args=[1]).start()",
+            "import threading as t; t.Thread(target=t.main_thread().join).start()",
         ),
     ] {
         println!("{what}");
@@ -280,4 +284,28 @@ fn all_additions_come_back() {
     let again = context.build().success();
     assert!(again.stdout.contains(STANDS), "{}", again.stdout);
     assert!(!context.app().join("collected").exists());
+}
+
+/// A platform that wants to know hears that the environment is done while Django still runs, if it changed.
+#[test]
+fn a_finished_environment_is_announced() {
+    let Some(context) = project() else { return };
+    let sealed = tempfile::tempdir().unwrap();
+    context.set("BP_SEALED_DIR", sealed.path().to_str().unwrap());
+    let heard = sealed.path().join("layers/venv");
+    build(&context, STANDS);
+    assert!(!heard.exists(), "it is the last build's");
+    // Django has the time to wait for it.
+    let wait = format!(
+        "import os, time\nfor _ in range(600):\n    if os.path.exists({heard:?}): break\n    time.sleep(0.1)\n"
+    );
+    context.write("site_/settings.py", format!("{SETTINGS}\n{wait}"));
+    context.write(
+        "requirements.txt",
+        "django>=5.2,<5.3\n./alpha-1.0-py3-none-any.whl\n",
+    );
+    crate::packages::wheel(&context.app(), "alpha", "1.0", &[], &[]);
+    context.set("PIP_FIND_LINKS", "");
+    build(&context, RUNNING);
+    assert!(heard.is_file());
 }

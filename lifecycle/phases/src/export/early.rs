@@ -36,6 +36,11 @@ pub struct EarlyLayer {
 }
 
 impl EarlyLayer {
+    /// `<buildpack id>:<layer>`.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.buildpack, self.layer)
+    }
+
     /// The blob, if it is that of this layer as it is now.
     pub(super) fn blob_of(
         &self,
