@@ -6,10 +6,12 @@ use crate::parts::Parts;
 use crate::stack::Stack;
 use cnb_spec::api::ApiVersion;
 use cnb_spec::env_vars;
+use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use sandbox::{Mount, Root, Sandbox, Stream, Writable};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The folders of the CNB platform specification as buildpacks see them.
@@ -58,11 +60,11 @@ impl Workplace {
             workplace.home(),
             workplace.root_upper(),
             workplace.root_work(),
-            layers.to_owned(),
         ] {
             fs::create_dir_all(&path)
                 .or_fail(Exit::Store, || format!("cannot make {}", path.display()))?;
         }
+        make_layers(layers).or_fail(Exit::Store, || format!("cannot make {}", layers.display()))?;
         Ok(workplace)
     }
 
@@ -173,6 +175,32 @@ impl Workplace {
         sandbox.mounts.extend(host::network_mounts());
         run(sandbox, phase)
     }
+}
+
+/// Makes the layers folder where there is room for the thousands of files of a build.
+///
+/// ext4 puts what is made in a folder near it. Where it has no journal it tries, file by file, every inode that was
+/// freed in the last minutes and passes it by, so that a build after a removal takes several times as long. A folder
+/// whose parent is marked to be spread (chattr's `T`) gets a part of the disk of its own, chosen by its first name.
+fn make_layers(layers: &Path) -> std::io::Result<()> {
+    if layers.is_dir() {
+        return Ok(());
+    }
+    let parent = layers.parent().unwrap_or(Path::new("/"));
+    if let Ok(folder) = fs::File::open(parent) {
+        // Other file systems know no such mark and need none.
+        let _ = ioctl_getflags(&folder)
+            .and_then(|flags| ioctl_setflags(&folder, flags | IFlags::TOPDIR));
+    }
+    let staged = tempfile::Builder::new()
+        .prefix(".layers-")
+        .permissions(fs::Permissions::from_mode(0o755))
+        .tempdir_in(parent)?;
+    fs::set_permissions(staged.path(), fs::Permissions::from_mode(0o755))?;
+    fs::rename(staged.path(), layers)?;
+    // It has its final name: nothing is left to remove.
+    drop(staged.keep());
+    Ok(())
 }
 
 fn run(mut sandbox: Sandbox, phase: &Phase<'_>) -> Result<u8, Failure> {

@@ -15,9 +15,21 @@ ESCAPES = (
 NATIVE = ("confluent_kafka", "grpc", "pycurl", "pymssql", "pyodbc", "sqlalchemy.engine", "zmq")
 # These start processes or interpreters of which there are no events.
 OTHERS = ("multiprocessing.popen", "_interpreters", "_xxsubinterpreters")
-LISTINGS = {"os.chdir", "os.listdir", "os.scandir"}
-CHANGES = {"os.chflags", "os.chmod", "os.chown", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.utime"}
-LINKS = {"os.link", "os.rename", "os.symlink"}
+HARMLESS, ESCAPE, OPEN, IMPORT, LISTING, CHANGE, LINK = range(7)
+KINDS = {
+    "ctypes.dlopen": ESCAPE,
+    "ctypes.dlsym": ESCAPE,
+    "import": IMPORT,
+    "open": OPEN,
+    **dict.fromkeys(("os.chdir", "os.listdir", "os.scandir"), LISTING),
+    **dict.fromkeys(
+        (
+            "os.chflags", "os.chmod", "os.chown", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.utime",
+        ),
+        CHANGE,
+    ),
+    **dict.fromkeys(("os.link", "os.rename", "os.symlink"), LINK),
+}  # fmt: skip
 # Files of the stack, whose packages count as an input.
 OF_STACK = ("/dev/null", "/etc/localtime", "/etc/mime.types", "/usr/share/")
 
@@ -26,33 +38,39 @@ class Watch:
     def __init__(self, app, packages):
         self.app = os.path.realpath(app) + "/"
         self.installed = (packages + "/", os.path.dirname(os.__file__) + "/")
+        self.kinds = dict(KINDS)
         self.paths = set()
         self.repeatable = True
         sys.addaudithook(self.hook)
 
     def hook(self, event, args):
-        if event == "open":
+        kind = self.kinds.get(event)
+        if kind is None:
+            kind = self.kinds[event] = ESCAPE if event.startswith(ESCAPES) else HARMLESS
+        if kind is HARMLESS:
+            return
+        if kind is OPEN:
             path, mode, flags = args
             # Without a mode it is os.open, which may start at any folder.
             anywhere = mode is None
             self.note(path, flags & (os.O_ACCMODE | os.O_CREAT | os.O_TRUNC) != os.O_RDONLY, anywhere)
-        elif event in LISTINGS:
+        elif kind is IMPORT:
+            if args[0].startswith(OTHERS):
+                self.repeatable = False
+        elif kind is LISTING:
             self.note(args[0], False, False)
-        elif event in CHANGES:
+        elif kind is CHANGE:
             self.note(args[0], True, args[-1] != -1)
-        elif event in LINKS:
+        elif kind is LINK:
             if event != "os.symlink":
                 self.note(args[0], True, args[-1] != -1 or args[-2] != -1)
             self.note(args[1], True, args[-1] != -1)
-        elif event.startswith(ESCAPES):
-            self.repeatable = False
-        elif event == "import":
-            if args[0].startswith(OTHERS):
-                self.repeatable = False
         elif event == "ctypes.dlopen":
             self.repeatable &= args[0] is None
         elif event == "ctypes.dlsym":
             self.repeatable &= str(args[-1]).startswith("Py")
+        else:
+            self.repeatable = False
 
     def note(self, path, changes, anywhere):
         if isinstance(path, int):

@@ -54,8 +54,9 @@ impl EarlyLayer {
     }
 }
 
-/// More than a tick of the clock that file systems stamp changes with, on any kernel.
-const TICK: Duration = Duration::from_millis(20);
+/// How often a layer is looked at until it is at rest, and how long is waited before each look.
+const LOOKS: usize = 3;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Writes a layer while the build still runs. Nothing comes of it when the layer is not at rest or can't be read: the
 /// export after the build reads it again, and says what is wrong.
@@ -64,12 +65,10 @@ pub fn write_early(inputs: &EarlyInputs<'_>, buildpack: &str, layer: &str) -> Op
     if !found.has_contents() {
         return None;
     }
-    let look = || fingerprint::tree(&found.dir).ok();
-    let before = look()?;
-    // Two writes within a tick leave the same time behind. What stayed the same for longer than that shows every
-    // later write.
-    thread::sleep(TICK);
-    let fingerprint = look().filter(|now| *now == before)?;
+    let fingerprint = (0..LOOKS).find_map(|_| {
+        thread::sleep(PAUSE);
+        fingerprint::tree_at_rest(&found.dir).ok().flatten()
+    })?;
     let blob = buildpack_layers::write(inputs, buildpack, &found).ok()?;
     Some(EarlyLayer {
         buildpack: buildpack.to_owned(),
