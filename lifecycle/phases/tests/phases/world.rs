@@ -256,28 +256,6 @@ impl World {
         Ok(exported)
     }
 
-    /// Writes a layer before the export, if it is at rest.
-    pub(crate) fn write_early(&mut self, buildpack: &str, layer: &str) -> bool {
-        let layers = self.root().join("layers");
-        let early = export::write_early(
-            &export::EarlyInputs {
-                layers_dir: &layers,
-                layers_path: "/layers",
-                owner: Owner {
-                    uid: 1000,
-                    gid: 1000,
-                },
-                compression: Compression::default(),
-                blobs: &self.blobs,
-            },
-            buildpack,
-            layer,
-        );
-        let written = early.is_some();
-        self.early.extend(early);
-        written
-    }
-
     pub(crate) fn whole_build(&mut self) -> Result<Exported, ExportError> {
         self.detect().expect("a group passes");
         self.restore(LastBuild::Committed);
