@@ -15,6 +15,7 @@ mod source;
 mod stack;
 mod store;
 mod supervisor;
+mod tools;
 mod ui;
 mod verbs;
 

@@ -6,6 +6,7 @@
 //! stacks/<name>/   lock and manifest of a stack
 //! apps/<name>/     layers between builds, records, locks
 //! parts/<id>/      the programs and buildpacks that travel inside slugc
+//! tools/<sha256>/  programs that builds fetched, for all apps
 //! ```
 
 use crate::failure::{Exit, Failure, OrFail};
@@ -33,7 +34,7 @@ impl Store {
     pub(crate) fn open() -> Result<Self, Failure> {
         let root = location()?;
         private_folder(&root)?;
-        for folder in ["roots", "stacks", "apps", "parts"] {
+        for folder in ["roots", "stacks", "apps", "parts", "tools"] {
             let path = root.join(folder);
             fs::create_dir_all(&path).or_fail(Exit::Store, || {
                 format!("cannot make the store's folder {}", path.display())
@@ -75,6 +76,10 @@ impl Store {
 
     pub(crate) fn parts(&self) -> PathBuf {
         self.root.join("parts")
+    }
+
+    pub(crate) fn tools(&self) -> PathBuf {
+        self.root.join("tools")
     }
 
     /// Every command that uses blobs or roots holds this shared; `cache prune` holds it alone.

@@ -89,6 +89,64 @@ as_each_user! {
 }
 
 as_each_user! {
+    /// collectstatic is not run again for code that it did not read, and the image is the one that it would give.
+    fn static_files_stand_until_what_was_read_changes(t: &TestContext) {
+        const STANDS: &str = "Static files are those of the last build";
+        const RUNNING: &str = "Running manage.py collectstatic";
+        let app = t.fixture("django-static-db");
+        t.slugc_in(&app).args(["build", "."]).run().success().says(&[RUNNING]);
+        app.append("books/views.py", "\n# A line more.\n");
+        let quick = t.slugc_in(&app).args(["build", "."]).run().success().says(&[STANDS]);
+        let fresh = app.duplicate(t.scratch());
+        let thorough = t.slugc_in(&fresh).args(["build", "."]).run().success().says(&[RUNNING]);
+        assert_eq!(quick.digest(), thorough.digest());
+
+        app.append("books/static/books/shelf.css", "\nbody { color: teal }\n");
+        t.slugc_in(&app).args(["build", "."]).run().success().says(&[RUNNING]);
+        t.slugc_in(&app)
+            .args(["run", "--", "sh", "-c", "cat staticfiles/books/shelf.*.css"])
+            .run()
+            .success()
+            .says(&["teal"]);
+        app.append("shelf/settings.py", "\nX = 1\n");
+        t.slugc_in(&app).args(["build", "."]).run().success().says(&[RUNNING]);
+        t.slugc_in(&app).args(["build", ".", "-e", "COLOUR=red"]).run().success().says(&[RUNNING]);
+    }
+}
+
+as_each_user! {
+    /// The environment becomes a layer while Django runs, and the image is the one that waiting gives.
+    fn a_layer_is_written_while_the_build_goes_on(t: &TestContext) {
+        let app = t.fixture("django-static-db");
+        t.slugc_in(&app).args(["build", "."]).run().success();
+        // Time for the layer, whatever else the machine does.
+        app.append(
+            "shelf/settings.py",
+            "\nimport time\nfor _ in range(600):\n    \
+             if os.path.exists('/slugc/sealed/slugc_python/venv'):\n        time.sleep(2)\n        break\n    \
+             time.sleep(0.1)\n",
+        );
+        app.append("requirements.txt", "schedule==1.2.2\n");
+        let early = t
+            .slugc_in(&app)
+            .args(["build", ".", "-v"])
+            .run()
+            .success()
+            .says(&["slugc/python:venv was written while the build ran"]);
+        let waiting = app.duplicate(t.scratch());
+        let late = t
+            .slugc_in(&waiting)
+            .args(["build", ".", "-v", "-e", "BP_SEALED_DIR=/nowhere", "-e", "DISABLE_COLLECTSTATIC=1"])
+            .run()
+            .success()
+            .never_says(&["was written while the build ran"]);
+        let venv = |app: &App| layers(t, app)["slugc/python:venv"].clone();
+        drop((early, late));
+        assert_eq!(venv(&app), venv(&waiting));
+    }
+}
+
+as_each_user! {
     fn one_requirement_more_and_one_less(t: &TestContext) {
         let app = t.fixture("django-static-db");
         let digest = t.slugc_in(&app).args(["build", "."]).run().success().digest();

@@ -23,6 +23,8 @@ fn check(t: &TestContext) {
         "{before}"
     );
 
+    assert!(before["tools"].as_u64() > Some(0), "{before}");
+
     // What an older build left behind.
     kept.append("worker.py", "\n# A line more.\n");
     t.slugc_in(&kept).args(["build", "."]).run().success();

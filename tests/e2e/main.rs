@@ -23,6 +23,7 @@ mod releases;
 mod run;
 mod sandbox;
 mod stack;
+mod tools;
 
 use test_support::{Binary, TestContext, Who};
 

@@ -1,9 +1,13 @@
-//! Django's static files: `manage.py collectstatic`, when the project has static files to collect.
+//! Django's static files: `manage.py collectstatic`, when the project has static files to collect and
+//! the last run's are not what it would collect.
 
 use crate::command::{self, CommandError};
-use crate::layers::venv::Venv;
-use crate::{log, tool_env};
+use crate::layers::venv::{REFRESH_VARIABLE, Venv};
+use crate::layers::{SEALED_VARIABLE, static_files};
+use crate::{BuildpackError, PythonBuildpack, fingerprint, log, tool_env};
 use libcnb::Env;
+use libcnb::build::BuildContext;
+use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,8 +23,15 @@ const NO_PROJECTS: [&str; 4] = ["env", "node_modules", "site-packages", "venv"];
 
 const COLLECT: &str = concat!(
     include_str!("helpers/bytecode.py"),
+    include_str!("helpers/watch.py"),
     include_str!("helpers/collectstatic.py")
 );
+
+/// Variables that tell how this build is run, not what it is to make; the last is another one each time.
+const OF_THE_BUILD: [&str; 3] = [REFRESH_VARIABLE, SEALED_VARIABLE, "CNB_BP_PLAN_PATH"];
+
+/// Debian's list of installed packages, which changes with every one of the stack's.
+const STACK_PACKAGES: &str = "/var/lib/dpkg/status";
 
 /// Static files could not be collected.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +52,11 @@ pub(crate) enum DjangoError {
 }
 
 /// Collects the static files of a Django project; does nothing in other projects.
-pub(crate) fn collect_static(app_dir: &Path, venv: &Venv, env: &Env) -> Result<(), DjangoError> {
+pub(crate) fn collect_static(
+    context: &BuildContext<PythonBuildpack>,
+    venv: &Venv,
+    env: &Env,
+) -> libcnb::Result<(), BuildpackError> {
     if !venv
         .site_packages
         .join("django/core/management/__init__.py")
@@ -49,7 +64,8 @@ pub(crate) fn collect_static(app_dir: &Path, venv: &Venv, env: &Env) -> Result<(
     {
         return Ok(());
     }
-    let Some(manage) = find_manage(app_dir)? else {
+    let app_dir = &context.app_dir;
+    let Some(manage) = find_manage(app_dir).map_err(BuildpackError::Django)? else {
         return Ok(());
     };
     log::section("Static files");
@@ -59,27 +75,97 @@ pub(crate) fn collect_static(app_dir: &Path, venv: &Venv, env: &Env) -> Result<(
         ));
         return Ok(());
     }
-    log::step(format!("Running {} collectstatic.", manage.display()));
+    let run = Run {
+        app_dir,
+        manage: &manage,
+        venv,
+        env: environment(venv, env),
+    };
+    let collected = if let Some(circumstances) = run.circumstances() {
+        let Some(before) = static_files::put_back(context, circumstances)? else {
+            log::step(
+                "Static files are those of the last build: nothing that collectstatic read has changed.",
+            );
+            return Ok(());
+        };
+        before.run(|trace| run.collect(Some(trace)))?
+    } else {
+        run.collect(None)
+    };
+    Ok(collected
+        .map_err(|source| DjangoError::Collect { manage, source })
+        .map_err(BuildpackError::Django)?)
+}
+
+/// What the project's code sees.
+fn environment(venv: &Venv, env: &Env) -> Env {
+    let mut env = env.clone();
     let mut path = vec![venv.path.join("bin")];
     if let Some(inherited) = env.get("PATH") {
         path.extend(std::env::split_paths(inherited));
     }
-    let mut command = Command::new(venv.python());
-    command
-        .args(["-c", COLLECT])
-        .arg(app_dir.join(&manage))
-        .arg(&venv.site_packages)
-        .current_dir(app_dir)
-        .env_clear()
-        .envs(env)
-        .env("VIRTUAL_ENV", &venv.path)
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env("PYTHONUNBUFFERED", "1");
     // A PATH that can't be joined was not usable before either.
     if let Ok(path) = std::env::join_paths(path) {
-        command.env("PATH", path);
+        env.insert("PATH", path);
     }
-    command::stream(&mut command).map_err(|source| DjangoError::Collect { manage, source })
+    env.insert("VIRTUAL_ENV", &venv.path);
+    env.insert("PYTHONDONTWRITEBYTECODE", "1");
+    env.insert("PYTHONUNBUFFERED", "1");
+    let mut kept = Env::new();
+    for (name, value) in &env {
+        if !OF_THE_BUILD.iter().any(|other| name == *other) {
+            kept.insert(name, value);
+        }
+    }
+    kept
+}
+
+/// One run of `collectstatic`.
+struct Run<'a> {
+    app_dir: &'a Path,
+    manage: &'a Path,
+    venv: &'a Venv,
+    env: Env,
+}
+
+impl Run<'_> {
+    /// A digest of everything but the app's files that decides what comes of it; nothing when that can't
+    /// be told.
+    fn circumstances(&self) -> Option<String> {
+        let mut hash = Sha256::new();
+        let mut add = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        };
+        add(COLLECT.as_bytes());
+        add(self.app_dir.as_os_str().as_encoded_bytes());
+        add(self.manage.as_os_str().as_encoded_bytes());
+        add(self.venv.digest().ok()?.as_bytes());
+        add(&std::fs::read(STACK_PACKAGES).ok()?);
+        let mut variables: Vec<_> = self.env.iter().collect();
+        variables.sort();
+        for (name, value) in variables {
+            add(name.as_encoded_bytes());
+            add(value.as_encoded_bytes());
+        }
+        Some(fingerprint::hex(&hash.finalize()))
+    }
+
+    /// Runs it; `trace` gets the names of the modules that it read.
+    fn collect(&self, trace: Option<&Path>) -> Result<(), CommandError> {
+        log::step(format!("Running {} collectstatic.", self.manage.display()));
+        command::stream(
+            Command::new(self.venv.python())
+                .args(["-c", COLLECT])
+                .arg(self.app_dir.join(self.manage))
+                .arg(&self.venv.site_packages)
+                .arg(self.app_dir)
+                .arg(trace.unwrap_or(Path::new("")))
+                .current_dir(self.app_dir)
+                .env_clear()
+                .envs(&self.env),
+        )
+    }
 }
 
 /// The `manage.py` nearest to the root, in lexical order; its path relative to the app.

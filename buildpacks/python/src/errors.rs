@@ -14,6 +14,7 @@ use crate::install::InstallError;
 use crate::interpreter::InterpreterError;
 use crate::layers::pip::PipError;
 use crate::layers::python::PythonError;
+use crate::layers::static_files::StaticFilesError;
 use crate::layers::uv::UvError;
 use crate::layers::venv::VenvError;
 use crate::log;
@@ -59,6 +60,8 @@ pub(crate) enum BuildpackError {
     Bytecode(#[source] BytecodeError),
     #[error("static files could not be collected")]
     Django(#[source] DjangoError),
+    #[error("static files could not be kept")]
+    StaticFiles(#[source] StaticFilesError),
 }
 
 impl From<BuildpackError> for libcnb::Error<BuildpackError> {
@@ -113,6 +116,7 @@ fn explanation_of(error: &BuildpackError) -> Explanation {
         BuildpackError::Interpreter(error) => environment::interpreter(error),
         BuildpackError::Venv(error) => environment::broken(error),
         BuildpackError::Bytecode(error) => environment::broken(error),
+        BuildpackError::StaticFiles(error) => environment::broken(error),
     }
 }
 

@@ -69,17 +69,22 @@ pub(crate) fn add_path(hash: &mut Sha256, path: &Path) -> Result<(), Fingerprint
             b"file\0"
         });
         hash.update(metadata.len().to_le_bytes());
-        let mut file = File::open(path).map_err(failed)?;
-        let mut buffer = vec![0; 64 * 1024];
-        loop {
-            let read = file.read(&mut buffer).map_err(failed)?;
-            if read == 0 {
-                break;
-            }
-            hash.update(&buffer[..read]);
-        }
+        add_content(hash, path).map_err(failed)?;
     }
     Ok(())
+}
+
+/// Adds the bytes of a file.
+pub(crate) fn add_content(hash: &mut Sha256, file: &Path) -> io::Result<()> {
+    let mut file = File::open(file)?;
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(());
+        }
+        hash.update(&buffer[..read]);
+    }
 }
 
 #[cfg(test)]

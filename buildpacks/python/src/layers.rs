@@ -3,18 +3,20 @@
 pub(crate) mod pip;
 pub(crate) mod pip_cache;
 pub(crate) mod python;
+pub(crate) mod static_files;
 pub(crate) mod uv;
 pub(crate) mod uv_cache;
 pub(crate) mod venv;
 
 use crate::{BuildpackError, PythonBuildpack};
+use libcnb::Env;
 use libcnb::build::BuildContext;
 use libcnb::data::layer::LayerName;
 use libcnb::layer::{
     CachedLayerDefinition, InvalidMetadataAction, LayerState, RestoredLayerAction,
 };
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The platform that a cache was filled on; wheels built from source fit no other.
 #[derive(Deserialize, Serialize, PartialEq)]
@@ -34,6 +36,22 @@ impl Platform {
             ),
         }
     }
+}
+
+/// Names the folder in which a platform wants to hear of layers that are done, each by an empty file
+/// `<buildpack's folder>/<layer>`: it may read them while the build goes on.
+pub(crate) const SEALED_VARIABLE: &str = "BP_SEALED_DIR";
+
+/// Tells the platform, if it wants to know, that nothing more will be written to a layer.
+pub(crate) fn announce(context: &BuildContext<PythonBuildpack>, env: &Env, layer: &LayerName) {
+    let (Some(folder), Some(own)) = (env.get(SEALED_VARIABLE), context.layers_dir.file_name())
+    else {
+        return;
+    };
+    let folder = Path::new(folder).join(own);
+    // What is not heard of is read after the build.
+    let _ = std::fs::create_dir_all(&folder)
+        .and_then(|()| std::fs::write(folder.join(layer.as_str()), ""));
 }
 
 /// A layer that only the next build sees.

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod app_files;
 mod bytecode;
 mod checks;
 mod command;
@@ -22,6 +23,7 @@ mod text_file;
 mod tool_env;
 mod tools;
 
+use crate::bytecode::BytecodeError;
 use crate::errors::BuildpackError;
 use crate::tools::Tools;
 use libcnb::build::{BuildContext, BuildResult, BuildResultBuilder};
@@ -29,6 +31,8 @@ use libcnb::data::build_plan::BuildPlanBuilder;
 use libcnb::detect::{DetectContext, DetectResult, DetectResultBuilder};
 use libcnb::generic::{GenericMetadata, GenericPlatform};
 use libcnb::{Buildpack, Platform, buildpack_main};
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 struct PythonBuildpack;
 
@@ -64,7 +68,14 @@ impl Buildpack for PythonBuildpack {
         let requirements = if checks::requirements_file(&context.app_dir)
             .map_err(BuildpackError::Check)?
         {
-            Some(requirements::read(&context.app_dir, &env).map_err(BuildpackError::Requirements)?)
+            let read =
+                requirements::read(&context.app_dir, &env).map_err(BuildpackError::Requirements)?;
+            if read.empty {
+                log::step(
+                    "requirements.txt asks for nothing: the app gets Python without any packages.",
+                );
+            }
+            Some(read)
         } else {
             log::step("There is no requirements.txt: the app gets Python without any packages.");
             None
@@ -83,13 +94,32 @@ impl Buildpack for PythonBuildpack {
         // Django imports its own modules while the other processors compile the rest.
         let modules = std::mem::take(&mut venv.uncompiled);
         let is_new = !modules.is_empty();
+        let is_changed = venv.is_changed();
         let compilation =
             bytecode::start(&venv.python(), modules).map_err(BuildpackError::Bytecode)?;
-        let django = django::collect_static(&context.app_dir, &venv, &env);
-        let compiled = compilation.finish().map_err(BuildpackError::Bytecode)?;
+        let collecting = AtomicBool::new(true);
+        let (compiled, django) = std::thread::scope(|scope| {
+            let compilation = scope.spawn(|| {
+                let compiled = compilation.finish();
+                // A layer that nobody waits for is as well read afterwards.
+                if compiled.is_ok() && is_changed && collecting.load(Ordering::Relaxed) {
+                    layers::announce(&context, &env, &layers::venv::NAME);
+                }
+                compiled
+            });
+            let django = django::collect_static(&context, &venv, &env);
+            collecting.store(false, Ordering::Relaxed);
+            let compiled = compilation.join().unwrap_or_else(|_| {
+                Err(BytecodeError::Compiler(io::Error::other(
+                    "a thread panicked",
+                )))
+            });
+            (compiled.map_err(BuildpackError::Bytecode), django)
+        });
+        let compiled = compiled?;
         // The environment is complete whatever Django said: a mended project need not install again.
         venv.seal()?;
-        django.map_err(BuildpackError::Django)?;
+        django?;
         if is_new {
             log::step(format!("Compiled {compiled} modules to bytecode."));
         }

@@ -2,7 +2,8 @@
 //! ("Recording installed projects", the packaging specification).
 
 use crate::files::without_detours;
-use std::collections::{BTreeMap, HashSet};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -40,6 +41,32 @@ pub(crate) fn installed(site_packages: &Path) -> io::Result<Installed> {
         }
     }
     Ok(installed)
+}
+
+/// Adds every record: they name all installed files with their digests.
+pub(crate) fn add(hash: &mut Sha256, site_packages: &Path) -> io::Result<()> {
+    let mut names = BTreeSet::new();
+    for entry in std::fs::read_dir(site_packages)? {
+        names.insert(entry?.file_name());
+    }
+    for name in names {
+        hash.update(name.as_encoded_bytes());
+        hash.update("\0");
+        match std::fs::read(site_packages.join(&name).join("RECORD")) {
+            Ok(record) => {
+                hash.update((record.len() as u64).to_le_bytes());
+                hash.update(record);
+            }
+            // Most of the names are packages' folders and modules.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn read_record(record: &Path) -> io::Result<Package> {
@@ -157,6 +184,24 @@ mod tests {
         assert!(!shares());
         package(site.path(), "b", &["b.py", "./a.py"]);
         assert!(shares());
+    }
+
+    #[test]
+    fn another_record_makes_another_digest() {
+        let site = tempfile::tempdir().unwrap();
+        let digest = || {
+            let mut hash = Sha256::new();
+            add(&mut hash, site.path()).unwrap();
+            hash.finalize()
+        };
+        package(site.path(), "a", &["a.py"]);
+        let first = digest();
+        package(site.path(), "b", &["b.py"]);
+        let second = digest();
+        assert_ne!(first, second);
+        package(site.path(), "b", &["c.py"]);
+        fs::remove_file(site.path().join("c.py")).unwrap();
+        assert_ne!(second, digest());
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(crate) struct Requirements {
     pub(crate) fingerprint: String,
     /// Whether packages are built from folders of the app, whose changes installers don't notice.
     pub(crate) local_sources: bool,
+    /// Whether there is nothing in it but comments.
+    pub(crate) empty: bool,
 }
 
 /// A requirements file that can't be read, or that refers to something that is not there.
@@ -64,6 +66,7 @@ pub(crate) fn read(app_dir: &Path, env: &Env) -> Result<Requirements, Requiremen
         seen: BTreeSet::new(),
         including: Vec::new(),
         local_sources: false,
+        empty: true,
     };
     let root = Path::new(REQUIREMENTS_TXT);
     let text = reader.text(root)?.unwrap_or_default();
@@ -78,6 +81,7 @@ pub(crate) fn read(app_dir: &Path, env: &Env) -> Result<Requirements, Requiremen
     Ok(Requirements {
         fingerprint: fingerprint::hex(&reader.hash.finalize()),
         local_sources: reader.local_sources,
+        empty: reader.empty,
     })
 }
 
@@ -88,6 +92,7 @@ struct Reader<'a> {
     seen: BTreeSet<PathBuf>,
     including: Vec<PathBuf>,
     local_sources: bool,
+    empty: bool,
 }
 
 impl Reader<'_> {
@@ -115,7 +120,9 @@ impl Reader<'_> {
         }
         self.including.push(file.clone());
         for line in line::logical_lines(text) {
-            match line::reference(&line.text, self.env) {
+            let reference = line::reference(&line.text, self.env);
+            self.empty &= matches!(reference, Some(Reference::Nested(_)));
+            match reference {
                 Some(Reference::Nested(path)) => self.nested(&file, line.number, &path)?,
                 Some(Reference::Local(path)) => {
                     self.local_sources = true;

@@ -86,6 +86,9 @@ impl<'a> Tools<'a> {
             .unwrap_or_default();
         match choice.as_str() {
             _ if requirements.is_none() => Ok(Installer::Nothing),
+            "" | "uv" | "pip" if requirements.is_some_and(|some| some.empty) => {
+                Ok(Installer::Nothing)
+            }
             "" | "uv" => Ok(Installer::Uv {
                 program: self.uv()?,
                 cache: layers::uv_cache::provide(self.context)?,

@@ -13,6 +13,7 @@ use crate::project::Project;
 use crate::source::Source;
 use crate::stack::{self, Stack};
 use crate::store::{self, Store};
+use crate::tools;
 use crate::ui::error::chain;
 use crate::ui::printer::Printer;
 use crate::ui::size;
@@ -144,10 +145,14 @@ pub(crate) fn build(
     phases.restore(&work, &group)?;
     clock.lap("restore");
     printer.heading("Building");
-    phases.build(&work)?;
+    let built = phases.build(&work, &group);
+    // A build that failed later on has fetched its tools all the same.
+    tools::keep(store, &parts, &app.layers())
+        .unwrap_or_else(|failure| printer.warning(&chain(&failure)));
+    let early = built?;
     clock.lap("build");
     printer.heading("Exporting");
-    let exported = phases.export(&work, &group, &run_image)?;
+    let exported = phases.export(&work, &group, &run_image, &early)?;
     commit(&phases, &source, inputs, &exported)?;
     clock.lap("export");
     Ok(report(printer, &exported, &run_image, clock))

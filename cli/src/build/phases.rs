@@ -9,19 +9,28 @@ use crate::parts::Parts;
 use crate::source::Source;
 use crate::stack::Stack;
 use crate::store::Store;
+use crate::tools;
 use crate::ui::printer::Printer;
+use cnb_phases::export::EarlyLayer;
 use cnb_phases::log::{Level, Logger};
 use cnb_phases::restore::LastBuild;
 use cnb_phases::{analyze, export, intruders, restore};
 use cnb_spec::exit_code;
 use cnb_spec::group::Group;
 use cnb_spec::labels::LauncherMetadata;
+use cnb_spec::names::escape_id;
 use cnb_spec::project::ProjectMetadata;
 use cnb_spec::run::RunImageNames;
 use cnb_spec::toml_file;
 use oci_image::{Compression, Image, NORMALIZED_MTIME, Owner};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How often to look whether a buildpack is done with a layer.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// What all phases of a build share.
 pub(super) struct Phases<'a> {
@@ -117,8 +126,27 @@ impl Phases<'_> {
         work.hand_over(self.stack)
     }
 
-    pub(super) fn build(&self, work: &Workplace) -> Result<(), Failure> {
-        self.run(work, "builder").inspect_err(|failure| {
+    /// Runs the buildpacks; returns the layers that could be written meanwhile.
+    pub(super) fn build(
+        &self,
+        work: &Workplace,
+        group: &Group,
+    ) -> Result<Vec<EarlyLayer>, Failure> {
+        let running = AtomicBool::new(true);
+        let (built, early) = std::thread::scope(|scope| {
+            let early = scope.spawn(|| self.write_early(work, group, &running));
+            let built = self.run(work, "builder");
+            running.store(false, Ordering::Relaxed);
+            // Without them the export takes longer, nothing else.
+            (built, early.join().unwrap_or_default())
+        });
+        for layer in &early {
+            self.printer.detail(&format!(
+                "Layer {} was written while the build ran",
+                layer.name()
+            ));
+        }
+        built.map(|()| early).inspect_err(|failure| {
             if failure.exit == Exit::Lifecycle(exit_code::BUILD_BUILDPACK_FAILED) {
                 // If this cannot be written the stricter mark stands, and the buildpack's own failure matters more.
                 drop(record::mark_unfinished(
@@ -129,11 +157,52 @@ impl Phases<'_> {
         })
     }
 
+    /// Writes layers as their buildpacks say that they are done with them.
+    fn write_early(
+        &self,
+        work: &Workplace,
+        group: &Group,
+        running: &AtomicBool,
+    ) -> Vec<EarlyLayer> {
+        let layers_dir = self.request.app.layers();
+        let inputs = export::EarlyInputs {
+            layers_dir: &layers_dir,
+            layers_path: sandboxed::LAYERS,
+            owner: self.owner(),
+            compression: Compression::default(),
+            blobs: self.store.blobs(),
+        };
+        let (mut early, mut seen) = (Vec::new(), BTreeSet::new());
+        while running.load(Ordering::Relaxed) {
+            for element in &group.group {
+                let announced = fs::read_dir(work.sealed().join(escape_id(&element.id)));
+                for entry in announced.into_iter().flatten().flatten() {
+                    let Ok(layer) = entry.file_name().into_string() else {
+                        continue;
+                    };
+                    if seen.insert((element.id.clone(), layer.clone())) {
+                        early.extend(export::write_early(&inputs, &element.id, &layer));
+                    }
+                }
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        early
+    }
+
+    fn owner(&self) -> Owner {
+        Owner {
+            uid: self.stack.uid,
+            gid: self.stack.gid,
+        }
+    }
+
     pub(super) fn export(
         &self,
         work: &Workplace,
         group: &Group,
         run_image: &Image,
+        early: &[EarlyLayer],
     ) -> Result<export::Exported, Failure> {
         let sink = |level: Level, line: &str| log(self.printer, level, line);
         // A broken previous image costs new layers, nothing else.
@@ -160,12 +229,10 @@ impl Phases<'_> {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 ..LauncherMetadata::default()
             },
-            owner: Owner {
-                uid: self.stack.uid,
-                gid: self.stack.gid,
-            },
+            owner: self.owner(),
             compression: Compression::default(),
             record: self.last.cache(),
+            early,
             previous: previous.as_ref(),
             process_type: None,
             project: &ProjectMetadata::default(),
@@ -212,6 +279,7 @@ impl Phases<'_> {
             self.stack,
             self.parts,
             self.buildpacks.mounts(),
+            &self.store.tools(),
             &Phase {
                 name,
                 flags: &flags,
@@ -237,6 +305,12 @@ fn write_platform_env(work: &Workplace, request: &Request<'_>, fresh: bool) -> R
                 .or_insert_with(|| host::CA_BUNDLE.to_owned());
         }
     }
+    variables
+        .entry(tools::VARIABLE.to_owned())
+        .or_insert_with(|| tools::INSIDE.to_owned());
+    variables
+        .entry("BP_SEALED_DIR".to_owned())
+        .or_insert_with(|| sandboxed::SEALED.to_owned());
     if request.refresh || !fresh {
         variables.insert("BP_PYTHON_REFRESH".to_owned(), "1".to_owned());
     }

@@ -4,9 +4,10 @@ use crate::app::{App, AppName};
 use crate::args::{CacheAction, CacheArgs, Output};
 use crate::build::record::Record;
 use crate::failure::{Exit, Failure, OrFail};
-use crate::parts;
+use crate::parts::{self, Parts};
 use crate::stack::Stack;
 use crate::store::{self, Store};
+use crate::tools;
 use crate::ui::error::chain;
 use crate::ui::printer::{Detail, Printer};
 use crate::ui::size;
@@ -40,6 +41,7 @@ struct Usage {
     roots: u64,
     stacks: u64,
     parts: u64,
+    tools: u64,
     apps: BTreeMap<String, u64>,
     /// Of `blobs`, what no app and no stack needs.
     unused_blobs: u64,
@@ -65,6 +67,7 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
         roots: disk_usage(&store.roots())?,
         stacks: disk_usage(&store.stacks())?,
         parts: disk_usage(&store.parts())?,
+        tools: disk_usage(&store.tools())?,
         apps,
         unused_blobs: unused,
     };
@@ -81,6 +84,7 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
                 ("Roots", usage.roots),
                 ("Stacks", usage.stacks),
                 ("Programs", usage.parts),
+                ("Tools", usage.tools),
             ] {
                 printer.result(&format!("{name:<10} {:>9}", size::bytes(count)));
             }
@@ -141,6 +145,7 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
             store::remove_tree(&store.parts().join(name))?;
         }
     }
+    prune_tools(store)?;
     for name in names(&store.apps())? {
         store::remove_tree(&store.app(&name).join("work"))?;
     }
@@ -152,6 +157,24 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
         "Removed {}",
         size::bytes(before.saturating_sub(after))
     ));
+    Ok(())
+}
+
+/// Tools of other versions of slugc go, and what a killed command left while it took one over.
+fn prune_tools(store: &Store) -> Result<(), Failure> {
+    let listed = tools::listed(&Parts::in_store(store)?)?;
+    let tidying = || format!("cannot tidy {}", store.tools().display());
+    for entry in fs::read_dir(store.tools()).or_fail(Exit::Store, tidying)? {
+        let entry = entry.or_fail(Exit::Store, tidying)?;
+        if listed.iter().any(|tool| *tool.hex() == *entry.file_name()) {
+            continue;
+        }
+        if entry.file_type().or_fail(Exit::Store, tidying)?.is_dir() {
+            store::remove_tree(&entry.path())?;
+        } else {
+            fs::remove_file(entry.path()).or_fail(Exit::Store, tidying)?;
+        }
+    }
     Ok(())
 }
 

@@ -321,9 +321,18 @@ pub(crate) struct Staged {
 }
 
 impl Staged {
-    /// Makes what was written the blob with this digest.
+    /// Makes what was written the blob with this digest. One that is there already, of the same length, stays:
+    /// waiting for the disk is what takes longest in writing a small blob.
     pub(crate) fn commit(mut self, digest: &Digest) -> Result<(), StoreError> {
         let place = self.store.path(digest);
+        if let Some(present) = self.store.present(digest)?
+            && self
+                .file
+                .metadata()
+                .is_ok_and(|staged| staged.len() == present)
+        {
+            return Ok(());
+        }
         let renamed = self
             .file
             .sync_data()
@@ -435,6 +444,24 @@ mod tests {
         fs::write(store.path(&digest), b"a").unwrap();
         store.put(b"abc").unwrap();
         assert_eq!(store.read(&digest).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn a_blob_that_is_there_is_not_written_again() {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(scratch.path()).unwrap();
+        let write = || store.import_any(b"content".as_slice()).unwrap();
+        let inode = |digest: &Digest| fs::metadata(store.path(digest)).unwrap().ino();
+        let (digest, _) = write();
+        let first = inode(&digest);
+        assert_eq!(write(), (digest, 7));
+        assert_eq!(inode(&digest), first);
+        assert_eq!(fs::read_dir(store.staging()).unwrap().count(), 0);
+        // A cut-off one is no longer the blob.
+        fs::remove_file(store.path(&digest)).unwrap();
+        fs::write(store.path(&digest), "cont").unwrap();
+        assert_eq!(write(), (digest, 7));
+        assert_eq!(store.read(&digest).unwrap(), b"content");
     }
 
     #[test]

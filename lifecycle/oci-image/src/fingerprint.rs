@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
@@ -47,12 +48,46 @@ pub struct FingerprintError {
 
 /// The fingerprint of a directory with all below it, or of a single file or link. Symbolic links are not followed.
 pub fn tree(path: &Path) -> Result<Fingerprint, FingerprintError> {
+    newest(path).map(|(fingerprint, _)| fingerprint)
+}
+
+/// More than a tick of the clock that file systems stamp changes with, on any kernel.
+const TICK: Duration = Duration::from_millis(20);
+
+/// The fingerprint of a tree that was not changed in the last 20 ms; none of one that was.
+///
+/// Two changes within a tick of the file system's clock leave the same time behind, so the fingerprint of a tree that
+/// changed a moment ago may miss the next change. This one shows every later change.
+pub fn tree_at_rest(path: &Path) -> Result<Option<Fingerprint>, FingerprintError> {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let (fingerprint, changed) = newest(path)?;
+    let since =
+        Duration::try_from(now)
+            .ok()
+            .zip(changed)
+            .and_then(|(now, (seconds, nanoseconds))| {
+                let seconds = u64::try_from(seconds).ok()?;
+                now.checked_sub(Duration::new(seconds, nanoseconds))
+            });
+    Ok(since.is_some_and(|age| age > TICK).then_some(fingerprint))
+}
+
+/// A time of change, in seconds since 1970 and nanoseconds.
+type Changed = Option<(i64, u32)>;
+
+fn changed(stat: &Stat) -> Changed {
+    Some((stat.st_ctime, u32::try_from(stat.st_ctime_nsec).ok()?))
+}
+
+/// The fingerprint, and the time of the last change of anything in the tree.
+fn newest(path: &Path) -> Result<(Fingerprint, Changed), FingerprintError> {
     let failed = |error: Errno| FingerprintError {
         path: path.to_owned(),
         source: error.into(),
     };
     let stat = rustix::fs::lstat(path).map_err(failed)?;
     let mut record = Vec::new();
+    let mut newest = changed(&stat);
     describe(&mut record, b"", &stat);
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Symlink => {
@@ -61,18 +96,24 @@ pub fn tree(path: &Path) -> Result<Fingerprint, FingerprintError> {
         }
         FileType::Directory => {
             let root = open_directory(CWD, path).map_err(failed)?;
-            for (relative, digest) in directories(path, &root)? {
+            for (relative, digest, changed) in directories(path, &root)? {
                 record.extend_from_slice(relative.as_bytes_with_nul());
                 record.extend_from_slice(digest.as_bytes());
+                newest = newest.max(changed);
             }
         }
         _ => {}
     }
-    Ok(Fingerprint(format!("stat1:{}", Digest::of(&record).hex())))
+    let fingerprint = Fingerprint(format!("stat1:{}", Digest::of(&record).hex()));
+    Ok((fingerprint, newest))
 }
 
-/// Every directory below `root`, by its relative path, with the digest of what is directly in it, sorted.
-fn directories(path: &Path, root: &OwnedFd) -> Result<Vec<(CString, Digest)>, FingerprintError> {
+/// Every directory below `root`, by its relative path, with the digest and the last change of what is directly in it,
+/// sorted.
+fn directories(
+    path: &Path,
+    root: &OwnedFd,
+) -> Result<Vec<(CString, Digest, Changed)>, FingerprintError> {
     let workers = thread::available_parallelism()
         .map_or(2, NonZeroUsize::get)
         .clamp(2, MAX_WORKERS);
@@ -92,7 +133,7 @@ fn directories(path: &Path, root: &OwnedFd) -> Result<Vec<(CString, Digest)>, Fi
         }
         outcome
     })?;
-    digests.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
+    digests.sort_unstable_by(|(left, ..), (right, ..)| left.cmp(right));
     Ok(digests)
 }
 
@@ -100,14 +141,14 @@ fn work(
     path: &Path,
     root: &OwnedFd,
     queue: &Queue,
-) -> Result<Vec<(CString, Digest)>, FingerprintError> {
+) -> Result<Vec<(CString, Digest, Changed)>, FingerprintError> {
     // However this thread ends, the others must not wait for what it would have found.
     let _guard = CloseOnDrop(queue);
     let mut found = Vec::new();
     let mut listing = Vec::with_capacity(LISTING_BUFFER);
     while let Some(relative) = queue.next() {
         let mut inner = Vec::new();
-        let digest =
+        let (digest, changed) =
             directory(root, &relative, &mut listing, &mut inner).map_err(|(name, error)| {
                 let relative = OsStr::from_bytes(relative.as_bytes());
                 FingerprintError {
@@ -115,7 +156,7 @@ fn work(
                     source: error.into(),
                 }
             })?;
-        found.push((relative, digest));
+        found.push((relative, digest, changed));
         queue.done(inner);
     }
     Ok(found)
@@ -128,7 +169,7 @@ fn directory(
     relative: &CString,
     listing: &mut Vec<u8>,
     inner: &mut Vec<CString>,
-) -> Result<Digest, (Vec<u8>, Errno)> {
+) -> Result<(Digest, Changed), (Vec<u8>, Errno)> {
     let own = |error| (Vec::new(), error);
     let directory = open_directory(root, relative.as_c_str()).map_err(own)?;
     let mut names = Vec::new();
@@ -144,10 +185,12 @@ fn directory(
 
     let mut hasher = Hasher::default();
     let mut record = Vec::with_capacity(256);
+    let mut newest = None;
     for name in names {
         let failed = |error| (name.as_bytes().to_vec(), error);
         let stat =
             rustix::fs::statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        newest = newest.max(changed(&stat));
         record.clear();
         describe(&mut record, name.as_bytes(), &stat);
         match FileType::from_raw_mode(stat.st_mode) {
@@ -164,7 +207,7 @@ fn directory(
         }
         hasher.update(&record);
     }
-    Ok(hasher.finish())
+    Ok((hasher.finish(), newest))
 }
 
 fn describe(record: &mut Vec<u8>, name: &[u8], stat: &Stat) {
@@ -333,6 +376,45 @@ mod tests {
         fs::set_permissions(scratch.path(), Permissions::from_mode(0o700)).unwrap();
         fs::set_permissions(scratch.path(), Permissions::from_mode(0o711)).unwrap();
         check("mode of the root");
+    }
+
+    #[test]
+    fn a_tree_is_at_rest_some_time_after_its_last_change() {
+        let scratch = sample();
+        let rest = || tree_at_rest(scratch.path()).unwrap();
+        let wait = || {
+            let mut tries = std::iter::repeat_with(|| {
+                thread::sleep(TICK);
+                rest()
+            });
+            tries.find_map(|found| found).unwrap()
+        };
+        assert_eq!(wait(), tree(scratch.path()).unwrap());
+        let file = scratch.path().join("d7/e3/file");
+        fs::write(&file, "Content").unwrap();
+        // However slow this machine is: the change lies in the future of the look.
+        let later = SystemTime::now() + Duration::from_secs(1000);
+        File::options()
+            .write(true)
+            .open(&file)
+            .unwrap()
+            .set_modified(later)
+            .unwrap();
+        assert_eq!(
+            wait(),
+            tree(scratch.path()).unwrap(),
+            "only change times count"
+        );
+        let mut before = Vec::new();
+        // Written in the very moment before the look, often enough that one look comes within the tick.
+        for _ in 0..1000 {
+            fs::write(&file, "cOntent").unwrap();
+            before.push(rest());
+            if before.contains(&None) {
+                return;
+            }
+        }
+        panic!("no look saw the change of a moment ago");
     }
 
     #[test]

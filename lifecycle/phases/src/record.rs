@@ -15,6 +15,18 @@ pub struct CacheRecord {
     pub settings: LayerSettings,
     /// By buildpack ID.
     pub buildpacks: BTreeMap<String, BuildpackRecord>,
+    /// The launcher, which is the same in build after build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launcher: Option<FileRecord>,
+}
+
+/// A file that is a layer of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// What the file looked like.
+    pub fingerprint: Fingerprint,
+    /// What it became in the image.
+    pub blob: LayerBlob,
 }
 
 /// Goes up whenever the same folder would become other bytes than before, in the tar or in the gzip stream.

@@ -97,6 +97,7 @@ impl Fixture {
                     layers,
                 },
             )]),
+            launcher: None,
         };
         let group = Group {
             group: vec![GroupElement::new(ID, "1")],

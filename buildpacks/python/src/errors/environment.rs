@@ -55,6 +55,7 @@ pub(super) fn uv(error: &UvError) -> Explanation {
                  * Or install with pip, which the stack has: -e BP_PYTHON_INSTALLER=pip"
             ),
         ),
+        UvError::Link { .. } => broken(error),
         UvError::NoPython => Explanation::new(
             "uv can't be fetched without a Python",
             format!(

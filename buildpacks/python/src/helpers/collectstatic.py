@@ -3,8 +3,10 @@
 # Runs `manage.py collectstatic --noinput` in one boot of Django: whether the project has static files
 # to collect is asked at the moment in which Django looks for the command, when the project is set up.
 #
-# Arguments: the path of manage.py, the folder of installed packages. Bytecode of installed packages that
-# is not there yet is written on the way, as the compiler beside this process would; the app's is not.
+# Arguments: the path of manage.py, the folder of installed packages, the app's folder, and the file that
+# gets the names of the app's modules that were read if the result depends on nothing that can't be looked at;
+# or nothing for the last. Bytecode of installed packages that is not there yet is written on the way, as the
+# compiler beside this process would; the app's is not.
 
 import atexit
 import gc
@@ -36,6 +38,7 @@ def keep_bytecode(packages):
 
 def skip(reason):
     print("Skipping collectstatic: " + reason, flush=True)
+    leave()
     sys.exit(0)
 
 
@@ -66,7 +69,8 @@ def ask_first(management):
 
 
 def main():
-    manage, packages = sys.argv[1:]
+    global watch, trace
+    manage, packages, app, trace = sys.argv[1:]
     folder = manage.rpartition("/")[0]
     # A short-lived process: collecting garbage while modules load costs a tenth of the time.
     gc.set_threshold(100_000, 50, 50)
@@ -74,10 +78,14 @@ def main():
     sys.path[0] = folder
     sys.argv = [manage, "collectstatic", "--noinput"]
     keep_bytecode(packages)
+    if trace:
+        watch = Watch(app, packages)
     try:
         from django.core import management
 
         ask_first(management)
+        if watch:
+            watch.databases()
         with open(manage, "rb") as file:
             code = compile(file.read(), manage, "exec", dont_inherit=True)
         module = type(sys)("__main__")
@@ -95,10 +103,15 @@ def main():
     leave()
 
 
+watch = trace = None
+
+
 def leave():
     """Ends without taking every module apart, unless something still runs."""
     atexit._run_exitfuncs()
     if threading.active_count() == 1:
+        if watch:
+            watch.finish(trace)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)

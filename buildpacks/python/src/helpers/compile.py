@@ -1,8 +1,13 @@
 
 
+import gc
+
+
 def serve():
     """Reads batches of paths from standard input, one path a line and an empty line after each batch;
     answers each batch with the number of modules that have bytecode."""
+    # Compiling makes no garbage that only a collection frees; looking for it costs a tenth of the time.
+    gc.disable()
     batch = []
     for line in sys.stdin:
         path = line.rstrip("\n")

@@ -14,24 +14,30 @@ use crate::install::{self, Freshness, Installer};
 use crate::interpreter::Interpreter;
 use crate::records::{self, Installed, Package};
 use crate::requirements::Requirements;
-use crate::{BuildpackError, PythonBuildpack, files, log, tool_env};
+use crate::{BuildpackError, PythonBuildpack, files, fingerprint, log, tool_env};
 use libcnb::Env;
 use libcnb::build::BuildContext;
+use libcnb::data::layer::LayerName;
 use libcnb::data::layer_name;
 use libcnb::layer::{
     CachedLayerDefinition, InvalidMetadataAction, LayerRef, LayerState, RestoredLayerAction,
 };
 use libcnb::layer_env::{LayerEnv, ModificationBehavior, Scope};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// Raised when what this file makes of the same inputs changes.
 const LAYOUT: u32 = 1;
+
+/// The layer's name.
+pub(crate) static NAME: LazyLock<LayerName> = LazyLock::new(|| layer_name!("venv"));
 
 /// Asks for a look at the index: a switch, or the name of a period in which one look is enough.
 pub(crate) const REFRESH_VARIABLE: &str = "BP_PYTHON_REFRESH";
@@ -96,13 +102,29 @@ impl Venv {
         self.path.join("bin/python")
     }
 
+    /// A digest of the Python and of the packages that are installed for it.
+    pub(crate) fn digest(&self) -> io::Result<String> {
+        let mut hash = Sha256::new();
+        for text in [&self.metadata.python, &self.metadata.platform] {
+            hash.update(text);
+            hash.update("\0");
+        }
+        hash.update(self.path.as_os_str().as_encoded_bytes());
+        records::add(&mut hash, &self.site_packages)?;
+        Ok(fingerprint::hex(&hash.finalize()))
+    }
+
+    /// Whether it is another one than the last build's.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.layer.state
+            != LayerState::Restored {
+                cause: Decision::Reuse,
+            }
+    }
+
     /// Declares the environment complete: the next build may use it.
     pub(crate) fn seal(&self) -> libcnb::Result<(), BuildpackError> {
-        if self.layer.state
-            == (LayerState::Restored {
-                cause: Decision::Reuse,
-            })
-        {
+        if !self.is_changed() {
             return Ok(());
         }
         self.layer.write_metadata(Metadata {
@@ -142,7 +164,7 @@ pub(crate) fn provide(
     };
     let can_update = matches!(inputs.installer, Installer::Uv { .. });
     let layer = context.cached_layer(
-        layer_name!("venv"),
+        NAME.clone(),
         CachedLayerDefinition {
             build: true,
             launch: true,

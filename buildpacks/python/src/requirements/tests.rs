@@ -109,6 +109,19 @@ fn one_file_included_twice_is_no_cycle() {
 }
 
 #[test]
+fn comments_alone_ask_for_nothing() {
+    let empty = |files: &[(&str, &str)]| read(app(files).path(), &Env::new()).unwrap().empty;
+    assert!(empty(&[("requirements.txt", "# later\n\n")]));
+    let nested = ("requirements.txt", "-r base.txt\n");
+    assert!(empty(&[nested, ("base.txt", "")]));
+    assert!(!empty(&[nested, ("base.txt", "flask\n")]));
+    assert!(!empty(&[(
+        "requirements.txt",
+        "--index-url https://host/simple\n"
+    )]));
+}
+
+#[test]
 fn encodings() {
     let app = tempfile::tempdir().unwrap();
     let path = app.path().join("requirements.txt");

@@ -1,6 +1,6 @@
 //! The launch layers of buildpacks, and the record of what was kept of all their layers.
 
-use super::{ExportError, Inputs, Layers, Stats};
+use super::{EarlyInputs, ExportError, Inputs, Layers, Stats};
 use crate::layers_dir::{self, Layer};
 use crate::record::{BuildpackRecord, CacheRecord, LayerRecord, LayerSettings};
 use cnb_spec::group::GroupElement;
@@ -46,6 +46,7 @@ pub(super) fn add(
     let mut record = CacheRecord {
         settings,
         buildpacks: BTreeMap::new(),
+        launcher: None,
     };
     let mut kept = kept.into_iter().peekable();
     for element in &inputs.group.group {
@@ -179,41 +180,60 @@ fn blob_of(
     }
     if (unchanged || !has_contents)
         && let Some(blob) = old_blob
+        && has_blob(inputs, kept, blob)?
     {
-        let there = inputs
-            .blobs
-            .contains(&blob.digest)
-            .map_err(|source| ExportError::Blob {
-                layer: kept.name(),
-                source,
-            })?;
-        if there {
-            stats.layers_unread += 1;
-            return Ok(blob.clone());
-        }
+        stats.layers_unread += 1;
+        return Ok(blob.clone());
     }
     if !has_contents {
         return Err(ExportError::NothingToReuse { layer: kept.name() });
     }
-    let blob = write(inputs, kept).map_err(|source| ExportError::Layer {
-        layer: kept.name(),
-        source,
-    })?;
+    let early = inputs.early.iter().find_map(|early| {
+        early.blob_of(
+            &kept.element.id,
+            &kept.layer.name,
+            kept.fingerprint.as_ref(),
+        )
+    });
+    let blob = match early {
+        Some(blob) if has_blob(inputs, kept, blob)? => blob.clone(),
+        _ => write(&inputs.for_layers(), &kept.element.id, &kept.layer).map_err(|source| {
+            ExportError::Layer {
+                layer: kept.name(),
+                source,
+            }
+        })?,
+    };
     stats.layers_read += 1;
     stats.layer_bytes_read += blob.uncompressed_size;
     Ok(blob)
 }
 
-fn write(inputs: &Inputs<'_>, kept: &Kept<'_>) -> Result<LayerBlob, LayerError> {
+fn has_blob(inputs: &Inputs<'_>, kept: &Kept<'_>, blob: &LayerBlob) -> Result<bool, ExportError> {
+    inputs
+        .blobs
+        .contains(&blob.digest)
+        .map_err(|source| ExportError::Blob {
+            layer: kept.name(),
+            source,
+        })
+}
+
+/// Makes a blob of a layer's folder.
+pub(super) fn write(
+    inputs: &EarlyInputs<'_>,
+    buildpack: &str,
+    layer: &Layer,
+) -> Result<LayerBlob, LayerError> {
     let at = format!(
         "{}/{}/{}",
         inputs.layers_path,
-        escape_id(&kept.element.id),
-        kept.layer.name
+        escape_id(buildpack),
+        layer.name
     );
     write_layer(inputs.blobs, inputs.compression, |tar| {
         tar.parents(&at, 0o755, inputs.owner)?;
-        tar.tree(&kept.layer.dir, &at, &TreeRules::owned_by(inputs.owner))
+        tar.tree(&layer.dir, &at, &TreeRules::owned_by(inputs.owner))
     })
 }
 

@@ -4,6 +4,7 @@
 mod app;
 mod buildpack_layers;
 mod config;
+mod early;
 mod glob;
 mod own_layers;
 mod slices;
@@ -28,6 +29,8 @@ use oci_image::{
 };
 use std::io;
 use std::path::{Path, PathBuf};
+
+pub use early::{EarlyInputs, EarlyLayer, write_early};
 
 /// What export needs. Paths are the host's unless they say otherwise.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +65,8 @@ pub struct Inputs<'a> {
     pub compression: Compression,
     /// What the last committed build left behind.
     pub record: Option<&'a CacheRecord>,
+    /// Layers that were written while the build ran.
+    pub early: &'a [EarlyLayer],
     /// The image of the last build, to tell layers that it has from those that it has not.
     pub previous: Option<&'a Image>,
     /// The process type that the user wants as the default.
@@ -77,6 +82,19 @@ pub struct Inputs<'a> {
     pub tags: &'a [String],
     /// Where lines go.
     pub log: Logger<'a>,
+}
+
+impl<'a> Inputs<'a> {
+    /// What of it decides how a layer is written.
+    fn for_layers(&self) -> EarlyInputs<'a> {
+        EarlyInputs {
+            layers_dir: self.layers_dir,
+            layers_path: self.layers_path,
+            owner: self.owner,
+            compression: self.compression,
+            blobs: self.blobs,
+        }
+    }
 }
 
 /// The image and what it is made of.
@@ -280,10 +298,12 @@ pub fn export(inputs: &Inputs<'_>) -> Result<Exported, ExportError> {
     let mut layers = Layers::new(inputs);
     let mut stats = Stats::default();
     let settings = LayerSettings::new(inputs.layers_path, inputs.owner, inputs.compression);
-    let (buildpacks, record) = buildpack_layers::add(inputs, settings, &mut layers, &mut stats)?;
+    let (buildpacks, mut record) =
+        buildpack_layers::add(inputs, settings.clone(), &mut layers, &mut stats)?;
     let sbom = own_layers::sbom(inputs, &mut layers)?;
     let app = app::add(inputs, &metadata.slices, &mut layers, &mut stats)?;
-    let launcher = own_layers::launcher(inputs, &mut layers)?;
+    let (launcher, launcher_record) = own_layers::launcher(inputs, &settings, &mut layers)?;
+    record.launcher = Some(launcher_record);
     let config = own_layers::config(inputs, &mut layers)?;
     let process_types = own_layers::process_types(inputs, &metadata, &mut layers)?;
 

@@ -1,14 +1,15 @@
 //! The layers that the lifecycle itself makes: SBOM files, launcher, configuration, process types.
 //!
-//! They are small and made every time. Modes come from here and not from the disk, where they would depend on
+//! They are small and, but for the launcher, made every time. Modes come from here and not from the disk, where they would depend on
 //! somebody's umask.
 
 use super::{ExportError, Inputs, Layers};
 use crate::layers_dir::{self, ListError};
+use crate::record::{FileRecord, LayerSettings};
 use cnb_spec::labels::LayerSha;
 use cnb_spec::metadata::BuildMetadata;
 use cnb_spec::paths;
-use oci_image::{LayerError, LayerTar, Owner, write_layer};
+use oci_image::{LayerBlob, LayerError, LayerTar, Owner, fingerprint, write_layer};
 use std::fs::File;
 use std::path::Path;
 
@@ -30,7 +31,7 @@ fn add(
     name: &str,
     created_by: &str,
     entries: impl FnOnce(&mut LayerTar<'_>) -> Result<(), OwnLayerError>,
-) -> Result<LayerSha, ExportError> {
+) -> Result<(LayerSha, LayerBlob), ExportError> {
     let blob =
         write_layer(inputs.blobs, inputs.compression, entries).map_err(|error| match error {
             OwnLayerError::List(error) => ExportError::List(error),
@@ -39,7 +40,8 @@ fn add(
                 source,
             },
         })?;
-    Ok(layers.push(name.to_owned(), created_by.to_owned(), blob))
+    let sha = layers.push(name.to_owned(), created_by.to_owned(), blob.clone());
+    Ok((sha, blob))
 }
 
 /// The SBOM files for launch, when the build gathered any.
@@ -53,7 +55,7 @@ pub(super) fn sbom(
     }
     let name = "buildpacksio/lifecycle:launch.sbom";
     let at = format!("{}/sbom/launch", inputs.layers_path);
-    let sha = add(inputs, layers, name, "Software Bill-of-Materials", |tar| {
+    let (sha, _) = add(inputs, layers, name, "Software Bill-of-Materials", |tar| {
         tar.parents(&at, FOLDER, inputs.owner)?;
         folder(tar, &dir, &at, inputs.owner)
     })?;
@@ -90,28 +92,48 @@ fn file(
     tar.file(at, mode, owner, size, file)
 }
 
-/// `/cnb/lifecycle/launcher`, root's.
+/// `/cnb/lifecycle/launcher`, root's; taken over from the last build when it is the same file.
 pub(super) fn launcher(
     inputs: &Inputs<'_>,
+    settings: &LayerSettings,
     layers: &mut Layers<'_>,
-) -> Result<LayerSha, ExportError> {
+) -> Result<(LayerSha, FileRecord), ExportError> {
     let name = "buildpacksio/lifecycle:launcher";
-    add(
-        inputs,
-        layers,
-        name,
-        "Buildpacks Application Launcher",
-        |tar| {
-            tar.parents(paths::LAUNCHER, FOLDER, Owner::ROOT)?;
-            Ok(file(
-                tar,
-                inputs.launcher,
-                paths::LAUNCHER,
-                0o755,
-                Owner::ROOT,
-            )?)
-        },
-    )
+    let created_by = "Buildpacks Application Launcher";
+    let fingerprint =
+        fingerprint::tree(inputs.launcher).map_err(|source| ExportError::Fingerprint {
+            layer: name.to_owned(),
+            source,
+        })?;
+    let before = inputs
+        .record
+        .filter(|record| record.settings == *settings)
+        .and_then(|record| record.launcher.as_ref())
+        .filter(|before| before.fingerprint == fingerprint);
+    if let Some(before) = before {
+        let there = inputs
+            .blobs
+            .contains(&before.blob.digest)
+            .map_err(|source| ExportError::Blob {
+                layer: name.to_owned(),
+                source,
+            })?;
+        if there {
+            let sha = layers.push(name.to_owned(), created_by.to_owned(), before.blob.clone());
+            return Ok((sha, before.clone()));
+        }
+    }
+    let (sha, blob) = add(inputs, layers, name, created_by, |tar| {
+        tar.parents(paths::LAUNCHER, FOLDER, Owner::ROOT)?;
+        Ok(file(
+            tar,
+            inputs.launcher,
+            paths::LAUNCHER,
+            0o755,
+            Owner::ROOT,
+        )?)
+    })?;
+    Ok((sha, FileRecord { fingerprint, blob }))
 }
 
 /// `<layers>/config/metadata.toml`.
@@ -122,10 +144,11 @@ pub(super) fn config(
     let name = "buildpacksio/lifecycle:config";
     let at = paths::build_metadata(Path::new(inputs.layers_path));
     let path = paths::build_metadata(inputs.layers_dir);
-    add(inputs, layers, name, "Buildpacks Launcher Config", |tar| {
+    let (sha, _) = add(inputs, layers, name, "Buildpacks Launcher Config", |tar| {
         tar.parents(&at, FOLDER, inputs.owner)?;
         Ok(file(tar, &path, &at.to_string_lossy(), FILE, inputs.owner)?)
-    })
+    })?;
+    Ok(sha)
 }
 
 /// `/cnb/process/<type>` for each process, when there is one.
@@ -138,7 +161,7 @@ pub(super) fn process_types(
         return Ok(None);
     }
     let name = "buildpacksio/lifecycle:process-types";
-    let sha = add(inputs, layers, name, "Buildpacks Process Types", |tar| {
+    let (sha, _) = add(inputs, layers, name, "Buildpacks Process Types", |tar| {
         for folder in [paths::CNB_DIR, paths::PROCESS_DIR] {
             tar.directory(folder, FOLDER, Owner::ROOT)?;
         }

@@ -1,10 +1,11 @@
 //! Builds again: after nothing, after a change, after a failure.
 
 use crate::app::{APP, python_world};
-use crate::world::{self, buildpack};
+use crate::world::{self, World, buildpack};
 use cnb_phases::build::BuildError;
-use cnb_phases::export::{Exported, LayerState};
+use cnb_phases::export::{self, Exported, LayerState};
 use cnb_phases::restore::LastBuild;
+use oci_image::{Compression, Owner};
 
 fn names(exported: &Exported) -> Vec<&str> {
     exported
@@ -118,4 +119,61 @@ fn a_failing_build_has_its_exit_code_and_costs_no_cache() {
     world.detect().unwrap();
     world.build().unwrap();
     assert_eq!(world.export().unwrap().manifest, first.manifest);
+}
+
+/// Writes the environment before the export, if it is at rest.
+fn write_early(world: &mut World) -> bool {
+    let layers = world.root().join("layers");
+    let early = export::write_early(
+        &export::EarlyInputs {
+            layers_dir: &layers,
+            layers_path: "/layers",
+            owner: Owner {
+                uid: 1000,
+                gid: 1000,
+            },
+            compression: Compression::default(),
+            blobs: &world.blobs,
+        },
+        "test/deps",
+        "venv",
+    );
+    let written = early.is_some();
+    world.early.extend(early);
+    written
+}
+
+/// What was written while the build ran gives the image that writing it afterwards gives, and no file of it is read
+/// again; a layer that changed since is written as it is.
+#[test]
+fn a_layer_written_early_counts_while_it_stays_the_same() {
+    let mut world = python_world();
+    let expected = world.whole_build().unwrap().manifest.digest;
+
+    let mut world = python_world();
+    world.detect().unwrap();
+    world.restore(LastBuild::Committed);
+    assert!(!write_early(&mut world), "not there yet");
+    world.build().unwrap();
+    assert!(write_early(&mut world));
+    let before = world::bytes_read();
+    let exported = world.export().unwrap();
+    let read = world::bytes_read() - before;
+    assert_eq!(exported.manifest.digest, expected);
+    assert!(read < 2 << 20, "{read} bytes were read");
+
+    let mut world = python_world();
+    world.detect().unwrap();
+    world.restore(LastBuild::Committed);
+    world.build().unwrap();
+    assert!(write_early(&mut world));
+    let added = world.root().join("layers/test_deps/venv/added-later");
+    std::fs::write(&added, "x").unwrap();
+    let exported = world.export().unwrap();
+    assert_ne!(exported.manifest.digest, expected);
+    let entries = world.entries(&exported, "test/deps:venv");
+    assert!(
+        entries.iter().any(|entry| entry.ends_with("/added-later")),
+        "{entries:?}"
+    );
 }
