@@ -18,11 +18,15 @@
 //!
 //! Needs Linux 5.11 (overlayfs with `userxattr`) and a mounted `/proc`.
 
+mod changes;
 mod child;
+mod chroot;
 mod error;
 mod filter;
 mod init;
+mod journal;
 mod landlocked;
+mod merge;
 mod mounts;
 mod plan;
 mod privileges;
@@ -35,6 +39,7 @@ mod tier;
 mod write_back;
 
 pub use child::{Child, Signaller, exit_code};
+pub use chroot::recover;
 pub use error::Error;
 pub use rustix::process::Signal;
 pub use spawn::{spawn, spawn_at};

@@ -181,7 +181,22 @@ pub enum Tier {
     Root,
     /// A user namespace in which one inside id stands for the caller's own.
     UserNamespace,
+    /// No namespaces, but root: the root is laid out as a real directory tree, which the program is
+    /// confined to by chroot and a real change to the inside ids. See [`crate::spawn()`].
+    Chroot,
     /// No namespaces: the program runs in the caller's own root, confined by Landlock, seccomp and
     /// `no_new_privs`. See [`crate::spawn()`] for what it can and cannot do.
     Landlock,
+}
+
+impl Tier {
+    /// Whether inside ids are the host's: files then belong to whom they belong to inside.
+    pub fn keeps_ids(self) -> bool {
+        matches!(self, Self::Root | Self::Chroot)
+    }
+
+    /// Whether the sandbox has processes and mounts of its own.
+    pub fn has_namespaces(self) -> bool {
+        matches!(self, Self::Root | Self::UserNamespace)
+    }
 }

@@ -1,0 +1,309 @@
+//! Directories laid over each other by overlayfs' rules, as a real tree of hard links and copies.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, lchown, symlink};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags, lgetxattr, lsetxattr, utimensat};
+use rustix::io::Errno;
+
+pub(crate) const OPAQUE: &str = "user.overlay.opaque";
+
+/// One of the directories, topmost first.
+#[derive(Debug, Clone)]
+pub(crate) struct Layer {
+    pub(crate) path: PathBuf,
+    /// Whether what is written to its files may stay in them.
+    pub(crate) own: bool,
+}
+
+/// How a tree shares files with its layers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// Who runs in the tree: files that it can write to are copied.
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Whether nothing in the tree may belong to that user.
+    pub(crate) read_only: bool,
+}
+
+/// What tells whether a file or directory was changed: every change sets ctime, and a copy is a new inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    inode: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self {
+            inode: metadata.ino(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+/// The tree's directories, and its files that are not a layer's own, as they were laid out.
+pub(crate) type Baseline = HashMap<PathBuf, Stamp>;
+
+/// Lays the directories over each other in `to`, which must not exist.
+pub(crate) fn lay_out(layers: &[Layer], to: &Path, rules: Rules) -> io::Result<()> {
+    let mut merge = Merge {
+        rules,
+        baseline: None,
+    };
+    merge.top(layers, to)
+}
+
+/// The same, and takes down what it has laid out.
+pub(crate) fn lay_out_noting(layers: &[Layer], to: &Path, rules: Rules) -> io::Result<Baseline> {
+    let mut merge = Merge {
+        rules,
+        baseline: Some(Baseline::new()),
+    };
+    merge.top(layers, to)?;
+    Ok(merge.baseline.unwrap_or_default())
+}
+
+struct Merge {
+    rules: Rules,
+    baseline: Option<Baseline>,
+}
+
+impl Merge {
+    fn top(&mut self, layers: &[Layer], to: &Path) -> io::Result<()> {
+        let Some(topmost) = layers.first() else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let metadata = fs::metadata(&topmost.path).map_err(naming(&topmost.path))?;
+        DirBuilder::new().mode(0o700).create(to)?;
+        self.directory(layers, to, Path::new(""))?;
+        self.finish_directory(to, &metadata, Path::new(""))
+    }
+
+    fn directory(&mut self, sources: &[Layer], to: &Path, inside: &Path) -> io::Result<()> {
+        let mut seen: HashSet<OsString> = HashSet::new();
+        for (index, source) in sources.iter().enumerate() {
+            let rest = sources.get(index + 1..).unwrap_or_default();
+            for entry in fs::read_dir(&source.path).map_err(naming(&source.path))? {
+                let entry = entry.map_err(naming(&source.path))?;
+                let name = entry.file_name();
+                if seen.contains(&name) {
+                    continue;
+                }
+                let from = entry.path();
+                let metadata = entry.metadata().map_err(naming(&from))?;
+                let (to, inside) = (to.join(&name), inside.join(&name));
+                if metadata.is_dir() {
+                    let below = below(source, &from, rest, &name)?;
+                    DirBuilder::new()
+                        .mode(0o700)
+                        .create(&to)
+                        .map_err(naming(&to))?;
+                    self.directory(&below, &to, &inside)?;
+                    self.finish_directory(&to, &metadata, &inside)
+                        .map_err(naming(&to))?;
+                } else {
+                    self.file(source.own, &from, &metadata, &to, &inside)
+                        .map_err(naming(&to))?;
+                }
+                if !rest.is_empty() {
+                    seen.insert(name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn file(
+        &mut self,
+        own: bool,
+        from: &Path,
+        metadata: &Metadata,
+        to: &Path,
+        inside: &Path,
+    ) -> io::Result<()> {
+        let kind = metadata.file_type();
+        // A whiteout; and nothing else of a device is wanted, for here no mount option disarms it.
+        if kind.is_char_device() || kind.is_block_device() || kind.is_socket() {
+            return Ok(());
+        }
+        let copied = !own && self.is_exposed(metadata);
+        if copied || !link(from, to)? {
+            copy(from, metadata, to)?;
+            self.imitate(to, metadata)?;
+        }
+        if let Some(baseline) = &mut self.baseline
+            && !own
+        {
+            baseline.insert(inside.to_owned(), Stamp::of(&fs::symlink_metadata(to)?));
+        }
+        Ok(())
+    }
+
+    /// Whether the program could change the file through a link to it.
+    fn is_exposed(&self, metadata: &Metadata) -> bool {
+        let Rules { uid, gid, .. } = self.rules;
+        let mode = metadata.mode();
+        !metadata.is_symlink()
+            && (uid == 0
+                || metadata.uid() == uid
+                || (metadata.gid() == gid && mode & 0o020 != 0)
+                || mode & 0o002 != 0)
+    }
+
+    fn finish_directory(
+        &mut self,
+        path: &Path,
+        metadata: &Metadata,
+        inside: &Path,
+    ) -> io::Result<()> {
+        self.imitate(path, metadata)?;
+        if let Some(baseline) = &mut self.baseline {
+            baseline.insert(inside.to_owned(), Stamp::of(&fs::symlink_metadata(path)?));
+        }
+        Ok(())
+    }
+
+    fn imitate(&self, path: &Path, metadata: &Metadata) -> io::Result<()> {
+        if self.rules.read_only && self.is_exposed(metadata) {
+            lchown(path, Some(0), Some(0))?;
+            let mode = metadata.mode() & 0o7755;
+            return fs::set_permissions(path, Permissions::from_mode(mode));
+        }
+        imitate(path, metadata)
+    }
+}
+
+/// The directories that a directory consists of: those below it end at the first that hides the rest.
+fn below(source: &Layer, from: &Path, rest: &[Layer], name: &OsString) -> io::Result<Vec<Layer>> {
+    let mut found = vec![Layer {
+        path: from.to_owned(),
+        own: source.own,
+    }];
+    if rest.is_empty() || is_opaque(from)? {
+        return Ok(found);
+    }
+    for layer in rest {
+        let path = layer.path.join(name);
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => break,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(naming(&path)(error)),
+        }
+        let opaque = is_opaque(&path)?;
+        found.push(Layer {
+            path,
+            own: layer.own,
+        });
+        if opaque {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Copies a single file to where nothing is.
+pub(crate) fn copy_file(
+    from: &Path,
+    metadata: &Metadata,
+    to: &Path,
+    rules: Rules,
+) -> io::Result<()> {
+    let merge = Merge {
+        rules,
+        baseline: None,
+    };
+    copy(from, metadata, to)?;
+    merge.imitate(to, metadata)
+}
+
+/// Gives a file another name; not if that name is in another file system or the file has too many.
+pub(crate) fn link(from: &Path, to: &Path) -> io::Result<bool> {
+    match fs::hard_link(from, to) {
+        Ok(()) => Ok(true),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::XDEV | Errno::MLINK | Errno::PERM | Errno::OPNOTSUPP) => Ok(false),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Copies a tree with all owners, modes and times, to where nothing is; whatever it is in.
+pub(crate) fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(from).map_err(naming(from))?;
+    if !metadata.is_dir() {
+        copy(from, &metadata, to).map_err(naming(to))?;
+        return imitate(to, &metadata).map_err(naming(to));
+    }
+    DirBuilder::new()
+        .mode(0o700)
+        .create(to)
+        .map_err(naming(to))?;
+    for entry in fs::read_dir(from).map_err(naming(from))? {
+        let entry = entry.map_err(naming(from))?;
+        copy_tree(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    imitate(to, &metadata).map_err(naming(to))
+}
+
+fn copy(from: &Path, metadata: &Metadata, to: &Path) -> io::Result<()> {
+    let kind = metadata.file_type();
+    if kind.is_symlink() {
+        return symlink(fs::read_link(from)?, to);
+    }
+    if kind.is_file() {
+        return fs::copy(from, to).map(drop);
+    }
+    let kind = rustix::fs::FileType::from_raw_mode(metadata.mode());
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    Ok(rustix::fs::mknodat(CWD, to, kind, mode, metadata.rdev())?)
+}
+
+/// Gives a path the owner, the mode and the times of another.
+pub(crate) fn imitate(path: &Path, metadata: &Metadata) -> io::Result<()> {
+    lchown(path, Some(metadata.uid()), Some(metadata.gid()))?;
+    if !metadata.is_symlink() {
+        fs::set_permissions(path, Permissions::from_mode(metadata.mode() & 0o7777))?;
+    }
+    let time = |seconds, nanoseconds| Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanoseconds,
+    };
+    let times = Timestamps {
+        last_access: time(metadata.atime(), metadata.atime_nsec()),
+        last_modification: time(metadata.mtime(), metadata.mtime_nsec()),
+    };
+    Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+pub(crate) fn is_opaque(path: &Path) -> io::Result<bool> {
+    let mut value = [0_u8; 4];
+    match lgetxattr(path, OPAQUE, &mut value) {
+        Ok(length) => Ok(value.get(..length) == Some(b"y")),
+        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+pub(crate) fn make_opaque(path: &Path) -> io::Result<()> {
+    Ok(lsetxattr(path, OPAQUE, b"y", XattrFlags::empty())?)
+}
+
+/// Adds the path to an error that lacks it; deeper paths stay.
+pub(crate) fn naming(path: &Path) -> impl Fn(io::Error) -> io::Error {
+    move |error| {
+        if error.get_ref().is_some() {
+            return error;
+        }
+        io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+    }
+}
+
+#[cfg(test)]
+#[path = "merge_tests.rs"]
+mod tests;
