@@ -91,7 +91,7 @@ pub(crate) fn prepare(
     };
     let writable = writable(scratch.path()).map_err(in_run_dir)?;
     if let Writable::Dir { upper, .. } = &writable
-        && sandbox::tier() == Tier::Root
+        && sandbox::tier().keeps_ids()
         && user.uid != 0
     {
         for folder in [&user.home, cwd] {
@@ -173,9 +173,10 @@ fn mounts(host: &HostFiles, name: &DynoName, scratch: &Path) -> Result<Vec<Mount
     Ok(mounts)
 }
 
-/// Where a dyno's writes go: to disk if the file system can hold them, else to memory.
+/// Where a dyno's writes go: to disk if the file system can hold them, else to memory. Without
+/// namespaces there is no overlay, but a tree on disk.
 fn writable(scratch: &Path) -> io::Result<Writable> {
-    if !holds_overlays(scratch)? {
+    if sandbox::tier() != Tier::Chroot && !holds_overlays(scratch)? {
         return Ok(Writable::Tmpfs);
     }
     let (upper, work) = (scratch.join("upper"), scratch.join("work"));
@@ -248,7 +249,7 @@ fn folder_in(lowers: &[PathBuf], inside: &Path) -> io::Result<Option<fs::Metadat
 
 /// Gives a pipe or terminal to the dyno's user, who may want to open it again as /dev/stdout.
 pub(crate) fn give(descriptor: impl std::os::fd::AsFd, sandbox: &Sandbox) -> io::Result<()> {
-    if sandbox::tier() != Tier::Root {
+    if !sandbox::tier().keeps_ids() {
         return Ok(());
     }
     let (uid, gid) = sandbox::host_ids(sandbox.uid, sandbox.gid);

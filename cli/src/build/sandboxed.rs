@@ -26,6 +26,9 @@ pub(crate) const PLATFORM_API: ApiVersion = ApiVersion::new(0, 14);
 /// Where group.toml, plan.toml and analyzed.toml travel between the phases.
 pub(crate) const EXCHANGE: &str = "/slugc";
 
+/// The sandbox's own part of a build's folder.
+const ROOT_WORK: &str = "root-work";
+
 /// What stands behind those folders on the host, for one build.
 #[derive(Debug)]
 pub(crate) struct Workplace {
@@ -39,6 +42,14 @@ pub(crate) struct Phase<'a> {
     pub(crate) name: &'static str,
     pub(crate) flags: &'a [String],
     pub(crate) quiet: bool,
+}
+
+/// Takes back what a killed build left in its sandbox. Comes before anything of the app's layers or
+/// of this folder is read or removed.
+pub(crate) fn recover(folder: &Path) -> Result<(), Failure> {
+    sandbox::recover(&folder.join(ROOT_WORK)).or_fail(Exit::Store, || {
+        format!("cannot take back what a killed build left in {}", folder.display())
+    })
 }
 
 impl Workplace {
@@ -89,7 +100,7 @@ impl Workplace {
     }
 
     fn root_work(&self) -> PathBuf {
-        self.folder.join("root-work")
+        self.folder.join(ROOT_WORK)
     }
 
     /// Gives what the build may write to the user that it runs as.

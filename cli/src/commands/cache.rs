@@ -3,6 +3,7 @@
 use crate::app::{App, AppName};
 use crate::args::{CacheAction, CacheArgs, Output};
 use crate::build::record::Record;
+use crate::build::sandboxed;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::parts;
 use crate::stack::Stack;
@@ -138,6 +139,7 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
         }
     }
     for name in names(&store.apps())? {
+        sandboxed::recover(&store.app(&name).join("work"))?;
         store::remove_tree(&store.app(&name).join("work"))?;
     }
     for name in names(&store.stacks())? {

@@ -5,6 +5,7 @@ use crate::args::AppArgs;
 use crate::build_env;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::host;
+use crate::isolation;
 use crate::store::{Lock, Store};
 use crate::ui::printer::Printer;
 use oci_image::Image;
@@ -31,6 +32,7 @@ impl Ready {
         let env = build_env::collect(&[], &[], env)?;
         let store = Store::open()?;
         let used = store.use_lock()?;
+        isolation::warn_if_weak(printer);
         let app = App::of(&store, AppName::choose(app, Path::new("."))?);
         let built = app.built_image()?;
         let missing = || {
