@@ -105,7 +105,7 @@ pub(crate) fn build(
             app.name.as_str()
         ));
     })?;
-    sandboxed::recover(&app.work())?;
+    sandboxed::recover(app)?;
     warn_of_another_source(printer, app, &source);
     let parts = Parts::in_store(store)?;
     let buildpacks = Buildpacks::choose(&parts, request.buildpacks)?;

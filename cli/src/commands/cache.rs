@@ -139,8 +139,13 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
         }
     }
     for name in names(&store.apps())? {
-        sandboxed::recover(&store.app(&name).join("work"))?;
-        store::remove_tree(&store.app(&name).join("work"))?;
+        let Ok(name) = AppName::parse(&name) else {
+            continue;
+        };
+        let app = App::of(store, name);
+        sandboxed::recover(&app)?;
+        store::remove_tree(&app.trees())?;
+        store::remove_tree(&app.work())?;
     }
     for name in names(&store.stacks())? {
         store::remove_tree(&store.stack(&name).join("downloads"))?;

@@ -2,16 +2,19 @@
 //! but neither mount nor unshare.
 //!
 //! What overlayfs and bind mounts do elsewhere is done by hand in the `work` directory of
-//! [`Writable::Dir`]:
+//! [`Writable::Dir`], which here may be shared by any number of sandboxes:
 //!
 //! ```text
-//! work/lock       held by the caller and by init, so as long as anything in the tree runs
-//! work/root/      the tree: hard links where the program cannot write, copies where it can
-//! work/complete   what the tree was laid out of; the next sandbox of the same root takes it as it is
-//! work/hidden/    what mounts hide
-//! work/journal    which of the host's directories are in the tree
+//! work/0/            one sandbox at a time; the next has work/1, and so on
+//!        root/       the tree: hard links where the program cannot write, copies where it can
+//!        complete    what the tree was laid out of, and by its ctime, when
+//!        hidden/     what mounts hide
+//!        journal     which of the host's directories are in the tree
+//!        caller      held by the caller
+//!        lock        held by the caller and by init, so as long as anything in the tree runs
 //! ```
 //!
+//! A tree stays for the next sandbox of the same root, which undoes what was changed in it.
 //! A read-write directory is moved into the tree, and back when the program has ended; [`recover`]
 //! does it for a caller that was killed. A read-only one is linked, a file copied. Hard links make
 //! a tree as cheap as its number of files, and leave no way to the store: the program's user owns
@@ -22,21 +25,20 @@ use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, FileType, FlockOperation, Mode, flock, makedev, mknodat};
-use rustix::io::Errno;
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::thread::CapabilitySet;
 
 use crate::changes::Changes;
 use crate::error::Error;
 use crate::journal::{self, Entry, Way};
-use crate::merge::{self, Layer, Rules, naming};
+use crate::merge::{self, Layer, Rules, naming, remove};
 use crate::mounts::{ensure_directory, ensure_file, open_directory};
 use crate::plan::{Target, TreeFds};
 use crate::privileges;
+use crate::slot::{Slot, clear, give_back, places};
 use crate::spec::{Access, Sandbox, Writable};
 use crate::tier;
 
@@ -62,9 +64,6 @@ const NEEDED: [(CapabilitySet, &str); 8] = [
     (CapabilitySet::KILL, "CAP_KILL"),
 ];
 
-/// How long an init may take to kill everything, after its caller was killed.
-const LAST_BREATH: Duration = Duration::from_secs(20);
-
 /// Says which capability is missing.
 pub(crate) fn require_capabilities() -> Result<(), String> {
     let has = privileges::permitted().map_err(|errno| io::Error::from(errno).to_string())?;
@@ -78,8 +77,8 @@ pub(crate) fn require_capabilities() -> Result<(), String> {
 /// in this `work` directory of [`Writable::Dir`], after everything in that sandbox has ended.
 /// Whoever removes such a directory has to call it before. Without such leftovers it costs nothing.
 pub fn recover(work: &Path) -> io::Result<()> {
-    if work.join("lock").exists() {
-        claim(work)?;
+    for place in places(work)? {
+        Slot::take(place)?;
     }
     Ok(())
 }
@@ -87,9 +86,8 @@ pub fn recover(work: &Path) -> io::Result<()> {
 /// A laid-out root, with the host's directories in it; dropped, they are back where they belong.
 #[derive(Debug)]
 pub(crate) struct Tree {
-    work: PathBuf,
+    slot: Slot,
     root: PathBuf,
-    lock: OwnedFd,
     entries: Vec<Entry>,
     /// In the order of their making.
     covers: Vec<Cover>,
@@ -117,17 +115,17 @@ impl Tree {
             path: work.clone(),
             source,
         };
-        let lock = claim(work).map_err(tree)?;
+        let identity = identity(sandbox);
+        let slot = Slot::choose(work, &identity).map_err(tree)?;
         let mut this = Self {
-            root: work.join("root"),
-            work: work.clone(),
-            lock,
+            root: slot.path.join("root"),
+            slot,
             entries: Vec::new(),
             covers: Vec::new(),
             changes: None,
             over: false,
         };
-        this.merge(sandbox, upper).map_err(tree)?;
+        this.merge(sandbox, upper, &identity).map_err(tree)?;
         this.populate(sandbox)?;
         Ok(this)
     }
@@ -140,7 +138,7 @@ impl Tree {
     pub(crate) fn descriptors(&self) -> io::Result<TreeFds> {
         Ok(TreeFds {
             root: open(&self.root)?,
-            lock: self.lock.try_clone()?,
+            lock: self.slot.lock.try_clone()?,
         })
     }
 
@@ -157,7 +155,7 @@ impl Tree {
         }
     }
 
-    fn merge(&mut self, sandbox: &Sandbox, upper: &Path) -> io::Result<()> {
+    fn merge(&mut self, sandbox: &Sandbox, upper: &Path, identity: &[u8]) -> io::Result<()> {
         let rules = Rules {
             uid: sandbox.uid,
             gid: sandbox.gid,
@@ -173,13 +171,12 @@ impl Tree {
             path: path.clone(),
             own: false,
         }));
-        let complete = self.work.join("complete");
-        let identity = identity(&layers, rules);
-        let is_known = fs::read(&complete).is_ok_and(|known| known == identity);
-        if is_known && !is_root {
-            return Ok(());
+        if !is_root && let Some(before) = self.slot.before(identity, lower)? {
+            remove(&self.slot.path.join("hidden"))?;
+            merge::restore(&layers, &self.root, rules, before)?;
+            return self.complete(identity);
         }
-        clear(&self.work)?;
+        clear(&self.slot.path)?;
         if is_root {
             self.changes = Some(Changes {
                 upper: upper.to_owned(),
@@ -190,11 +187,15 @@ impl Tree {
             return Ok(());
         }
         merge::lay_out(&layers, &self.root, rules)?;
+        self.complete(identity)
+    }
+
+    fn complete(&self, identity: &[u8]) -> io::Result<()> {
         // Who owns `/` could rename the places of the mounts, which real ones would not allow.
         chown(&self.root, Some(0), Some(0))?;
         let mode = fs::metadata(&self.root)?.mode() & 0o7755;
         fs::set_permissions(&self.root, Permissions::from_mode(mode))?;
-        fs::write(complete, identity)
+        fs::write(self.slot.path.join("complete"), identity)
     }
 
     fn populate(&mut self, sandbox: &Sandbox) -> Result<(), Error> {
@@ -266,7 +267,7 @@ impl Tree {
         match fs::remove_dir(&path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
-                let folder = self.work.join("hidden");
+                let folder = self.slot.path.join("hidden");
                 fs::create_dir_all(&folder)?;
                 let aside = folder.join(self.covers.len().to_string());
                 fs::rename(&path, &aside)?;
@@ -338,7 +339,7 @@ impl Tree {
 
     fn note(&mut self, entry: Entry) -> io::Result<()> {
         self.entries.push(entry);
-        journal::write(&self.work.join("journal"), &self.entries)
+        journal::write(&self.slot.path.join("journal"), &self.entries)
     }
 
     fn share(&mut self, source: &Path, target: &Target, rules: Rules) -> io::Result<()> {
@@ -393,7 +394,7 @@ impl Tree {
             });
             result = result.and(restored);
         }
-        let journal = self.work.join("journal");
+        let journal = self.slot.path.join("journal");
         if stays.is_empty() {
             result.and(remove(&journal))
         } else {
@@ -410,114 +411,6 @@ impl Drop for Tree {
     }
 }
 
-/// Locks a work directory, and puts back what a killed caller left in it.
-fn claim(work: &Path) -> io::Result<OwnedFd> {
-    let path = work.join("lock");
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(naming(&path))?;
-    let start = Instant::now();
-    loop {
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => break,
-            Err(Errno::AGAIN | Errno::INTR) if start.elapsed() < LAST_BREATH => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            Err(errno) => return Err(naming(&path)(errno.into())),
-        }
-    }
-    let path = work.join("journal");
-    if let Some(entries) = journal::read(&path).map_err(naming(&path))? {
-        for entry in entries.iter().rev() {
-            match give_back(entry) {
-                // Somebody has begun a new one, which is newer.
-                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-                other => other?,
-            }
-        }
-        clear(work)?;
-        remove(&path)?;
-    }
-    Ok(lock.into())
-}
-
-/// Removes a tree, complete or not.
-fn clear(work: &Path) -> io::Result<()> {
-    for name in ["complete", "root", "hidden"] {
-        remove(&work.join(name))?;
-    }
-    Ok(())
-}
-
-/// Moves a directory of the host back, if it is in the tree.
-fn give_back(entry: &Entry) -> io::Result<()> {
-    let Entry {
-        source,
-        target,
-        way,
-    } = entry;
-    let returning = sibling(source, "returning");
-    match way {
-        Way::Moved { inode } => match fs::symlink_metadata(target) {
-            Ok(found) if found.ino() == *inode => {
-                fs::rename(target, source).map_err(naming(source))
-            }
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(naming(target)(error)),
-        },
-        Way::Copied => {
-            // Complete if it is there, because it came by a rename.
-            if !returning.exists() {
-                if !target.exists() {
-                    return Ok(());
-                }
-                if let Err(error) = fs::rename(target, &returning) {
-                    if error.kind() != io::ErrorKind::CrossesDevices {
-                        return Err(naming(target)(error));
-                    }
-                    let arriving = sibling(source, "arriving");
-                    remove(&arriving)?;
-                    merge::copy_tree(target, &arriving)?;
-                    fs::rename(&arriving, &returning).map_err(naming(&returning))?;
-                }
-            }
-            if target.exists() {
-                // By one rename: half of it must not return another time.
-                let returned = sibling(target, "returned");
-                fs::rename(target, &returned).map_err(naming(target))?;
-                remove(&returned)?;
-            }
-            remove(source)?;
-            fs::rename(&returning, source).map_err(naming(source))
-        }
-    }
-}
-
-fn sibling(path: &Path, word: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".");
-    name.push(word);
-    path.with_file_name(name)
-}
-
-/// Every right of a directory is root's anyway: nothing closes it to its removal.
-fn remove(path: &Path) -> io::Result<()> {
-    let removed = match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.map_err(naming(path)),
-    }
-}
-
 fn empty(path: &Path, uid: u32, gid: u32, mode: u32) -> io::Result<()> {
     DirBuilder::new()
         .mode(0o700)
@@ -527,11 +420,12 @@ fn empty(path: &Path, uid: u32, gid: u32, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
-fn identity(layers: &[Layer], rules: Rules) -> Vec<u8> {
-    let mut identity = format!("{}:{}", rules.uid, rules.gid).into_bytes();
-    for layer in layers {
+/// What a tree is laid out of, but for the upper directory, which has next to nothing.
+fn identity(sandbox: &Sandbox) -> Vec<u8> {
+    let mut identity = format!("{}:{}", sandbox.uid, sandbox.gid).into_bytes();
+    for lower in &sandbox.root.lower {
         identity.push(0);
-        identity.extend_from_slice(layer.path.as_os_str().as_bytes());
+        identity.extend_from_slice(lower.as_os_str().as_bytes());
     }
     identity
 }

@@ -32,6 +32,7 @@ mod plan;
 mod privileges;
 mod program;
 mod root;
+mod slot;
 mod spawn;
 mod spec;
 mod step;

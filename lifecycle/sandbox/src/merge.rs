@@ -51,19 +51,34 @@ pub(crate) type Baseline = HashMap<PathBuf, Stamp>;
 
 /// Lays the directories over each other in `to`, which must not exist.
 pub(crate) fn lay_out(layers: &[Layer], to: &Path, rules: Rules) -> io::Result<()> {
-    let mut merge = Merge {
-        rules,
-        baseline: None,
-    };
+    let mut merge = Merge::new(rules);
+    merge.top(layers, to)
+}
+
+/// What a tree was laid out of before.
+#[derive(Debug, Clone)]
+pub(crate) struct Before {
+    /// The ctime of a file written when that was done: what has a smaller one was not changed since.
+    pub(crate) done: (i64, i64),
+    /// Directories that are layers no longer.
+    pub(crate) gone: Vec<PathBuf>,
+    /// Directories that were layers then; what both have is in the same order.
+    pub(crate) known: Vec<PathBuf>,
+    /// Whether there are none but these.
+    pub(crate) same: bool,
+}
+
+/// Makes a tree that was laid out before, and that programs ran in, what [`lay_out`] makes.
+pub(crate) fn restore(layers: &[Layer], to: &Path, rules: Rules, before: Before) -> io::Result<()> {
+    let mut merge = Merge::new(rules);
+    merge.before = Some(before);
     merge.top(layers, to)
 }
 
 /// The same, and takes down what it has laid out.
 pub(crate) fn lay_out_noting(layers: &[Layer], to: &Path, rules: Rules) -> io::Result<Baseline> {
-    let mut merge = Merge {
-        rules,
-        baseline: Some(Baseline::new()),
-    };
+    let mut merge = Merge::new(rules);
+    merge.baseline = Some(Baseline::new());
     merge.top(layers, to)?;
     Ok(merge.baseline.unwrap_or_default())
 }
@@ -71,27 +86,83 @@ pub(crate) fn lay_out_noting(layers: &[Layer], to: &Path, rules: Rules) -> io::R
 struct Merge {
     rules: Rules,
     baseline: Option<Baseline>,
+    /// What there is already.
+    before: Option<Before>,
 }
 
 impl Merge {
+    fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            baseline: None,
+            before: None,
+        }
+    }
+
     fn top(&mut self, layers: &[Layer], to: &Path) -> io::Result<()> {
         let Some(topmost) = layers.first() else {
             return Err(io::ErrorKind::NotFound.into());
         };
         let metadata = fs::metadata(&topmost.path).map_err(naming(&topmost.path))?;
-        DirBuilder::new().mode(0o700).create(to)?;
-        self.directory(layers, to, Path::new(""))?;
-        self.finish_directory(to, &metadata, Path::new(""))
+        self.subdirectory(layers, &metadata, to, Path::new(""))
     }
 
-    fn directory(&mut self, sources: &[Layer], to: &Path, inside: &Path) -> io::Result<()> {
-        let mut seen: HashSet<OsString> = HashSet::new();
+    fn subdirectory(
+        &mut self,
+        sources: &[Layer],
+        metadata: &Metadata,
+        to: &Path,
+        inside: &Path,
+    ) -> io::Result<()> {
+        let found = match self.before {
+            Some(_) => present(to)?,
+            None => None,
+        };
+        let changed = match &found {
+            Some(found) if found.is_dir() => self.is_doubtful(found),
+            Some(_) => {
+                remove(to)?;
+                true
+            }
+            None => true,
+        };
+        if !found.is_some_and(|found| found.is_dir()) {
+            DirBuilder::new()
+                .mode(0o700)
+                .create(to)
+                .map_err(naming(to))?;
+        }
+        let names = self.directory(sources, to, inside, changed)?;
+        if !changed {
+            return Ok(());
+        }
+        if self.before.is_some() {
+            for entry in fs::read_dir(to).map_err(naming(to))? {
+                let entry = entry.map_err(naming(to))?;
+                if !names.contains(&entry.file_name()) {
+                    remove(&entry.path())?;
+                }
+            }
+        }
+        self.finish_directory(to, metadata, inside)
+            .map_err(naming(to))
+    }
+
+    /// What the sources have together.
+    fn directory(
+        &mut self,
+        sources: &[Layer],
+        to: &Path,
+        inside: &Path,
+        changed: bool,
+    ) -> io::Result<HashSet<OsString>> {
+        let mut names = HashSet::new();
         for (index, source) in sources.iter().enumerate() {
             let rest = sources.get(index + 1..).unwrap_or_default();
             for entry in fs::read_dir(&source.path).map_err(naming(&source.path))? {
                 let entry = entry.map_err(naming(&source.path))?;
                 let name = entry.file_name();
-                if seen.contains(&name) {
+                if index > 0 && names.contains(&name) {
                     continue;
                 }
                 let from = entry.path();
@@ -99,23 +170,67 @@ impl Merge {
                 let (to, inside) = (to.join(&name), inside.join(&name));
                 if metadata.is_dir() {
                     let below = below(source, &from, rest, &name)?;
-                    DirBuilder::new()
-                        .mode(0o700)
-                        .create(&to)
-                        .map_err(naming(&to))?;
-                    self.directory(&below, &to, &inside)?;
-                    self.finish_directory(&to, &metadata, &inside)
-                        .map_err(naming(&to))?;
-                } else {
+                    self.subdirectory(&below, &metadata, &to, &inside)?;
+                } else if is_never_laid_out(&metadata) {
+                    if changed && self.before.is_some() {
+                        remove(&to)?;
+                    }
+                } else if !self.stands(source, &metadata, &to, &inside, changed)? {
                     self.file(source.own, &from, &metadata, &to, &inside)
                         .map_err(naming(&to))?;
                 }
-                if !rest.is_empty() {
-                    seen.insert(name);
+                if !rest.is_empty() || (changed && self.before.is_some()) {
+                    names.insert(name);
                 }
             }
         }
-        Ok(())
+        Ok(names)
+    }
+
+    /// Whether a directory may have other entries than it should.
+    fn is_doubtful(&self, found: &Metadata) -> bool {
+        self.before
+            .as_ref()
+            .is_none_or(|before| !before.same || is_since(found, before))
+    }
+
+    /// Whether a file needs no second look; what stands in its place wrongly is removed.
+    fn stands(
+        &self,
+        source: &Layer,
+        metadata: &Metadata,
+        to: &Path,
+        inside: &Path,
+        doubtful: bool,
+    ) -> io::Result<bool> {
+        let Some(before) = &self.before else {
+            return Ok(false);
+        };
+        // Only who may write to a directory puts another file in place of a link.
+        if !doubtful && !self.is_exposed(metadata) {
+            return Ok(true);
+        }
+        let Some(found) = present(to)? else {
+            return Ok(false);
+        };
+        let is_link = (found.dev(), found.ino()) == (metadata.dev(), metadata.ino());
+        // A copy tells nothing of what it is a copy of, but the layers do: it was this one's, unless
+        // one that covered it is gone.
+        let is_copy = !is_since(&found, before)
+            && (before.same
+                || (before
+                    .known
+                    .iter()
+                    .any(|known| source.path.starts_with(known))
+                    && !before
+                        .gone
+                        .iter()
+                        .any(|gone| fs::symlink_metadata(gone.join(inside)).is_ok())));
+        if is_link || is_copy {
+            return Ok(true);
+        }
+        remove(to)?;
+        Ok(false)
     }
 
     fn file(
@@ -126,11 +241,6 @@ impl Merge {
         to: &Path,
         inside: &Path,
     ) -> io::Result<()> {
-        let kind = metadata.file_type();
-        // A whiteout; and nothing else of a device is wanted, for here no mount option disarms it.
-        if kind.is_char_device() || kind.is_block_device() || kind.is_socket() {
-            return Ok(());
-        }
         let copied = !own && self.is_exposed(metadata);
         if copied || !link(from, to)? {
             copy(from, metadata, to)?;
@@ -178,6 +288,37 @@ impl Merge {
     }
 }
 
+/// A whiteout; and nothing else of a device is wanted, for here no mount option disarms it.
+fn is_never_laid_out(metadata: &Metadata) -> bool {
+    let kind = metadata.file_type();
+    kind.is_char_device() || kind.is_block_device() || kind.is_socket()
+}
+
+fn is_since(found: &Metadata, before: &Before) -> bool {
+    (found.ctime(), found.ctime_nsec()) >= before.done
+}
+
+fn present(path: &Path) -> io::Result<Option<Metadata>> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(naming(path)(error)),
+    }
+}
+
+/// Removes whatever is at a path; nothing is fine. No directory's mode closes it to root.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(naming(path)),
+    }
+}
+
 /// The directories that a directory consists of: those below it end at the first that hides the rest.
 fn below(source: &Layer, from: &Path, rest: &[Layer], name: &OsString) -> io::Result<Vec<Layer>> {
     let mut found = vec![Layer {
@@ -214,10 +355,7 @@ pub(crate) fn copy_file(
     to: &Path,
     rules: Rules,
 ) -> io::Result<()> {
-    let merge = Merge {
-        rules,
-        baseline: None,
-    };
+    let merge = Merge::new(rules);
     copy(from, metadata, to)?;
     merge.imitate(to, metadata)
 }
