@@ -55,7 +55,7 @@ impl Fixture {
 
     /// Gives a directory to user 1000 inside.
     pub(crate) fn own(&self, path: &Path) {
-        if self.tier == Tier::Root {
+        if self.tier.keeps_ids() {
             chown(path, Some(1000), Some(1000)).unwrap();
         }
     }
