@@ -19,6 +19,7 @@ mod push;
 mod run;
 mod sandbox;
 mod stack;
+mod without_namespaces;
 
 use test_support::{Binary, TestContext, Who};
 

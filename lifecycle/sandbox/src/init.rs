@@ -63,14 +63,14 @@ fn start(plan: &mut Plan, descriptors: &Descriptors) -> Result<(libc::pid_t, Own
     // Out of the caller's session: its terminal's ^C is for the caller to handle.
     rustix::process::setsid().at(Step::Signals)?;
     let signals = take_signals().at(Step::Signals)?;
-    if !plan.tier.has_namespaces() {
-        let own = Some(rustix::process::getpid());
-        rustix::process::set_child_subreaper(own).at(Step::Fork)?;
-    } else {
+    if plan.tier.has_namespaces() {
         enter_namespaces(plan)?;
         if let Some(stand_in) = root::enter(plan)? {
             Message::send_upper(descriptors.control, &stand_in).at(Step::HandOver)?;
         }
+    } else {
+        let own = Some(rustix::process::getpid());
+        rustix::process::set_child_subreaper(own).at(Step::Fork)?;
     }
     privileges::hide().at(Step::Privileges)?;
     let null = open_null().at(Step::Streams)?;
@@ -343,19 +343,19 @@ fn signal_group(main: libc::pid_t, number: libc::c_int) {
 }
 
 fn signal_all(tier: Tier, main: libc::pid_t, number: libc::c_int) {
-    if !tier.has_namespaces() {
-        signal_group(main, number);
-        for_each_child(|child| {
-            if child != main {
-                // SAFETY: takes numbers only; a child that was not waited for keeps its pid.
-                unsafe { libc::kill(child, number) };
-            }
-        });
-    } else {
+    if tier.has_namespaces() {
         // Everyone this process may signal: all in the pid namespace, but not itself.
         // SAFETY: takes numbers only.
         unsafe { libc::kill(-1, number) };
+        return;
     }
+    signal_group(main, number);
+    for_each_child(|child| {
+        if child != main {
+            // SAFETY: takes numbers only; a child that was not waited for keeps its pid.
+            unsafe { libc::kill(child, number) };
+        }
+    });
 }
 
 fn finish(tier: Tier, main: libc::pid_t, code: libc::c_int) -> ! {
