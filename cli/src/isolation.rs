@@ -14,8 +14,8 @@ pub(crate) fn warn_if_weak(printer: &Printer) {
 
 fn text(refusals: &[sandbox::Refusal]) -> String {
     let mut text = String::from(
-        "this machine forbids namespaces, so the sandbox is a weaker one: the files of the machine stay \
-         hidden, its processes do not, and there is no /proc",
+        "this machine forbids namespaces, so the sandbox is a weaker one: files of the machine stay \
+         hidden, but process ids, IPC and the host name are the machine's, and there is no /proc",
     );
     // The first is about the strongest kind, which whoever may start containers can allow.
     if let Some(advice) = refusals.iter().find_map(|it| it.advice.as_ref()) {

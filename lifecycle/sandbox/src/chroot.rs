@@ -38,7 +38,7 @@ use crate::merge::{self, Layer, Rules, naming, remove};
 use crate::mounts::{ensure_directory, ensure_file, open_directory};
 use crate::plan::{Target, TreeFds};
 use crate::privileges;
-use crate::slot::{Slot, clear, give_back, places};
+use crate::slot::{Slot, clear, give_back, is_in_place, places};
 use crate::spec::{Access, Sandbox, Writable};
 use crate::tier;
 
@@ -158,7 +158,6 @@ impl Tree {
     fn merge(&mut self, sandbox: &Sandbox, upper: &Path, identity: &[u8]) -> io::Result<()> {
         let rules = Rules {
             uid: sandbox.uid,
-            gid: sandbox.gid,
             read_only: false,
         };
         let is_root = sandbox.uid == 0;
@@ -241,7 +240,6 @@ impl Tree {
             }
             let rules = Rules {
                 uid,
-                gid,
                 read_only: true,
             };
             if metadata.is_dir() && writable {
@@ -378,7 +376,9 @@ impl Tree {
         let mut entries = std::mem::take(&mut self.entries);
         let mut stays = Vec::new();
         while let Some(cover) = self.covers.pop() {
-            let done = if cover.of_host {
+            let done = if !is_in_place(&cover.path) {
+                Err(naming(&cover.path)(io::ErrorKind::NotADirectory.into()))
+            } else if cover.of_host {
                 // A directory whose move failed has an entry all the same: it looks for itself.
                 let entry = entries.iter().position(|entry| entry.target == cover.path);
                 match entry.map(|index| entries.remove(index)) {

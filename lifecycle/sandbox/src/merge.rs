@@ -25,7 +25,6 @@ pub(crate) struct Layer {
 pub(crate) struct Rules {
     /// Who runs in the tree: files that it can write to are copied.
     pub(crate) uid: u32,
-    pub(crate) gid: u32,
     /// Whether nothing in the tree may belong to that user.
     pub(crate) read_only: bool,
 }
@@ -256,13 +255,10 @@ impl Merge {
 
     /// Whether the program could change the file through a link to it.
     fn is_exposed(&self, metadata: &Metadata) -> bool {
-        let Rules { uid, gid, .. } = self.rules;
-        let mode = metadata.mode();
-        !metadata.is_symlink()
-            && (uid == 0
-                || metadata.uid() == uid
-                || (metadata.gid() == gid && mode & 0o020 != 0)
-                || mode & 0o002 != 0)
+        let Rules { uid, .. } = self.rules;
+        // Whatever groups it is in: a file that its group may write to is rare.
+        let shared = metadata.mode() & 0o022 != 0;
+        !metadata.is_symlink() && (uid == 0 || metadata.uid() == uid || shared)
     }
 
     fn finish_directory(

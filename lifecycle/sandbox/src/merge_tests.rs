@@ -24,7 +24,6 @@ fn merged(folder: &Path, uid: u32) -> Baseline {
     });
     let rules = Rules {
         uid,
-        gid: uid,
         read_only: false,
     };
     lay_out_noting(&layers, &folder.join("tree"), rules).unwrap()

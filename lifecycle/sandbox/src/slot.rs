@@ -91,6 +91,7 @@ impl Slot {
 
     /// A free place; best one whose tree was laid out of the same.
     pub(crate) fn choose(work: &Path, identity: &[u8]) -> io::Result<Self> {
+        let work = &fs::canonicalize(work).map_err(naming(work))?;
         let mut places = places(work)?;
         places.sort_by_key(|path| !is_of(path, identity));
         let next = places.len();
@@ -162,6 +163,13 @@ pub(crate) fn clear(work: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a path, without links when it was made, has none on its way now. A program that owns
+/// the directories above could have put some there, and they would lead out of the tree.
+pub(crate) fn is_in_place(path: &Path) -> bool {
+    let parent = path.parent();
+    parent.is_some_and(|parent| fs::canonicalize(parent).is_ok_and(|found| found == parent))
+}
+
 /// Moves a directory of the host back, if it is in the tree.
 pub(crate) fn give_back(entry: &Entry) -> io::Result<()> {
     let Entry {
@@ -172,7 +180,7 @@ pub(crate) fn give_back(entry: &Entry) -> io::Result<()> {
     let returning = sibling(source, "returning");
     match way {
         Way::Moved { inode } => match fs::symlink_metadata(target) {
-            Ok(found) if found.ino() == *inode => {
+            Ok(found) if found.ino() == *inode && is_in_place(target) => {
                 fs::rename(target, source).map_err(naming(source))
             }
             Ok(_) => Ok(()),
@@ -182,7 +190,7 @@ pub(crate) fn give_back(entry: &Entry) -> io::Result<()> {
         Way::Copied => {
             // Complete if it is there, because it came by a rename.
             if !returning.exists() {
-                if !target.exists() {
+                if !target.exists() || !is_in_place(target) {
                     return Ok(());
                 }
                 if let Err(error) = fs::rename(target, &returning) {
@@ -195,7 +203,7 @@ pub(crate) fn give_back(entry: &Entry) -> io::Result<()> {
                     fs::rename(&arriving, &returning).map_err(naming(&returning))?;
                 }
             }
-            if target.exists() {
+            if target.exists() && is_in_place(target) {
                 // By one rename: half of it must not return another time.
                 let returned = sibling(target, "returned");
                 fs::rename(target, &returned).map_err(naming(target))?;

@@ -360,3 +360,30 @@ fn helper_that_borrows() {
     std::mem::forget(spawn_at(&sandbox, Tier::Chroot).unwrap());
     std::thread::sleep(Duration::from_mins(1));
 }
+
+/// Who owns the way to a mount can put a link there, which root must not follow afterwards.
+#[test]
+fn links_on_the_way_to_a_mount_are_not_followed() {
+    let Some(fixture) = fixture() else { return };
+    let (victim, given) = (fixture.path("victim"), fixture.path("given"));
+    for folder in [victim.join("mount"), given.clone()] {
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("precious"), "precious").unwrap();
+    }
+    let way = fixture.path("lower/var/way");
+    fs::create_dir(&way).unwrap();
+    chown(&way, Some(1000), Some(1000)).unwrap();
+    let script = format!(
+        "cat /var/way/mount/precious; mv /var/way /var/away; ln -s {} /var/way",
+        victim.display()
+    );
+    copy(Path::new("/usr/bin/ln"), &fixture.path("lower"));
+    let mut sandbox = sandbox(&fixture, &script);
+    sandbox.mounts = vec![Mount::read_only(&given, "/var/way/mount")];
+    let mut child = spawn_at(&sandbox, Tier::Chroot).unwrap();
+    assert!(child.wait().is_err());
+    assert!(victim.join("mount/precious").exists() && given.join("precious").exists());
+    // The next one finds everything in its place.
+    let look = self::sandbox(&fixture, "ls /var /var/way");
+    assert_eq!(succeeds(&fixture, &look), "/var:\nown\nway\n\n/var/way:\n");
+}
