@@ -29,6 +29,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
 use crate::changes::Changes;
@@ -64,12 +65,21 @@ const NEEDED: [(CapabilitySet, &str); 8] = [
     (CapabilitySet::KILL, "CAP_KILL"),
 ];
 
-/// Says which capability is missing.
+/// Says which capability is missing, or is there and yet good for nothing.
 pub(crate) fn require_capabilities() -> Result<(), String> {
     let has = privileges::permitted().map_err(|errno| io::Error::from(errno).to_string())?;
-    match NEEDED.iter().find(|(needed, _)| !has.contains(*needed)) {
-        Some((_, name)) => Err(format!("{name} is missing")),
-        None => Ok(()),
+    if let Some((_, name)) = NEEDED.iter().find(|(needed, _)| !has.contains(*needed)) {
+        return Err(format!("{name} is missing"));
+    }
+    // In a user namespace, as a rootless container's, CAP_MKNOD makes no devices.
+    let trial = std::env::temp_dir().join(format!(".sandbox-device-{}", std::process::id()));
+    let device = FileType::CharacterDevice;
+    let made = mknodat(CWD, &trial, device, Mode::empty(), makedev(1, 3));
+    // Whatever else fails here may work where the trees are, and says so there if it does not.
+    drop(remove(&trial));
+    match made {
+        Err(Errno::PERM) => Err(String::from("device nodes are refused")),
+        _ => Ok(()),
     }
 }
 

@@ -13,6 +13,10 @@
 //! the calling process by a pidfd, so a SIGKILL of the caller ends it too; not by
 //! `PR_SET_PDEATHSIG`, which fires when the spawning *thread* ends.
 //!
+//! Where the kernel or a container refuses namespaces, a weaker kind is made, see [`Tier`] and
+//! [`spawn()`]: for root, a chroot into a real tree of hard links; else Landlock alone. Both are
+//! found out by trying ([`probe`]).
+//!
 //! Where `/proc/self/mountinfo` masks parts of `/proc` (a container), a user namespace may not mount
 //! a fresh one; the container's own `/proc` is then seen inside.
 //!

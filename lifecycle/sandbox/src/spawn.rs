@@ -21,14 +21,15 @@ use crate::write_back::WriteBack;
 
 /// Starts the program in the strongest kind of sandbox this process can make.
 ///
-/// In [`Tier::Chroot`] the root must be [`Writable::Dir`]; `work` holds a tree of hard links and
-/// copies that stands for it, and a mount is a directory that is moved there as long as the program
-/// runs (read-write; its source is missing meanwhile), a tree of links (read-only directory) or a
-/// copy (read-only file). Writes stay in `work` for the next sandbox with the same root; those of
-/// uid 0 go to the upper directory. There is no `/proc`, no `/dev/pts` and no host name of its own;
-/// processes and sockets of the machine are seen, but cannot be signalled or connected to where the
-/// kernel's Landlock knows how; [`crate::Network::None`] refuses TCP only. Changing what `uid` owns in
-/// the lower directories is safe, but costs copying it.
+/// In [`Tier::Chroot`] the root must be [`Writable::Dir`]. A tree of hard links and copies in `work`
+/// stands for the root. A mount is a directory that is moved there as long as the program runs
+/// (read-write; its source is missing meanwhile), a tree of links (read-only) or a copy (a file, which
+/// must be read-only). A program that is not uid 0 writes to the tree and nowhere else, and the next
+/// sandbox starts afresh; changes of uid 0 go to the upper directory. There is no `/proc`, no
+/// `/dev/pts` and no host name of its own; what is in memory elsewhere is on disk; signals and abstract
+/// sockets end at the border where the kernel's Landlock knows how, as does TCP with
+/// [`crate::Network::None`]. Files that `uid` owns in the lower directories cost a copy. A tree stays
+/// for the next sandbox, so what the lower directories hold must not change.
 ///
 /// In [`Tier::Landlock`] the program runs in the caller's own root and sees everything of it. It may
 /// write to read-write mounts, `/tmp`, `/var/tmp` and the usual devices only. Therefore `root.lower`

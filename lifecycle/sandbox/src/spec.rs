@@ -93,10 +93,12 @@ pub enum Writable {
     /// Writes go to `upper` and stay. Both directories must exist, be absolute and lie in the same
     /// file system. Where that file system cannot hold an overlay's upper directory (overlayfs
     /// itself, so most containers), writes go to memory and [`crate::Child::wait`] copies them to `upper`.
+    /// In [`Tier::Chroot`] see [`crate::spawn()`].
     Dir {
         /// Receives the changes.
         upper: PathBuf,
-        /// overlayfs' own scratch directory, empty.
+        /// overlayfs' own scratch directory, empty. In [`Tier::Chroot`] the place of trees, which may
+        /// be shared and used again; [`crate::recover`] comes before its removal.
         work: PathBuf,
     },
 }
