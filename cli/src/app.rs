@@ -195,6 +195,11 @@ impl App {
         self.folder.join("layers")
     }
 
+    /// Roots of sandboxes as real trees, where the machine allows no overlays.
+    pub(crate) fn trees(&self) -> PathBuf {
+        self.folder.join("trees")
+    }
+
     /// What a build needs only while it runs.
     pub(crate) fn work(&self) -> PathBuf {
         self.folder.join("work")

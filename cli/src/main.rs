@@ -7,6 +7,7 @@ mod build_env;
 mod commands;
 mod failure;
 mod host;
+mod isolation;
 mod parts;
 mod project;
 mod quantities;

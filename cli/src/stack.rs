@@ -4,6 +4,7 @@ use crate::app;
 use crate::build::sandboxed::HOME;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::host;
+use crate::isolation;
 use crate::store::{self, Store};
 use crate::ui::printer::Printer;
 use crate::ui::size;
@@ -158,6 +159,7 @@ fn bootstrap(
     making: &Making<'_>,
 ) -> Result<Stack, Failure> {
     let start = Instant::now();
+    isolation::warn_if_weak(printer);
     let architecture = architecture()?;
     let recipe = debian_stack::builtin_recipe(name)
         .ok_or_else(|| unknown(name))?

@@ -24,6 +24,7 @@ mod run;
 mod sandbox;
 mod stack;
 mod tools;
+mod without_namespaces;
 
 use test_support::{Binary, TestContext, Who};
 

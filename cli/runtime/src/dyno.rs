@@ -3,7 +3,7 @@
 use crate::metadata::Metadata;
 use crate::names::{self, DynoName};
 use crate::processes::Command;
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, private_folder};
 use crate::user::{self, User, UserError};
 use oci_image::Image;
 use rustix::fs::{Gid, OFlags, Uid};
@@ -92,9 +92,9 @@ pub(crate) fn prepare(
         "" => Path::new("/"),
         path => Path::new(path),
     };
-    let writable = writable(scratch.path()).map_err(in_run_dir)?;
+    let writable = writable(scratch.path(), app.run_dir).map_err(in_run_dir)?;
     if let Writable::Dir { upper, .. } = &writable
-        && sandbox::tier() == Tier::Root
+        && sandbox::tier().keeps_ids()
         && user.uid != 0
     {
         for folder in [&user.home, cwd] {
@@ -181,16 +181,23 @@ fn mounts(host: &HostFiles, name: &DynoName, scratch: &Path) -> Result<Vec<Mount
     Ok(mounts)
 }
 
-/// Where a dyno's writes go: to disk if the file system can hold them, else to memory.
-fn writable(scratch: &Path) -> io::Result<Writable> {
-    if !holds_overlays(scratch)? {
+/// Where a dyno's writes go: to disk if the file system can hold them, else to memory. Where there
+/// are no overlays, to a tree on disk that stays for the app's next dynos.
+fn writable(scratch: &Path, run_dir: &Path) -> io::Result<Writable> {
+    let trees = sandbox::tier() == Tier::Chroot;
+    if !trees && !holds_overlays(scratch)? {
         return Ok(Writable::Tmpfs);
     }
-    let (upper, work) = (scratch.join("upper"), scratch.join("work"));
+    let upper = scratch.join("upper");
+    let work = if trees {
+        run_dir.with_file_name("trees").join("run")
+    } else {
+        scratch.join("work")
+    };
     // The upper folder's own mode is that of `/` in the dyno.
     DirBuilder::new().mode(0o755).create(&upper)?;
     fs::set_permissions(&upper, Permissions::from_mode(0o755))?;
-    DirBuilder::new().mode(0o700).create(&work)?;
+    private_folder(&work)?;
     Ok(Writable::Dir { upper, work })
 }
 
@@ -256,7 +263,7 @@ fn folder_in(lowers: &[PathBuf], inside: &Path) -> io::Result<Option<fs::Metadat
 
 /// Gives a pipe or terminal to the dyno's user, who may want to open it again as /dev/stdout.
 pub(crate) fn give(descriptor: impl std::os::fd::AsFd, sandbox: &Sandbox) -> io::Result<()> {
-    if sandbox::tier() != Tier::Root {
+    if !sandbox::tier().keeps_ids() {
         return Ok(());
     }
     let (uid, gid) = sandbox::host_ids(sandbox.uid, sandbox.gid);

@@ -11,7 +11,6 @@ use oci_image::{
     BlobStore, Digest, Image, Ownership, StoreError, UnpackError, UnpackRules, unpack_layer,
 };
 use rustix::fs::FlockOperation;
-use sandbox::Tier;
 use std::collections::HashSet;
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind};
@@ -274,8 +273,8 @@ fn unpack_into(
     let rules = UnpackRules {
         // Where inside ids are host ids, the image's users own their files as the image says.
         ownership: match sandbox::tier() {
-            Tier::Root => Ownership::Keep,
-            Tier::UserNamespace | Tier::Landlock => Ownership::Ignore,
+            tier if tier.keeps_ids() => Ownership::Keep,
+            _ => Ownership::Ignore,
         },
         ..UnpackRules::default()
     };

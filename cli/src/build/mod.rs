@@ -8,6 +8,7 @@ pub(crate) mod summary;
 
 use crate::app::{App, AppImage};
 use crate::failure::{Exit, Failure, OrFail};
+use crate::isolation;
 use crate::parts::{self, Parts};
 use crate::project::Project;
 use crate::source::Source;
@@ -105,6 +106,7 @@ pub(crate) fn build(
             app.name.as_str()
         ));
     })?;
+    sandboxed::recover(app)?;
     warn_of_another_source(printer, app, &source);
     let parts = Parts::in_store(store)?;
     let buildpacks = Buildpacks::choose(&parts, request.buildpacks)?;
@@ -123,6 +125,7 @@ pub(crate) fn build(
 
     let mut clock = Clock::start();
     let (files, bytes) = source.size();
+    isolation::warn_if_weak(printer);
     printer.heading(&format!("Building {}", app.name.as_str()));
     printer.line(&format!("Source   {files} files, {}", size::bytes(bytes)));
     printer.line(&format!("Stack    {} ({})", stack.name, stack.summary));

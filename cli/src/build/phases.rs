@@ -47,7 +47,7 @@ impl Phases<'_> {
     /// Copies the source and writes what the platform has to say.
     pub(super) fn lay_out(&self, source: &Source) -> Result<Workplace, Failure> {
         let app = self.request.app;
-        let work = Workplace::create(&app.work(), &app.layers())?;
+        let work = Workplace::create(app)?;
         source.copy(&work.app())?;
         write_platform_env(&work, self.request, self.last.fresh)?;
         self.buildpacks.write_order(&work.order())?;

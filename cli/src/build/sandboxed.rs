@@ -1,5 +1,6 @@
 //! The sandbox that buildpack code runs in: the stack, the source, the layers, nothing else.
 
+use crate::app::App;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::host;
 use crate::parts::Parts;
@@ -7,7 +8,7 @@ use crate::stack::Stack;
 use cnb_spec::api::ApiVersion;
 use cnb_spec::env_vars;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
-use sandbox::{Mount, Root, Sandbox, Stream, Writable};
+use sandbox::{Mount, Root, Sandbox, Stream, Tier, Writable};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
@@ -30,11 +31,15 @@ pub(crate) const SEALED: &str = "/slugc/sealed";
 /// Where group.toml, plan.toml and analyzed.toml travel between the phases.
 pub(crate) const EXCHANGE: &str = "/slugc";
 
+/// The builds' part of an app's trees.
+const TREES: &str = "build";
+
 /// What stands behind those folders on the host, for one build.
 #[derive(Debug)]
 pub(crate) struct Workplace {
     folder: PathBuf,
     layers: PathBuf,
+    trees: PathBuf,
 }
 
 /// A phase to run inside: its name and its flags.
@@ -45,14 +50,27 @@ pub(crate) struct Phase<'a> {
     pub(crate) quiet: bool,
 }
 
+/// Takes back what killed builds left in the app's trees. Comes before anything of its layers is
+/// read or removed.
+pub(crate) fn recover(app: &App) -> Result<(), Failure> {
+    let folder = app.trees().join(TREES);
+    sandbox::recover(&folder).or_fail(Exit::Store, || {
+        format!(
+            "cannot take back what a killed build left in {}",
+            folder.display()
+        )
+    })
+}
+
 impl Workplace {
     /// Makes the folders of a build that starts.
-    pub(crate) fn create(folder: &Path, layers: &Path) -> Result<Self, Failure> {
-        crate::store::remove_tree(folder)?;
+    pub(crate) fn create(app: &App) -> Result<Self, Failure> {
         let workplace = Self {
-            folder: folder.to_owned(),
-            layers: layers.to_owned(),
+            folder: app.work(),
+            layers: app.layers(),
+            trees: app.trees(),
         };
+        crate::store::remove_tree(&workplace.folder)?;
         for path in [
             workplace.app(),
             workplace.platform().join("env"),
@@ -64,7 +82,9 @@ impl Workplace {
             fs::create_dir_all(&path)
                 .or_fail(Exit::Store, || format!("cannot make {}", path.display()))?;
         }
-        make_layers(layers).or_fail(Exit::Store, || format!("cannot make {}", layers.display()))?;
+        make_layers(&workplace.layers).or_fail(Exit::Store, || {
+            format!("cannot make {}", workplace.layers.display())
+        })?;
         Ok(workplace)
     }
 
@@ -98,7 +118,11 @@ impl Workplace {
     }
 
     fn root_work(&self) -> PathBuf {
-        self.folder.join("root-work")
+        match sandbox::tier() {
+            // Where there are no overlays, the tree that stands for one stays for the next build.
+            Tier::Chroot => self.trees.join(TREES),
+            _ => self.folder.join("root-work"),
+        }
     }
 
     /// Gives what the build may write to the user that it runs as.

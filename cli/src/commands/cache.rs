@@ -3,6 +3,7 @@
 use crate::app::{App, AppName};
 use crate::args::{CacheAction, CacheArgs, Output};
 use crate::build::record::Record;
+use crate::build::sandboxed;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::parts::{self, Parts};
 use crate::stack::Stack;
@@ -147,7 +148,13 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
     }
     prune_tools(store)?;
     for name in names(&store.apps())? {
-        store::remove_tree(&store.app(&name).join("work"))?;
+        let Ok(name) = AppName::parse(&name) else {
+            continue;
+        };
+        let app = App::of(store, name);
+        sandboxed::recover(&app)?;
+        store::remove_tree(&app.trees())?;
+        store::remove_tree(&app.work())?;
     }
     for name in names(&store.stacks())? {
         store::remove_tree(&store.stack(&name).join("downloads"))?;

@@ -5,6 +5,7 @@ use crate::args::AppArgs;
 use crate::build_env;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::host;
+use crate::isolation;
 use crate::store::{Lock, Store};
 use crate::ui::printer::Printer;
 use oci_image::Image;
@@ -56,6 +57,7 @@ impl Ready {
         config: ConfigVars,
     ) -> Result<Self, Failure> {
         let used = store.use_lock()?;
+        isolation::warn_if_weak(printer);
         let digest = &of_release.manifest.digest;
         let missing = || {
             format!(

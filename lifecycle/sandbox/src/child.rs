@@ -16,6 +16,7 @@ use rustix::net::{
 };
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
+use crate::chroot::Tree;
 use crate::spec::Tier;
 use crate::write_back::WriteBack;
 
@@ -33,6 +34,8 @@ pub struct Child {
     write_back: Option<WriteBack>,
     /// What overlayfs leaves in its scratch directory.
     litter: Option<PathBuf>,
+    /// What stands for mounts in [`Tier::Chroot`].
+    tree: Option<Tree>,
     /// The program's standard input, if [`crate::Stream::Pipe`] was asked for.
     pub stdin: Option<PipeWriter>,
     /// The program's standard output, likewise.
@@ -68,10 +71,15 @@ impl Child {
             status: None,
             write_back,
             litter,
+            tree: None,
             stdin: None,
             stdout: None,
             stderr: None,
         }
+    }
+
+    pub(crate) fn keep(&mut self, tree: Option<Tree>) {
+        self.tree = tree;
     }
 
     /// The host's pid of the sandbox's init process: it lives as long as the sandbox.
@@ -162,6 +170,9 @@ impl Child {
         if let Some(write_back) = self.write_back.take() {
             write_back.run()?;
         }
+        if let Some(tree) = self.tree.take() {
+            tree.finish()?;
+        }
         Ok(Some(status))
     }
 }
@@ -170,6 +181,9 @@ impl Drop for Child {
     fn drop(&mut self) {
         if self.status.is_none() {
             self.write_back = None;
+            if let Some(tree) = &mut self.tree {
+                tree.forget_changes();
+            }
             // It may have ended already; there is nobody to tell anyway.
             drop(self.kill());
             drop(self.wait());
@@ -223,7 +237,7 @@ fn sweep(litter: &Path) -> io::Result<()> {
 
 /// Where init is pid 1, killing it kills all, whatever state it is in; elsewhere it has to do it.
 fn kill(tier: Tier, process: &OwnedFd, control: &OwnedFd) -> io::Result<()> {
-    if tier == Tier::Landlock {
+    if !tier.has_namespaces() {
         return order(control, Message::Kill);
     }
     match pidfd_send_signal(process, Signal::KILL) {

@@ -68,6 +68,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The root's tree cannot be laid out, where [`Tier::Chroot`] is what works.
+    #[error("cannot lay out the sandbox's root in {}", path.display())]
+    Tree {
+        /// The directory it is made in.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
     /// A mount point cannot be created or mounted on.
     #[error("cannot mount {} in the sandbox", target.display())]
     Mount {
@@ -113,6 +122,7 @@ impl std::fmt::Display for Tier {
         f.write_str(match self {
             Self::Root => "root",
             Self::UserNamespace => "user-namespace",
+            Self::Chroot => "chroot",
             Self::Landlock => "Landlock",
         })
     }

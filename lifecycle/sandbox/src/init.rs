@@ -1,8 +1,8 @@
 //! The first process: pid 1 of the sandbox.
 //!
 //! Builds the root, starts the program, then reaps orphans and forwards signals until the program
-//! or the caller ends. As pid 1 of its namespace, its own end is everybody's end. The Landlock tier
-//! has no such namespace: there it is a subreaper and kills what is left by hand.
+//! or the caller ends. As pid 1 of its namespace, its own end is everybody's end. The chroot and
+//! Landlock tiers have no such namespace: there it is a subreaper and kills what is left by hand.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -16,7 +16,7 @@ use rustix::process::{WaitOptions, umask};
 
 use crate::child::Message;
 use crate::mounts::open_place;
-use crate::plan::{Descriptors, Plan};
+use crate::plan::{Descriptors, Plan, TreeFds};
 use crate::spec::{Network, Tier};
 use crate::step::{At, Failure, Step, check};
 use crate::{privileges, program, root};
@@ -38,9 +38,13 @@ pub(crate) fn live(plan: &mut Plan, descriptors: &Descriptors) -> ! {
 /// Only tries what the tier needs of the kernel.
 pub(crate) fn rehearse(plan: &mut Plan, descriptors: &Descriptors) -> ! {
     let rehearsal = || {
-        enter_namespaces(plan)?;
-        root::detach_propagation()?;
-        root::stage(plan)?;
+        if plan.tier.has_namespaces() {
+            enter_namespaces(plan)?;
+            root::detach_propagation()?;
+            root::stage(plan)?;
+        } else {
+            rustix::process::chroot(c"/").at(Step::Chroot)?;
+        }
         // Root of a user namespace may have one id only.
         privileges::become_program(plan).at(Step::Privileges)
     };
@@ -59,14 +63,14 @@ fn start(plan: &mut Plan, descriptors: &Descriptors) -> Result<(libc::pid_t, Own
     // Out of the caller's session: its terminal's ^C is for the caller to handle.
     rustix::process::setsid().at(Step::Signals)?;
     let signals = take_signals().at(Step::Signals)?;
-    if plan.tier == Tier::Landlock {
-        let own = Some(rustix::process::getpid());
-        rustix::process::set_child_subreaper(own).at(Step::Fork)?;
-    } else {
+    if plan.tier.has_namespaces() {
         enter_namespaces(plan)?;
         if let Some(stand_in) = root::enter(plan)? {
             Message::send_upper(descriptors.control, &stand_in).at(Step::HandOver)?;
         }
+    } else {
+        let own = Some(rustix::process::getpid());
+        rustix::process::set_child_subreaper(own).at(Step::Fork)?;
     }
     privileges::hide().at(Step::Privileges)?;
     let null = open_null().at(Step::Streams)?;
@@ -87,10 +91,10 @@ fn enter_namespaces(plan: &Plan) -> Result<(), Failure> {
     if let Some(maps) = &plan.id_maps {
         privileges::map_ids(maps).at(Step::IdMap)?;
     }
-    if plan.tier != Tier::Landlock && !plan.hostname.is_empty() {
+    if plan.tier.has_namespaces() && !plan.hostname.is_empty() {
         set_host_name(&plan.hostname).at(Step::Hostname)?;
     }
-    if plan.network == Network::None {
+    if plan.tier.has_namespaces() && plan.network == Network::None {
         raise_loopback().at(Step::Loopback)?;
     }
     Ok(())
@@ -101,11 +105,14 @@ fn enter_namespaces(plan: &Plan) -> Result<(), Failure> {
 fn close_others(plan: &Plan, descriptors: &Descriptors) -> Result<(), Errno> {
     let [input, output, error] = descriptors.streams;
     let landlock = plan.landlock.as_ref().map_or(0, AsRawFd::as_raw_fd);
+    let (tree, lock) = plan.tree.as_ref().map_or((0, 0), TreeFds::numbers);
     let mut kept = [
         0,
         1,
         2,
         landlock,
+        tree,
+        lock,
         input,
         output,
         error,
@@ -336,23 +343,23 @@ fn signal_group(main: libc::pid_t, number: libc::c_int) {
 }
 
 fn signal_all(tier: Tier, main: libc::pid_t, number: libc::c_int) {
-    if tier == Tier::Landlock {
-        signal_group(main, number);
-        for_each_child(|child| {
-            if child != main {
-                // SAFETY: takes numbers only; a child that was not waited for keeps its pid.
-                unsafe { libc::kill(child, number) };
-            }
-        });
-    } else {
+    if tier.has_namespaces() {
         // Everyone this process may signal: all in the pid namespace, but not itself.
         // SAFETY: takes numbers only.
         unsafe { libc::kill(-1, number) };
+        return;
     }
+    signal_group(main, number);
+    for_each_child(|child| {
+        if child != main {
+            // SAFETY: takes numbers only; a child that was not waited for keeps its pid.
+            unsafe { libc::kill(child, number) };
+        }
+    });
 }
 
 fn finish(tier: Tier, main: libc::pid_t, code: libc::c_int) -> ! {
-    if tier == Tier::Landlock {
+    if !tier.has_namespaces() {
         kill_descendants(main);
     }
     end(code)

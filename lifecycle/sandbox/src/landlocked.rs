@@ -6,8 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use landlock::{
-    ABI, Access as _, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, Scope,
+    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, Scope,
 };
 use rustix::io::Errno;
 
@@ -107,6 +107,35 @@ pub(crate) fn ruleset(sandbox: &Sandbox) -> io::Result<OwnedFd> {
     }
     let fd: Option<OwnedFd> = ruleset.into();
     fd.ok_or_else(|| io::ErrorKind::Unsupported.into())
+}
+
+/// The rules of a laid-out root: everything may be done in it, nothing outside of it, and signals
+/// and abstract sockets end at the sandbox's border. None where the kernel lacks Landlock, or has
+/// the first version, which forbids to rename files across directories.
+pub(crate) fn within(root: &Path, network: Network) -> io::Result<Option<OwnedFd>> {
+    let supported = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::Refer)
+        .and_then(Ruleset::create);
+    if supported.is_err() {
+        return Ok(None);
+    }
+    let mut ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(NEWEST))
+        .and_then(|ruleset| ruleset.scope(Scope::from_all(NEWEST)))
+        .map_err(io::Error::other)?;
+    if network == Network::None {
+        ruleset = ruleset
+            .handle_access(AccessNet::from_all(NEWEST))
+            .map_err(io::Error::other)?;
+    }
+    let place = PathFd::new(root).map_err(io::Error::other)?;
+    let ruleset = ruleset
+        .create()
+        .and_then(|ruleset| ruleset.add_rule(PathBeneath::new(place, AccessFs::from_all(NEWEST))))
+        .map_err(io::Error::other)?;
+    Ok(ruleset.into())
 }
 
 /// Puts this process and its children under the rules, for good.

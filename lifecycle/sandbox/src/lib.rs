@@ -13,21 +13,30 @@
 //! the calling process by a pidfd, so a SIGKILL of the caller ends it too; not by
 //! `PR_SET_PDEATHSIG`, which fires when the spawning *thread* ends.
 //!
+//! Where the kernel or a container refuses namespaces, a weaker kind is made, see [`Tier`] and
+//! [`spawn()`]: for root, a chroot into a real tree of hard links; else Landlock alone. Both are
+//! found out by trying ([`probe`]).
+//!
 //! Where `/proc/self/mountinfo` masks parts of `/proc` (a container), a user namespace may not mount
 //! a fresh one; the container's own `/proc` is then seen inside.
 //!
 //! Needs Linux 5.11 (overlayfs with `userxattr`) and a mounted `/proc`.
 
+mod changes;
 mod child;
+mod chroot;
 mod error;
 mod filter;
 mod init;
+mod journal;
 mod landlocked;
+mod merge;
 mod mounts;
 mod plan;
 mod privileges;
 mod program;
 mod root;
+mod slot;
 mod spawn;
 mod spec;
 mod step;
@@ -35,6 +44,7 @@ mod tier;
 mod write_back;
 
 pub use child::{Child, Signaller, exit_code};
+pub use chroot::recover;
 pub use error::Error;
 pub use rustix::process::Signal;
 pub use spawn::{spawn, spawn_at};

@@ -5,7 +5,7 @@
 
 use std::ffi::{CString, OsStr, c_char};
 use std::ops::Range;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::{fs, io};
@@ -43,12 +43,27 @@ pub(crate) struct Plan {
     pub(crate) set_ids: bool,
     pub(crate) filters: Vec<&'static [sock_filter]>,
     pub(crate) landlock: Option<OwnedFd>,
+    /// What to chroot into, in [`Tier::Chroot`].
+    pub(crate) tree: Option<TreeFds>,
     pub(crate) terminal: bool,
     /// Memory that the program's process runs on until exec; never read as a vector.
     pub(crate) program_stack: Vec<u128>,
     /// The caller's command line and first environment in memory; init wipes its copy, because
     /// `/proc/1/cmdline` is readable by everyone inside.
     pub(crate) caller_strings: [Range<usize>; 2],
+}
+
+/// The laid-out root.
+pub(crate) struct TreeFds {
+    pub(crate) root: OwnedFd,
+    /// Init has it as well: who can lock the tree knows that everything in it has ended.
+    pub(crate) lock: OwnedFd,
+}
+
+impl TreeFds {
+    pub(crate) fn numbers(&self) -> (RawFd, RawFd) {
+        (self.root.as_raw_fd(), self.lock.as_raw_fd())
+    }
 }
 
 /// What the program sees as `/`.
@@ -179,7 +194,7 @@ impl Plan {
                 landlocked::require_possible(sandbox)?;
                 Some(landlocked::ruleset(sandbox).map_err(setup(Step::Landlock))?)
             }
-            Tier::Root | Tier::UserNamespace => None,
+            Tier::Root | Tier::UserNamespace | Tier::Chroot => None,
         };
         let own_ids = (rustix::process::geteuid(), rustix::process::getegid());
         Ok(Self {
@@ -197,12 +212,13 @@ impl Plan {
             groups: sandbox.groups.iter().copied().map(Gid::from_raw).collect(),
             caller_is_root: own_ids.0.is_root(),
             set_ids: match tier {
-                Tier::Root => true,
+                Tier::Root | Tier::Chroot => true,
                 Tier::UserNamespace => false,
                 Tier::Landlock => own_ids.0.is_root(),
             },
             filters: filter::programs(sandbox.filter).map_err(setup(Step::Filter))?,
             landlock,
+            tree: None,
             terminal: sandbox.terminal,
             program_stack: Vec::with_capacity(PROGRAM_STACK / size_of::<u128>()),
             caller_strings: tier::caller_strings(),
@@ -219,7 +235,7 @@ impl Plan {
         match self.tier {
             Tier::Root => {}
             Tier::UserNamespace => flags |= libc::CLONE_NEWUSER,
-            Tier::Landlock => return 0,
+            Tier::Chroot | Tier::Landlock => return 0,
         }
         if self.network == Network::None {
             flags |= libc::CLONE_NEWNET;

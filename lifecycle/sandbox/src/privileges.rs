@@ -50,10 +50,14 @@ pub(crate) fn hide() -> Result<(), Errno> {
 
 /// Makes this process the program's user without the privileges to become anyone else.
 pub(crate) fn become_program(plan: &Plan) -> Result<(), Errno> {
-    let keep = if plan.uid.is_root() && plan.tier != Tier::Landlock {
-        ROOT_KEEPS
-    } else {
-        CapabilitySet::empty()
+    let keep = match plan.tier {
+        _ if !plan.uid.is_root() => CapabilitySet::empty(),
+        Tier::Root | Tier::UserNamespace => ROOT_KEEPS,
+        // With SYS_CHROOT it could leave. A container may have taken others from the caller already.
+        Tier::Chroot => ROOT_KEEPS
+            .difference(CapabilitySet::SYS_CHROOT)
+            .intersection(permitted()?),
+        Tier::Landlock => CapabilitySet::empty(),
     };
     drop_bounding_set(plan, keep)?;
     set_ids(plan)?;
@@ -61,11 +65,19 @@ pub(crate) fn become_program(plan: &Plan) -> Result<(), Errno> {
     set_no_new_privs(true)
 }
 
-/// Makes init the program's user, who may still signal whatever user the program turns into.
+/// What this process may use.
+pub(crate) fn permitted() -> Result<CapabilitySet, Errno> {
+    Ok(rustix::thread::capabilities(None)?.permitted)
+}
+
+/// Makes init the program's user, who may still signal whatever user the program turns into. With a
+/// chroot it stays root: the program sees it and could kill a process of its own user.
 pub(crate) fn become_init(plan: &Plan) -> Result<(), Errno> {
-    set_keep_capabilities(true)?;
-    set_ids(plan)?;
-    set_keep_capabilities(false)?;
+    if plan.tier != Tier::Chroot {
+        set_keep_capabilities(true)?;
+        set_ids(plan)?;
+        set_keep_capabilities(false)?;
+    }
     if plan.tier == Tier::Landlock {
         hold(CapabilitySet::empty())?;
     } else {
@@ -114,7 +126,7 @@ fn drop_bounding_set(plan: &Plan, keep: CapabilitySet) -> Result<(), Errno> {
             // Past the kernel's last capability.
             Err(Errno::INVAL) => break,
             // A plain user has nothing to drop; no_new_privs keeps it so.
-            Err(Errno::PERM) if plan.tier == Tier::Landlock => break,
+            Err(Errno::PERM) if !plan.tier.has_namespaces() => break,
             Err(errno) => return Err(errno),
         }
     }

@@ -10,7 +10,6 @@ use seccompiler::sock_filter;
 use crate::landlocked;
 use crate::plan::{Descriptors, Plan};
 use crate::privileges;
-use crate::spec::Tier;
 use crate::step::{At, Failure, Step, check};
 
 /// Comes back only if something failed.
@@ -28,8 +27,12 @@ fn prepare(plan: &Plan, descriptors: &Descriptors) -> Result<(), Failure> {
         // SAFETY: standard input was just connected.
         ioctl_tiocsctty(unsafe { BorrowedFd::borrow_raw(0) }).at(Step::Terminal)?;
     }
+    if let Some(tree) = &plan.tree {
+        rustix::process::fchdir(&tree.root).at(Step::Chroot)?;
+        rustix::process::chroot(c".").at(Step::Chroot)?;
+    }
     privileges::become_program(plan).at(Step::Privileges)?;
-    if plan.tier == Tier::Landlock {
+    if !plan.tier.has_namespaces() {
         // Without a pid namespace nothing else ends it with its init. Changing ids resets it.
         set_parent_process_death_signal(Some(Signal::KILL)).at(Step::Privileges)?;
     }

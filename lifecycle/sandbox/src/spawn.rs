@@ -9,8 +9,10 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, getpid, pidfd_open, waitid};
 
 use crate::child::{Child, Message};
+use crate::chroot::Tree;
 use crate::error::Error;
 use crate::init;
+use crate::landlocked;
 use crate::plan::{Descriptors, Plan};
 use crate::spec::{Sandbox, Stream, Tier, Writable};
 use crate::step::{Failure, Step, check};
@@ -18,6 +20,16 @@ use crate::tier::tier;
 use crate::write_back::WriteBack;
 
 /// Starts the program in the strongest kind of sandbox this process can make.
+///
+/// In [`Tier::Chroot`] the root must be [`Writable::Dir`]. A tree of hard links and copies in `work`
+/// stands for the root. A mount is a directory that is moved there as long as the program runs
+/// (read-write; its source is missing meanwhile), a tree of links (read-only) or a copy (a file, which
+/// must be read-only). A program that is not uid 0 writes to the tree and nowhere else, and the next
+/// sandbox starts afresh; changes of uid 0 go to the upper directory. There is no `/proc`, no
+/// `/dev/pts` and no host name of its own; what is in memory elsewhere is on disk; signals and abstract
+/// sockets end at the border where the kernel's Landlock knows how, as does TCP with
+/// [`crate::Network::None`]. Files that `uid` owns in the lower directories cost a copy. A tree stays
+/// for the next sandbox, so what the lower directories hold must not change.
 ///
 /// In [`Tier::Landlock`] the program runs in the caller's own root and sees everything of it. It may
 /// write to read-write mounts, `/tmp`, `/var/tmp` and the usual devices only. Therefore `root.lower`
@@ -38,6 +50,15 @@ pub fn spawn_at(sandbox: &Sandbox, tier: Tier) -> Result<Child, Error> {
             source,
         }
     };
+    let mut tree = None;
+    if tier == Tier::Chroot {
+        let laid_out = Tree::lay_out(sandbox)?;
+        let step = |step: Step| attempt(step.attempt());
+        plan.tree = Some(laid_out.descriptors().map_err(step(Step::Chroot))?);
+        plan.landlock =
+            landlocked::within(laid_out.root(), sandbox.network).map_err(step(Step::Landlock))?;
+        tree = Some(laid_out);
+    }
     let stream = |wanted, own, read| {
         Side::new(wanted, own, read).map_err(attempt("connect the standard streams"))
     };
@@ -62,7 +83,9 @@ pub fn spawn_at(sandbox: &Sandbox, tier: Tier) -> Result<Child, Error> {
     let mut write_back = None;
     let mut early = None;
     let mut litter = None;
-    if let Writable::Dir { upper, work } = &sandbox.root.writable {
+    if let Writable::Dir { upper, work } = &sandbox.root.writable
+        && tier.has_namespaces()
+    {
         litter = Some(work.join("work"));
         match Message::receive(&started.control) {
             Ok((Message::Upper, Some(from))) => {
@@ -86,6 +109,7 @@ pub fn spawn_at(sandbox: &Sandbox, tier: Tier) -> Result<Child, Error> {
         write_back,
         litter,
     );
+    child.keep(tree);
     child.stdin = input.map(Into::into);
     child.stdout = output.map(Into::into);
     child.stderr = errors.map(Into::into);

@@ -93,10 +93,12 @@ pub enum Writable {
     /// Writes go to `upper` and stay. Both directories must exist, be absolute and lie in the same
     /// file system. Where that file system cannot hold an overlay's upper directory (overlayfs
     /// itself, so most containers), writes go to memory and [`crate::Child::wait`] copies them to `upper`.
+    /// In [`Tier::Chroot`] see [`crate::spawn()`].
     Dir {
         /// Receives the changes.
         upper: PathBuf,
-        /// overlayfs' own scratch directory, empty.
+        /// overlayfs' own scratch directory, empty. In [`Tier::Chroot`] the place of trees, which may
+        /// be shared and used again; [`crate::recover`] comes before its removal.
         work: PathBuf,
     },
 }
@@ -181,7 +183,22 @@ pub enum Tier {
     Root,
     /// A user namespace in which one inside id stands for the caller's own.
     UserNamespace,
+    /// No namespaces, but root: the root is laid out as a real directory tree, which the program is
+    /// confined to by chroot and a real change to the inside ids. See [`crate::spawn()`].
+    Chroot,
     /// No namespaces: the program runs in the caller's own root, confined by Landlock, seccomp and
     /// `no_new_privs`. See [`crate::spawn()`] for what it can and cannot do.
     Landlock,
+}
+
+impl Tier {
+    /// Whether inside ids are the host's: files then belong to whom they belong to inside.
+    pub fn keeps_ids(self) -> bool {
+        matches!(self, Self::Root | Self::Chroot)
+    }
+
+    /// Whether the sandbox has processes and mounts of its own.
+    pub fn has_namespaces(self) -> bool {
+        matches!(self, Self::Root | Self::UserNamespace)
+    }
 }

@@ -36,10 +36,11 @@ pub(crate) enum Step {
     Filter,
     Exec,
     HandOver,
+    Chroot,
 }
 
 impl Step {
-    const ALL: [Self; 28] = [
+    const ALL: [Self; 29] = [
         Self::Descriptors,
         Self::IdMap,
         Self::Propagation,
@@ -68,6 +69,7 @@ impl Step {
         Self::Filter,
         Self::Exec,
         Self::HandOver,
+        Self::Chroot,
     ];
 
     /// The step in words that follow "cannot".
@@ -103,6 +105,7 @@ impl Step {
             Self::Filter => "install the system-call filter",
             Self::Exec => "run the program",
             Self::HandOver => "hand the in-memory upper directory to the caller",
+            Self::Chroot => "enter the root by chroot",
         }
     }
 }

@@ -6,8 +6,8 @@ use std::io;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use crate::spawn;
 use crate::spec::{Root, Sandbox, Tier, Writable};
+use crate::{chroot, spawn};
 
 /// What was found out by trying.
 #[derive(Debug, Clone)]
@@ -46,13 +46,13 @@ pub fn tier() -> Tier {
 
 /// The strongest tier that works for this process, and why no stronger one does; tried once.
 ///
-/// [`Tier::Landlock`] is what remains when namespaces are refused; [`crate::spawn()`] then says whether
+/// [`Tier::Landlock`] is what remains when everything else is refused; [`crate::spawn()`] then says whether
 /// the kernel has Landlock.
 pub fn probe() -> &'static Probe {
     static PROBE: OnceLock<Probe> = OnceLock::new();
     PROBE.get_or_init(|| {
         let mut refusals = Vec::new();
-        for tier in [Tier::Root, Tier::UserNamespace] {
+        for tier in [Tier::Root, Tier::UserNamespace, Tier::Chroot] {
             match attempt(tier) {
                 Ok(()) => return Probe { tier, refusals },
                 Err(refusal) => refusals.push(refusal),
@@ -69,7 +69,7 @@ pub fn probe() -> &'static Probe {
 pub fn host_ids(uid: u32, gid: u32) -> (u32, u32) {
     let own = (rustix::process::geteuid(), rustix::process::getegid());
     match tier() {
-        Tier::Root => (uid, gid),
+        Tier::Root | Tier::Chroot => (uid, gid),
         Tier::Landlock if own.0.is_root() => (uid, gid),
         Tier::UserNamespace | Tier::Landlock => (own.0.as_raw(), own.1.as_raw()),
     }
@@ -85,8 +85,9 @@ pub(crate) fn explain(refusals: &[Refusal]) -> String {
 }
 
 fn attempt(tier: Tier) -> Result<(), Refusal> {
-    if tier == Tier::Root && !rustix::process::geteuid().is_root() {
-        let advice = Some(String::from("run as root, or rely on user namespaces"));
+    if tier.keeps_ids() && !rustix::process::geteuid().is_root() {
+        let advice =
+            (tier == Tier::Root).then(|| String::from("run as root, or rely on user namespaces"));
         return Err(Refusal {
             tier,
             reason: String::from("the caller is not root"),
@@ -98,6 +99,13 @@ fn attempt(tier: Tier) -> Result<(), Refusal> {
         writable: Writable::ReadOnly,
     };
     let sandbox = Sandbox::new(root, vec!["/bin/true".into()]);
+    if tier == Tier::Chroot {
+        chroot::require_capabilities().map_err(|reason| Refusal {
+            tier,
+            reason,
+            advice: None,
+        })?;
+    }
     spawn::rehearse(&sandbox, tier).map_err(|error| {
         let source = std::error::Error::source(&error);
         let reason =
@@ -118,6 +126,9 @@ fn advice(tier: Tier) -> Option<String> {
             .map(|value| value.trim().to_owned())
     };
     let container = is_filtered();
+    if tier == Tier::Chroot {
+        return None;
+    }
     if tier == Tier::Root {
         return container.then(|| {
             String::from("in a container, start it with --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined, or --privileged")

@@ -8,15 +8,12 @@ use std::collections::HashMap;
 use std::fs::{self, DirBuilder, Metadata, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, lgetxattr, lsetxattr, mknodat,
-    utimensat,
-};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-const OPAQUE: &str = "user.overlay.opaque";
+use crate::merge::{imitate, is_opaque, make_opaque};
 
 /// Changes in memory and where they belong.
 #[derive(Debug)]
@@ -112,7 +109,7 @@ impl Merge<'_> {
             DirBuilder::new().mode(0o700).create(to)?;
         }
         if opaque && self.is_below(inside) {
-            lsetxattr(to, OPAQUE, b"y", XattrFlags::empty())?;
+            make_opaque(to)?;
         }
         self.directory(from, to, inside)?;
         imitate(to, metadata)
@@ -153,17 +150,6 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn is_opaque(path: &Path) -> io::Result<bool> {
-    let mut value = [0_u8; 4];
-    match lgetxattr(path, OPAQUE, &mut value) {
-        Ok(length) => Ok(value.get(..length) == Some(b"y")),
-        Err(
-            rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::RANGE,
-        ) => Ok(false),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
 /// A plain user's own files may be closed to itself; the copy in memory is not needed afterwards.
 fn make_readable(path: &Path, metadata: &Metadata, bits: u32) -> io::Result<()> {
     if metadata.mode() & bits == bits {
@@ -183,20 +169,4 @@ fn node(path: &Path, kind: FileType, metadata: &Metadata) -> io::Result<()> {
         Mode::from_raw_mode(metadata.mode() & 0o7777),
         metadata.rdev(),
     )?)
-}
-
-fn imitate(path: &Path, metadata: &Metadata) -> io::Result<()> {
-    lchown(path, Some(metadata.uid()), Some(metadata.gid()))?;
-    if !metadata.is_symlink() {
-        fs::set_permissions(path, Permissions::from_mode(metadata.mode() & 0o7777))?;
-    }
-    let time = |seconds, nanoseconds| Timespec {
-        tv_sec: seconds,
-        tv_nsec: nanoseconds,
-    };
-    let times = Timestamps {
-        last_access: time(metadata.atime(), metadata.atime_nsec()),
-        last_modification: time(metadata.mtime(), metadata.mtime_nsec()),
-    };
-    Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }

@@ -1,5 +1,6 @@
 //! Running `slugc`: to its end, or beside the test.
 
+use crate::confined;
 use crate::user::Ids;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
@@ -41,6 +42,7 @@ pub struct Slugc {
     command: Command,
     line: String,
     input: Option<Vec<u8>>,
+    confined: bool,
 }
 
 impl Slugc {
@@ -61,6 +63,7 @@ impl Slugc {
             command,
             line: "slugc".to_owned(),
             input: None,
+            confined: false,
         }
     }
 
@@ -109,6 +112,12 @@ impl Slugc {
         self
     }
 
+    /// Runs it as the root of an ordinary container would: it may not make namespaces.
+    pub fn without_namespaces(mut self) -> Self {
+        self.confined = true;
+        self
+    }
+
     /// Gives it bytes on its standard input, which is otherwise empty.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = Some(bytes.into());
@@ -130,7 +139,12 @@ impl Slugc {
             })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = match self.command.spawn() {
+        let spawned = if self.confined {
+            confined::spawn(&mut self.command)
+        } else {
+            self.command.spawn()
+        };
+        let mut child = match spawned {
             Ok(child) => child,
             Err(error) => panic!("cannot start {:?}: {error}", self.command),
         };

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod command;
+mod confined;
 mod content_watch;
 mod context;
 mod fixture;

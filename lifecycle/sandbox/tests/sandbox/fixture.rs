@@ -55,7 +55,7 @@ impl Fixture {
 
     /// Gives a directory to user 1000 inside.
     pub(crate) fn own(&self, path: &Path) {
-        if self.tier == Tier::Root {
+        if self.tier.keeps_ids() {
             chown(path, Some(1000), Some(1000)).unwrap();
         }
     }
@@ -130,7 +130,7 @@ pub(crate) fn tiers() -> Vec<Tier> {
         // Root can make user namespaces as well, unless it runs where only real ones are allowed.
         Tier::Root => vec![Tier::Root, Tier::UserNamespace],
         Tier::UserNamespace => vec![Tier::UserNamespace],
-        Tier::Landlock => Vec::new(),
+        Tier::Chroot | Tier::Landlock => Vec::new(),
     }
 }
 

@@ -5,6 +5,7 @@
 mod files;
 mod fixture;
 mod life;
+mod tree;
 mod view;
 
 use std::fs;
