@@ -1,5 +1,6 @@
 //! slugc: Heroku for Python on one Linux machine, without Docker, root or an account.
 
+mod addon_root;
 mod app;
 mod args;
 mod build;

@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod addons;
 pub mod launch;
 pub mod names;
 pub mod port;
