@@ -4,6 +4,7 @@
 //! launch ─► formation ─► dyno ─► sandbox        web, worker …: output becomes log lines
 //!    └────► supervise ◄─ output pipes, ends, port, deadlines, signals
 //! run ────► dyno ─► sandbox                     one-off: the caller's own streams or a terminal
+//! state                                         releases, config vars, quantities of dynos
 //! roots                                         unpacked layers, shared by all dynos
 //! ```
 //!
@@ -15,10 +16,12 @@
 pub mod addons;
 pub mod launch;
 pub mod names;
+pub mod nearest;
 pub mod port;
 pub mod processes;
 pub mod roots;
 pub mod run;
+pub mod state;
 
 mod dyno;
 mod formation;

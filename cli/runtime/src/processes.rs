@@ -1,5 +1,6 @@
 //! The processes that an image offers, and the commands that start them.
 
+use crate::nearest::nearest;
 use cnb_spec::labels;
 use cnb_spec::names::ProcessType;
 use cnb_spec::paths::{self, LAUNCHER, PROCESS_DIR};
@@ -194,12 +195,8 @@ impl Processes {
         {
             available.extend("web".parse());
         }
-        let nearest = available
-            .iter()
-            .map(|name| (distance(name.as_str(), wanted.as_str()), name))
-            .filter(|(distance, name)| *distance <= name.as_str().len().min(6) / 3)
-            .min_by_key(|(distance, _)| *distance)
-            .map(|(_, name)| name.clone());
+        let known = available.iter().map(ProcessType::as_str);
+        let nearest = nearest(wanted.as_str(), known).and_then(|name| name.parse().ok());
         ProcessesError::UnknownType {
             wanted: wanted.clone(),
             available,
@@ -261,21 +258,6 @@ fn quoted(word: &str) -> String {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-/// Levenshtein's distance, for guessing what was meant.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (index, from) in left.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
-        for (column, to) in right.iter().enumerate() {
-            let substitute = diagonal + usize::from(from != *to);
-            diagonal = row[column + 1];
-            row[column + 1] = substitute.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[right.len()]
 }
 
 /// The part of the label that matters here, as every lifecycle writes it: a command is a string or

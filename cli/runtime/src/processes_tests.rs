@@ -102,10 +102,3 @@ fn broken_labels_are_errors() {
     let broken = Processes::of(&image(Some("{"), &[]));
     assert!(matches!(broken, Err(ProcessesError::Label { .. })));
 }
-
-#[test]
-fn distances() {
-    for (left, right, expected) in [("web", "web", 0), ("web", "wbe", 2), ("", "ab", 2)] {
-        assert_eq!(distance(left, right), expected, "{left} {right}");
-    }
-}
