@@ -1,6 +1,7 @@
 //! Variables for a build: `-e`, `--env-file`, project.toml.
 
 use crate::failure::{Exit, Failure, OrFail};
+use slug_runtime::state::env_file;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -27,30 +28,32 @@ pub(crate) fn collect(
 }
 
 fn read_file(path: &Path, variables: &mut BTreeMap<String, String>) -> Result<(), Failure> {
-    let text = std::fs::read_to_string(path).or_fail(Exit::Input, || {
+    let bytes = std::fs::read(path).or_fail(Exit::Input, || {
         format!("cannot read the variables in {}", path.display())
     })?;
-    for (index, line) in text.lines().enumerate() {
-        let line = line.trim_end_matches('\r');
-        if line.trim().is_empty() || line.trim_start().starts_with('#') {
-            continue;
+    for entry in env_file::parse(&bytes).or_fail(Exit::Input, || path.display().to_string())? {
+        match entry.value {
+            Some(value) => drop(variables.insert(entry.name, value)),
+            None => add_own(entry.name, variables),
         }
-        let place = format!("{} line {}", path.display(), index + 1);
-        add(line, &place, variables)?;
     }
     Ok(())
 }
 
-/// `KEY=VALUE`, or `KEY` for the value that slugc itself was started with.
+/// As docker and pack do: a name alone stands for the value that slugc itself was started with, and
+/// an unset variable is left out.
+fn add_own(name: String, variables: &mut BTreeMap<String, String>) {
+    if let Ok(value) = std::env::var(&name) {
+        variables.insert(name, value);
+    }
+}
+
+/// `KEY=VALUE`, or `KEY`.
 fn add(item: &str, place: &str, variables: &mut BTreeMap<String, String>) -> Result<(), Failure> {
     if let Some((name, value)) = item.split_once('=') {
         variables.insert(checked(name, place)?, value.to_owned());
     } else {
-        let name = checked(item, place)?;
-        // As docker and pack do: an unset variable is left out.
-        if let Ok(value) = std::env::var(&name) {
-            variables.insert(name, value);
-        }
+        add_own(checked(item, place)?, variables);
     }
     Ok(())
 }
@@ -104,9 +107,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("build.env");
         std::fs::write(&file, "A=1\nhunter2 secret\n").unwrap();
-        let error = collect(&[], &[file], &[]).unwrap_err().to_string();
+        let error = crate::ui::error::chain(&collect(&[], &[file], &[]).unwrap_err());
         assert!(
-            error.ends_with("line 2 does not name a variable"),
+            error.ends_with("build.env: line 2, column 9: after the name there has to be ="),
             "{error}"
         );
         assert!(!error.contains("hunter2"), "{error}");

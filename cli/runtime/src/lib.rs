@@ -4,6 +4,7 @@
 //! launch ─► formation ─► dyno ─► sandbox        web, worker …: output becomes log lines
 //!    └────► supervise ◄─ output pipes, ends, port, deadlines, signals
 //! run ────► dyno ─► sandbox                     one-off: the caller's own streams or a terminal
+//! release_phase ► dyno ─► sandbox              one-off before a release takes effect
 //! state                                         releases, config vars, quantities of dynos
 //! roots                                         unpacked layers, shared by all dynos
 //! ```
@@ -19,6 +20,7 @@ pub mod names;
 pub mod nearest;
 pub mod port;
 pub mod processes;
+pub mod release_phase;
 pub mod roots;
 pub mod run;
 pub mod state;

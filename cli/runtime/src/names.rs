@@ -20,6 +20,14 @@ impl DynoName {
         }
     }
 
+    /// The one-off dyno of a release command: `release.` and the release's version.
+    pub fn of_release(version: u64) -> Self {
+        Self {
+            kind: "release".to_owned(),
+            number: u32::try_from(version).unwrap_or(u32::MAX),
+        }
+    }
+
     /// A one-off dyno: `run.` and a random number of four digits, as on Heroku. Two one-offs may
     /// get the same name; nothing is stored under it alone.
     pub fn one_off() -> Self {
@@ -53,6 +61,7 @@ mod tests {
     fn dyno_names() {
         let web = "web".parse().unwrap();
         assert_eq!(DynoName::of(&web, 2).to_string(), "web.2");
+        assert_eq!(DynoName::of_release(7).to_string(), "release.7");
         let name = DynoName::one_off().to_string();
         let number = name.strip_prefix("run.").unwrap();
         assert!((1000..10_000).contains(&number.parse::<u32>().unwrap()));

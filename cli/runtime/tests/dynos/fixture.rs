@@ -7,12 +7,14 @@ use cnb_spec::labels;
 use oci_image::{BlobStore, Compression, Digest, Image, LayerError, LayerTar, Owner, write_layer};
 use slug_runtime::launch::{LaunchInputs, Limits, launch};
 use slug_runtime::port::PortChoice;
+use slug_runtime::release_phase::{self, ReleaseInputs};
 use slug_runtime::roots::Roots;
 use slug_runtime::run::{RunInputs, Terminal, run_one_off};
 use slug_runtime::{App, Colour, HostFiles};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs::{self, File, Permissions};
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -59,7 +61,7 @@ const PROGRAMS: [&str; 10] = [
 ];
 
 /// Process types by name, each a script as the launcher would run it.
-const PROCESSES: [(&str, &str); 8] = [
+const PROCESSES: [(&str, &str); 9] = [
     (
         "family",
         "trap 'wait; echo parent ends; exit 4' TERM; \
@@ -87,6 +89,16 @@ const PROCESSES: [(&str, &str); 8] = [
         "floods",
         "exec yes 0123456789012345678901234567890123456789",
     ),
+    (
+        "release",
+        "case $KIND in \
+         good) echo $DYNO; echo to stderr >&2; cat; exit 0;; \
+         bad) printf 'no end'; exit 3;; \
+         quiet) exec >/dev/null 2>&1; sleep 4721;; \
+         polite) trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.1; done;; \
+         deaf) trap '' TERM; echo ready; while :; do sleep 0.1; done;; \
+         esac",
+    ),
     ("crowd", "sleep 4711 & sleep 4712 & sleep 4713"),
 ];
 
@@ -109,6 +121,13 @@ impl Fixture {
     pub(crate) fn launch(&self, types: &str) -> Command {
         let mut command = self.part("launch");
         command.env("TYPES", types);
+        command
+    }
+
+    /// A process that runs the release command.
+    pub(crate) fn release(&self, kind: &str) -> Command {
+        let mut command = self.part("release");
+        command.env("KIND", kind);
         command
     }
 
@@ -194,6 +213,7 @@ fn part() {
     let code = match part.as_str() {
         "serve" => serve(),
         "launch" => play(launch_part),
+        "release" => play(release_part),
         "run" => play(run_part),
         other => panic!("no part {other}"),
     };
@@ -272,6 +292,29 @@ fn run_part(app: App<'_>) -> Result<i32, Box<dyn Error>> {
             term: Some("vt100"),
         },
     })?)
+}
+
+/// Runs the release command that `KIND` chooses among those of the image's process type.
+fn release_part(app: App<'_>) -> Result<i32, Box<dyn Error>> {
+    let seconds = std::env::var("LIMIT_SECONDS").map_or(Ok(60), |text| text.parse())?;
+    let config_vars = BTreeMap::from([("KIND".to_owned(), std::env::var("KIND")?)]);
+    let outcome = release_phase::run(
+        &ReleaseInputs {
+            app: App {
+                config_vars: &config_vars,
+                ..app
+            },
+            version: 7,
+            limit: Duration::from_secs(seconds),
+        },
+        &mut |bytes| {
+            let mut stdout = std::io::stdout().lock();
+            stdout.write_all(bytes).unwrap();
+            stdout.flush().unwrap();
+        },
+    )?;
+    println!("{outcome:?}");
+    Ok(0)
 }
 
 /// Accepts connections on `PORT`, or on the port in `WRONG_PORT`.

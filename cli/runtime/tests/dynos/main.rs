@@ -3,5 +3,6 @@
 
 mod fixture;
 mod launching;
+mod releasing;
 mod running;
 mod terminals;

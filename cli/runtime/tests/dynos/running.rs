@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};
 
 /// What the dyno itself printed: libtest writes a heading before it.
-fn stdout_of(output: &Output) -> String {
+pub(crate) fn stdout_of(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout);
     let (_, rest) = text.split_once("running 1 test\n").unwrap();
     rest.to_owned()
