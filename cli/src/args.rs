@@ -1,5 +1,8 @@
 //! What can be typed. Only types: nothing is resolved or read here.
 
+mod addons;
+
+pub(crate) use addons::*;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -42,6 +45,8 @@ pub(crate) enum Command {
     Stack(StackArgs),
     /// Print a completion script for a shell
     Completions(CompletionArgs),
+    #[command(flatten)]
+    Addons(AddonCommand),
 }
 
 /// Which app a command is about.

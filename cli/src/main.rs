@@ -42,5 +42,6 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Cache(args) => commands::cache::run(&args),
         Command::Stack(args) => commands::stack::run(args.action),
         Command::Completions(args) => commands::completions::run(&args),
+        Command::Addons(command) => commands::addons::run(command),
     }
 }

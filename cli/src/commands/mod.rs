@@ -1,5 +1,6 @@
 //! One file for each subcommand.
 
+pub(crate) mod addons;
 pub(crate) mod build;
 pub(crate) mod cache;
 pub(crate) mod completions;

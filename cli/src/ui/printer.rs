@@ -94,6 +94,14 @@ impl Printer {
         drop(std::io::stderr().lock().write_all(line.as_bytes()));
     }
 
+    /// Asks for a line of input.
+    #[expect(clippy::unused_self, reason = "a printer is what prints")]
+    pub(crate) fn question(&self, text: &str) {
+        let mut stderr = std::io::stderr().lock();
+        drop(stderr.write_all(text.as_bytes()));
+        drop(stderr.flush());
+    }
+
     /// A bar of `total` bytes on a terminal; elsewhere an invisible one.
     pub(crate) fn bytes_bar(&self, total: u64, label: &str) -> ProgressBar {
         let bar = ProgressBar::with_draw_target(Some(total), self.target());

@@ -51,6 +51,10 @@ mod tests {
         let (first, second) = (word('p', 52).unwrap(), word('p', 52).unwrap());
         assert_ne!(first, second);
         assert_eq!(first.len(), 53);
-        assert!(first.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()));
+        assert!(
+            first
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        );
     }
 }

@@ -8,10 +8,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// The folder of Kafka's own programs, beside its root.
-pub const PROGRAMS: &str = "kafka-4.1.0";
+pub const KAFKA_PROGRAMS: &str = "kafka-4.1.0";
 
 /// For every Java program: small and quick to start, rather than fast in the long run.
-pub const JAVA: [&str; 6] = [
+const JAVA: [&str; 6] = [
     "java",
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
@@ -19,6 +19,11 @@ pub const JAVA: [&str; 6] = [
     "-cp",
     "/opt/*",
 ];
+
+/// The command line of one of Kafka's tools, without its arguments.
+pub fn kafka_tool(class: &str) -> Vec<String> {
+    JAVA.into_iter().chain([class]).map(str::to_owned).collect()
+}
 
 pub(super) const KIND: Kind = Kind {
     setup: SETUP,

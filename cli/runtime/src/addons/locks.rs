@@ -39,7 +39,11 @@ pub(super) fn lock(path: &Path, operation: FlockOperation) -> Result<File, Addon
 }
 
 /// Locks, or `None` when somebody else holds it.
-pub(super) fn try_lock(file: File, path: &Path, operation: FlockOperation) -> Result<Option<File>, AddonError> {
+pub(super) fn try_lock(
+    file: File,
+    path: &Path,
+    operation: FlockOperation,
+) -> Result<Option<File>, AddonError> {
     match flock(&file, operation) {
         Ok(()) => Ok(Some(file)),
         Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(None),

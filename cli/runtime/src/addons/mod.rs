@@ -32,6 +32,7 @@ mod supervisor;
 
 pub use client::{Client, Streams, run_client};
 pub use error::AddonError;
+pub use kafka::{KAFKA_PROGRAMS, kafka_tool};
 pub use names::{COLOURS, colour_variable};
 pub use record::{Addon, Attachment};
 pub use running::{InUse, ensure_running, is_running, stop};

@@ -6,16 +6,44 @@ use super::service::Service;
 
 /// Shapes, as in `postgresql-concave-52656`.
 const SHAPES: [&str; 32] = [
-    "acute", "amorphous", "angular", "animate", "asymmetrical", "closed", "clean", "colorful", "concave", "concentric",
-    "contoured", "convex", "corrugated", "crystalline", "cubed", "curly", "curved", "cylindrical", "deep", "defined",
-    "dimensional", "elliptical", "encircled", "fitted", "flat", "flexible", "globular", "horizontal", "octagonal",
-    "opaque", "parallel", "polished",
+    "acute",
+    "amorphous",
+    "angular",
+    "animate",
+    "asymmetrical",
+    "closed",
+    "clean",
+    "colorful",
+    "concave",
+    "concentric",
+    "contoured",
+    "convex",
+    "corrugated",
+    "crystalline",
+    "cubed",
+    "curly",
+    "curved",
+    "cylindrical",
+    "deep",
+    "defined",
+    "dimensional",
+    "elliptical",
+    "encircled",
+    "fitted",
+    "flat",
+    "flexible",
+    "globular",
+    "horizontal",
+    "octagonal",
+    "opaque",
+    "parallel",
+    "polished",
 ];
 
 /// Colours that tell the databases of an app apart: `HEROKU_POSTGRESQL_RED_URL`.
 pub const COLOURS: [&str; 21] = [
-    "AMBER", "AQUA", "BLACK", "BLUE", "BRONZE", "BROWN", "COBALT", "COPPER", "CRIMSON", "CYAN", "GOLD", "GRAY",
-    "GREEN", "IVORY", "JADE", "MAROON", "NAVY", "OLIVE", "PINK", "PURPLE", "RED",
+    "AMBER", "AQUA", "BLACK", "BLUE", "BRONZE", "BROWN", "COBALT", "COPPER", "CRIMSON", "CYAN",
+    "GOLD", "GRAY", "GREEN", "IVORY", "JADE", "MAROON", "NAVY", "OLIVE", "PINK", "PURPLE", "RED",
 ];
 
 /// A name like `postgresql-concave-52656`.
@@ -80,6 +108,9 @@ mod tests {
             taken.push(colour);
         }
         assert!(taken.contains(&"AMBER3".to_owned()), "{taken:?}");
-        assert_eq!(colour_variable(Service::Postgres, "RED"), "HEROKU_POSTGRESQL_RED");
+        assert_eq!(
+            colour_variable(Service::Postgres, "RED"),
+            "HEROKU_POSTGRESQL_RED"
+        );
     }
 }

@@ -76,7 +76,9 @@ impl Addon {
             ..
         } = self;
         match self.service {
-            Service::Postgres => format!("postgres://{user}:{password}@127.0.0.1:{port}/{database}"),
+            Service::Postgres => {
+                format!("postgres://{user}:{password}@127.0.0.1:{port}/{database}")
+            }
             Service::Redis => format!("redis://:{password}@127.0.0.1:{port}"),
             Service::Kafka => format!("kafka://127.0.0.1:{port}"),
         }
@@ -122,7 +124,10 @@ mod tests {
     #[test]
     fn addresses() {
         let url = |service| addon(service, "mini").url();
-        assert_eq!(url(Service::Postgres), "postgres://u1:secret@127.0.0.1:20000/d1");
+        assert_eq!(
+            url(Service::Postgres),
+            "postgres://u1:secret@127.0.0.1:20000/d1"
+        );
         assert_eq!(url(Service::Redis), "redis://:secret@127.0.0.1:20000");
         assert_eq!(url(Service::Kafka), "kafka://127.0.0.1:20000");
     }

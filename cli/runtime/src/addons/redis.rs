@@ -30,9 +30,14 @@ END
 "#;
 
 fn argv(addon: &Addon) -> Vec<String> {
-    ["redis-server", "/srv/redis.conf", "--port", &addon.port.to_string()]
-        .map(str::to_owned)
-        .to_vec()
+    [
+        "redis-server",
+        "/srv/redis.conf",
+        "--port",
+        &addon.port.to_string(),
+    ]
+    .map(str::to_owned)
+    .to_vec()
 }
 
 /// Whether it answers PING: while it loads its data it says `-LOADING`.

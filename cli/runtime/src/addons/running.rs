@@ -108,7 +108,11 @@ fn start(addons: &Addons, name: &str) -> Result<Child, AddonError> {
 }
 
 /// Waits until a server answers. Returns the supervising process if it is the one that was started.
-fn wait(addons: &Addons, name: &str, mut started: Option<Child>) -> Result<Option<Child>, AddonError> {
+fn wait(
+    addons: &Addons,
+    name: &str,
+    mut started: Option<Child>,
+) -> Result<Option<Child>, AddonError> {
     let folder = addons.folder(name);
     let mut pause = Duration::from_millis(2);
     let mut starts = 0;
@@ -127,7 +131,10 @@ fn wait(addons: &Addons, name: &str, mut started: Option<Child>) -> Result<Optio
         if has_ended && !is_running(addons, name)? {
             let reason = match reason(&folder)? {
                 Some(reason) => reason,
-                None if starts == 2 => format!("its process was killed; see {}", folder.join("log").display()),
+                None if starts == 2 => format!(
+                    "its process was killed; see {}",
+                    folder.join("log").display()
+                ),
                 None => {
                     // It was stopping when this process came, or somebody stopped it meanwhile.
                     starts += 1;

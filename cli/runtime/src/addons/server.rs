@@ -50,7 +50,7 @@ pub(super) fn root(addons: &Addons, service: Service) -> Result<(Root, Vec<Mount
     };
     let mut mounts = Vec::new();
     if service == Service::Kafka {
-        let programs: PathBuf = addons.recipe_folder(service).join(kafka::PROGRAMS);
+        let programs: PathBuf = addons.recipe_folder(service).join(kafka::KAFKA_PROGRAMS);
         if !programs.is_dir() {
             return Err(AddonError::NoRoot { service });
         }
@@ -85,7 +85,10 @@ pub(super) fn sandbox(
 /// What every program in an add-on's root is told.
 pub(super) fn environment() -> impl Iterator<Item = (OsString, OsString)> {
     [
-        ("PATH", "/usr/lib/postgresql/17/bin:/usr/lib/jvm/default-java/bin:/usr/local/bin:/usr/bin:/bin"),
+        (
+            "PATH",
+            "/usr/lib/postgresql/17/bin:/usr/lib/jvm/default-java/bin:/usr/local/bin:/usr/bin:/bin",
+        ),
         ("LANG", "C.UTF-8"),
         ("TZ", "UTC"),
     ]

@@ -49,8 +49,17 @@ impl Service {
     fn tiers(self) -> &'static [&'static str] {
         match self {
             Self::Postgres => &[
-                "mini", "essential", "hobby", "dev", "basic", "standard", "premium", "private", "shield",
-                "performance", "advanced",
+                "mini",
+                "essential",
+                "hobby",
+                "dev",
+                "basic",
+                "standard",
+                "premium",
+                "private",
+                "shield",
+                "performance",
+                "advanced",
             ],
             Self::Redis => &["mini", "hobby", "premium", "private", "shield"],
             Self::Kafka => &["basic", "standard", "extended", "private", "shield"],
@@ -165,7 +174,10 @@ mod tests {
             ("postgres", "heroku-postgresql:essential-0"),
             ("postgresql", "heroku-postgresql:essential-0"),
             ("heroku-postgresql:mini", "heroku-postgresql:mini"),
-            ("heroku-postgresql:standard-0", "heroku-postgresql:standard-0"),
+            (
+                "heroku-postgresql:standard-0",
+                "heroku-postgresql:standard-0",
+            ),
             ("redis", "heroku-redis:mini"),
             ("heroku-redis:premium-0", "heroku-redis:premium-0"),
             ("heroku-kafka:basic-0", "heroku-kafka:basic-0"),
@@ -177,9 +189,15 @@ mod tests {
     #[test]
     fn the_nearest_name_is_told() {
         for (typed, told) in [
-            ("postgers", "there is no add-on service \"postgers\": did you mean postgres?"),
+            (
+                "postgers",
+                "there is no add-on service \"postgers\": did you mean postgres?",
+            ),
             ("papertrail", "there is no add-on service \"papertrail\""),
-            ("redis:mimi", "heroku-redis has no plan \"mimi\": did you mean mini?"),
+            (
+                "redis:mimi",
+                "heroku-redis has no plan \"mimi\": did you mean mini?",
+            ),
             ("kafka:", "heroku-kafka has no plan \"\""),
         ] {
             assert_eq!(typed.parse::<Plan>().unwrap_err().to_string(), told);

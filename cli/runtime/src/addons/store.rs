@@ -2,6 +2,7 @@
 
 use super::credentials::{below, word};
 use super::error::{AddonError, failed};
+use super::kafka::KAFKA_PROGRAMS;
 use super::names::{colour_variable, is_name, random_colour, random_name};
 use super::record::{Addon, Attachment};
 use super::service::{Plan, Service};
@@ -30,7 +31,7 @@ pub struct Addons {
 }
 
 /// What [`Addons::create`] needs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct NewAddon<'a> {
     pub plan: &'a Plan,
     /// The app that it is for.
@@ -39,6 +40,8 @@ pub struct NewAddon<'a> {
     pub name: Option<&'a str>,
     /// The attachment's name (`--as`); else the service's first one if it is free, and the colour.
     pub attachment: Option<&'a str>,
+    /// Whether the app has a config var of this name that no add-on gave it.
+    pub is_set: &'a dyn Fn(&str) -> bool,
     pub created_at: jiff::Timestamp,
 }
 
@@ -109,14 +112,22 @@ impl Addons {
         let _lock = self.lock()?;
         let all = self.all()?;
         let service = new.plan.service;
-        let is_taken = |app: &str, name: &str| {
-            all.iter()
-                .any(|addon| addon.names_in(app).any(|taken| taken == name))
+        let is_taken = |name: &str| {
+            (new.is_set)(&format!("{name}_URL"))
+                || all
+                    .iter()
+                    .any(|addon| addon.names_in(new.app).any(|taken| taken == name))
         };
-        let colour = random_colour(|colour| is_taken(new.app, &colour_variable(service, colour)))?;
+        let colour = random_colour(|colour| is_taken(&colour_variable(service, colour)))?;
         let names = match new.attachment {
+            Some(name) if is_taken(name) => {
+                return Err(AddonError::Attached {
+                    attachment: name.to_owned(),
+                    app: new.app.to_owned(),
+                });
+            }
             Some(name) => vec![name.to_owned()],
-            None if is_taken(new.app, service.first_attachment()) => {
+            None if is_taken(service.first_attachment()) => {
                 vec![colour_variable(service, &colour)]
             }
             // A database has its colour's name as well: it stays when another is promoted.
@@ -209,6 +220,12 @@ impl Addons {
             .ok_or(AddonError::NoRoot { service })
     }
 
+    /// Whether all is there that servers of a kind are made of.
+    pub fn has_files(&self, service: Service) -> bool {
+        let programs = self.recipe_folder(service).join(KAFKA_PROGRAMS);
+        self.root(service).is_ok() && (service != Service::Kafka || programs.is_dir())
+    }
+
     /// Where what belongs to a kind of server is kept beside its root.
     pub fn recipe_folder(&self, service: Service) -> PathBuf {
         self.store.join("stacks").join(format!("addon-{service}"))
@@ -233,7 +250,10 @@ impl Addons {
 
     /// Held while records change.
     fn lock(&self) -> Result<File, AddonError> {
-        super::locks::lock(&self.store.join("addons.lock"), FlockOperation::LockExclusive)
+        super::locks::lock(
+            &self.store.join("addons.lock"),
+            FlockOperation::LockExclusive,
+        )
     }
 }
 

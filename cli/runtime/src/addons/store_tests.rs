@@ -3,12 +3,18 @@
 use super::*;
 use std::os::unix::fs::PermissionsExt;
 
-fn create(addons: &Addons, service: &str, app: &str, name: Option<&str>) -> Result<Addon, AddonError> {
+fn create(
+    addons: &Addons,
+    service: &str,
+    app: &str,
+    name: Option<&str>,
+) -> Result<Addon, AddonError> {
     addons.create(&NewAddon {
         plan: &service.parse().unwrap(),
         app,
         name,
         attachment: None,
+        is_set: &|name| name == "HEROKU_POSTGRESQL_RED_URL",
         created_at: jiff::Timestamp::UNIX_EPOCH,
     })
 }
@@ -22,7 +28,12 @@ fn the_first_database_is_the_database() {
     let second = create(&addons, "postgres", "shop", None).unwrap();
     let of_other = create(&addons, "postgres", "blog", None).unwrap();
 
-    let names = |addon: &Addon| addon.names_in("shop").map(str::to_owned).collect::<Vec<_>>();
+    let names = |addon: &Addon| {
+        addon
+            .names_in("shop")
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(names(&first)[0], "DATABASE");
     assert!(names(&first)[1].starts_with("HEROKU_POSTGRESQL_"));
     assert_eq!(names(&second).len(), 1);
@@ -87,5 +98,8 @@ fn attachments_come_and_go() {
             });
         })
         .unwrap();
-    assert_eq!(addons.of_app("blog").unwrap()[0].names_in("blog").next(), Some("CACHE"));
+    assert_eq!(
+        addons.of_app("blog").unwrap()[0].names_in("blog").next(),
+        Some("CACHE")
+    );
 }

@@ -61,7 +61,10 @@ fn run(addons: &Addons, addon: &Addon, folder: &Path, idle: Duration) -> Result<
     let note = folder.join("root");
     fs::write(&note, root).map_err(failed("write", &note))?;
     let kind = server::kind(addon.service);
-    for port in [Some(addon.port), addon.controller_port].into_iter().flatten() {
+    for port in [Some(addon.port), addon.controller_port]
+        .into_iter()
+        .flatten()
+    {
         port::choose(PortChoice::Exact(port)).map_err(|source| AddonError::Port {
             name: addon.name.clone(),
             port,
@@ -163,7 +166,9 @@ fn set_up(
         .map_err(failed("make", &staged))?;
     let (uid, gid) = sandbox::host_ids(UID, UID);
     chown(&staged, Some(uid), Some(gid)).map_err(failed("give away", &staged))?;
-    let argv = ["/bin/sh", "-eu", "-c", kind.setup].map(str::to_owned).to_vec();
+    let argv = ["/bin/sh", "-eu", "-c", kind.setup]
+        .map(str::to_owned)
+        .to_vec();
     let mut sandbox = server::sandbox(addons, addon, &staged, argv)?;
     let controller = addon.controller_port.unwrap_or_default().to_string();
     for (name, value) in [
