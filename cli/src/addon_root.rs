@@ -2,6 +2,7 @@
 
 use crate::app;
 use crate::failure::{Exit, Failure, OrFail};
+use crate::kafka_programs;
 use crate::stack::{self, Making, Stack};
 use crate::store::{self, Store};
 use crate::ui::printer::Printer;
@@ -53,7 +54,11 @@ pub(crate) fn ensure(
         update: false,
         force: false,
     };
-    make(store, printer, &format!("{PREFIX}{service}"), &making)
+    let root = make(store, printer, &format!("{PREFIX}{service}"), &making)?;
+    if service == Service::Kafka {
+        kafka_programs::ensure(store, printer, &root.path(store))?;
+    }
+    Ok(root)
 }
 
 /// Makes a root unless it is there already.

@@ -8,6 +8,7 @@ mod build_env;
 mod commands;
 mod failure;
 mod host;
+mod kafka_programs;
 mod parts;
 mod project;
 mod source;

@@ -32,6 +32,7 @@ listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
 ssl = on
 max_connections = 120
+recovery_init_sync_method = syncfs
 shared_preload_libraries = 'pg_stat_statements'
 END
 echo "CREATE DATABASE $ADDON_DATABASE" | postgres --single -D /srv postgres
@@ -61,7 +62,10 @@ fn ask(addon: &Addon) -> std::io::Result<u8> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(500))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     stream.write_all(&[&length.to_be_bytes()[..], &body].concat())?;
-    let mut answer = [0];
-    stream.read_exact(&mut answer)?;
-    Ok(answer[0])
+    // All of it: closed with something unread, the connection would be a broken one in the server's log.
+    let mut answer = [0; 1024];
+    match stream.read(&mut answer)? {
+        0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(answer[0]),
+    }
 }

@@ -9,7 +9,7 @@ use rustix::fs::FlockOperation;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -90,10 +90,14 @@ pub fn stop(addons: &Addons, name: &str) -> Result<bool, AddonError> {
 }
 
 fn start(addons: &Addons, name: &str) -> Result<Child, AddonError> {
-    let program = Path::new("/proc/self/exe");
+    // A program that was replaced meanwhile has no path any more, but can be executed all the same.
+    let program = std::env::current_exe()
+        .ok()
+        .filter(|program| program.is_file())
+        .unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
     let failure = addons.folder(name).join("failure");
     files::remove(&failure).map_err(failed("remove", &failure))?;
-    Command::new(program)
+    Command::new(&program)
         .arg(SUPERVISE)
         .arg(addons.store())
         .arg(name)
@@ -104,7 +108,7 @@ fn start(addons: &Addons, name: &str) -> Result<Child, AddonError> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .map_err(failed("execute", program))
+        .map_err(failed("execute", &program))
 }
 
 /// Waits until a server answers. Returns the supervising process if it is the one that was started.

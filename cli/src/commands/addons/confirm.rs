@@ -14,7 +14,7 @@ pub(super) fn confirm(
     command: &str,
 ) -> Result<(), Failure> {
     let refused = |message: String| {
-        Failure::new(Exit::Usage, message).hint(format!("slugc {command} --confirm {app}"))
+        Failure::new(Exit::Usage, message).hint(format!("slugc {command} -a {app} --confirm {app}"))
     };
     let typed = match given {
         Some(given) => given.to_owned(),
