@@ -4,8 +4,11 @@ use crate::args::AppArgs;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::project;
 use crate::store::{self, Lock, Store};
+use crate::ui::printer::Printer;
 use oci_image::Descriptor;
 use serde::{Deserialize, Serialize};
+use slug_runtime::nearest::nearest;
+use slug_runtime::state::{AppState, Release, ReleaseImage};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -93,6 +96,15 @@ pub(crate) struct AppImage {
     pub(crate) source: PathBuf,
 }
 
+impl From<AppImage> for ReleaseImage {
+    fn from(image: AppImage) -> Self {
+        Self {
+            manifest: image.manifest,
+            stack: image.stack,
+        }
+    }
+}
+
 /// An app's folder in the store.
 #[derive(Debug)]
 pub(crate) struct App {
@@ -106,6 +118,70 @@ impl App {
             folder: store.app(name.as_str()),
             name,
         }
+    }
+
+    /// The app that is meant, which has to be in the store.
+    pub(crate) fn known(store: &Store, args: &AppArgs) -> Result<Self, Failure> {
+        let app = Self::of(store, AppName::choose(args, Path::new("."))?);
+        if app.folder.is_dir() {
+            return Ok(app);
+        }
+        let name = app.name.as_str();
+        let failure = Failure::new(Exit::Input, format!("there is no app {name}"));
+        Err(match app.nearest(store) {
+            Some(meant) => failure.hint(format!("did you mean {meant}? Name it with -a {meant}")),
+            None => {
+                failure.hint("build it first: slugc build PATH, or name another app with -a NAME")
+            }
+        })
+    }
+
+    /// The app that is meant, which comes into being with what is kept for it.
+    pub(crate) fn known_or_new(
+        store: &Store,
+        args: &AppArgs,
+        printer: &Printer,
+    ) -> Result<Self, Failure> {
+        let app = Self::of(store, AppName::choose(args, Path::new("."))?);
+        if !app.folder.is_dir()
+            && let Some(meant) = app.nearest(store)
+        {
+            printer.warning(&format!(
+                "the app {} is new; did you mean {meant}?",
+                app.name.as_str()
+            ));
+        }
+        Ok(app)
+    }
+
+    /// An app of the store with nearly this name.
+    fn nearest(&self, store: &Store) -> Option<String> {
+        let entries = fs::read_dir(store.apps()).ok()?;
+        let names: Vec<String> = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        nearest(self.name.as_str(), names.iter().map(String::as_str)).map(str::to_owned)
+    }
+
+    /// Releases, config vars and quantities of dynos.
+    pub(crate) fn state(&self) -> AppState {
+        AppState::new(self.folder.clone())
+    }
+
+    /// The release in effect.
+    pub(crate) fn current(&self) -> Result<Option<Release>, Failure> {
+        self.state().current().or_fail(Exit::Store, || {
+            format!("cannot read the releases of {}", self.name.as_str())
+        })
+    }
+
+    /// The newest release, whatever became of it.
+    pub(crate) fn newest_release(&self) -> Result<Option<Release>, Failure> {
+        let newest = self.state().newest(1).or_fail(Exit::Store, || {
+            format!("cannot read the releases of {}", self.name.as_str())
+        });
+        Ok(newest?.pop())
     }
 
     pub(crate) fn folder(&self) -> &Path {

@@ -1,9 +1,15 @@
 //! What can be typed. Only types: nothing is resolved or read here.
 
 mod addons;
+mod config;
+mod releases;
 
 pub(crate) use addons::*;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use config::{
+    ConfigArgs, ConfigEditArgs, ConfigGetArgs, ConfigSetArgs, ConfigUnsetArgs,
+};
+pub(crate) use releases::{ReleasesArgs, ReleasesInfoArgs, RollbackArgs};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -35,6 +41,28 @@ pub(crate) enum Command {
     Launch(LaunchArgs),
     /// Run a one-off command in the image; its exit code passes through
     Run(RunArgs),
+    /// Show the app's config vars
+    Config(ConfigArgs),
+    /// Print config vars' values
+    #[command(name = "config:get")]
+    ConfigGet(ConfigGetArgs),
+    /// Set config vars; every change is a release
+    #[command(name = "config:set", alias = "config:add")]
+    ConfigSet(ConfigSetArgs),
+    /// Remove config vars
+    #[command(name = "config:unset", alias = "config:remove")]
+    ConfigUnset(ConfigUnsetArgs),
+    /// Edit config vars in $VISUAL or $EDITOR
+    #[command(name = "config:edit")]
+    ConfigEdit(ConfigEditArgs),
+    /// List the app's releases
+    Releases(ReleasesArgs),
+    /// Show one release
+    #[command(name = "releases:info")]
+    ReleasesInfo(ReleasesInfoArgs),
+    /// Go back to an earlier release, code and config vars
+    #[command(alias = "releases:rollback")]
+    Rollback(RollbackArgs),
     /// Push the app's image to a registry
     Push(PushArgs),
     /// Show an image: processes, buildpacks, layers, base
@@ -204,7 +232,7 @@ pub(crate) struct CacheArgs {
 pub(crate) enum CacheAction {
     /// Remove what no app and no stack needs
     Prune {
-        /// Also forget this app's image and cached layers; may be repeated
+        /// Also forget this app: image, cached layers, config vars, releases; may be repeated
         #[arg(short = 'a', long = "app", value_name = "NAME")]
         apps: Vec<String>,
     },

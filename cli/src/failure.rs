@@ -19,6 +19,8 @@ pub(crate) enum Exit {
     Store,
     /// This machine forbids what the sandbox needs.
     Sandbox,
+    /// The release command failed; the release before it stays in effect.
+    Release,
     /// A phase of the lifecycle failed; the code is the specification's.
     Lifecycle(u8),
     /// Stopped by a signal: 128 + its number.
@@ -34,6 +36,7 @@ impl Exit {
             Self::Network => 4,
             Self::Store => 5,
             Self::Sandbox => 6,
+            Self::Release => 7,
             Self::Lifecycle(code) => code,
             Self::Signal(number) => 128_u8.saturating_add(number),
         }

@@ -11,20 +11,25 @@ mod host;
 mod kafka_programs;
 mod parts;
 mod project;
+mod release;
 mod source;
 mod stack;
 mod store;
 mod ui;
+mod verbs;
 
 use args::{Cli, Command};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use failure::Failure;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // The sandbox's user reads what is laid out for it; the store as a whole is closed to others.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    match run(Cli::parse()) {
+    match run(Cli::parse_from(verbs::spelled(
+        std::env::args_os(),
+        &Cli::command(),
+    ))) {
         Ok(code) => code,
         Err(failure) => {
             ui::error::print(&failure);
@@ -38,6 +43,14 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Build(args) => commands::build::run(&args),
         Command::Launch(args) => commands::launch::run(&args),
         Command::Run(args) => commands::run::run(args),
+        Command::Config(args) => commands::config::run(&args),
+        Command::ConfigGet(args) => commands::config_get::run(&args),
+        Command::ConfigSet(args) => commands::config_set::run(&args),
+        Command::ConfigUnset(args) => commands::config_unset::run(&args),
+        Command::ConfigEdit(args) => commands::config_edit::run(&args),
+        Command::Releases(args) => commands::releases::run(&args),
+        Command::ReleasesInfo(args) => commands::releases_info::run(&args),
+        Command::Rollback(args) => commands::rollback::run(&args),
         Command::Push(args) => commands::push::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Cache(args) => commands::cache::run(&args),

@@ -197,7 +197,7 @@ impl Last {
             record.inputs == inputs
                 && self.fresh
                 && self.ended == LastBuild::Committed
-                && record.is_complete(store.blobs())
+                && record::is_complete(store.blobs(), &record.manifest.digest)
         };
         self.record.as_ref().filter(good)
     }

@@ -38,21 +38,21 @@ impl Record {
         now.duration_since(SystemTime::UNIX_EPOCH + Duration::from_secs(self.resolved_at))
             .is_ok_and(|age| age < FRESH)
     }
+}
 
-    /// Whether the image is still whole in the store; its bytes are not read.
-    pub(crate) fn is_complete(&self, blobs: &BlobStore) -> bool {
-        let there = |digest: &Digest| blobs.contains(digest).unwrap_or(false);
-        if !there(&self.manifest.digest) {
-            return false;
-        }
-        Image::load(blobs, &self.manifest.digest).is_ok_and(|image| {
-            image
-                .manifest
-                .layers
-                .iter()
-                .all(|layer| there(&layer.digest))
-        })
+/// Whether an image is still whole in the store; its layers' bytes are not read.
+pub(crate) fn is_complete(blobs: &BlobStore, manifest: &Digest) -> bool {
+    let there = |digest: &Digest| blobs.contains(digest).unwrap_or(false);
+    if !there(manifest) {
+        return false;
     }
+    Image::load(blobs, manifest).is_ok_and(|image| {
+        image
+            .manifest
+            .layers
+            .iter()
+            .all(|layer| there(&layer.digest))
+    })
 }
 
 /// Seconds since 1970.

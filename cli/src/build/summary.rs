@@ -4,9 +4,10 @@ use crate::app::App;
 use crate::build::Built;
 use crate::ui::printer::Printer;
 use crate::ui::size;
+use slug_runtime::state::Release;
 
-/// Image digest, size, what was reused, time per phase.
-pub(crate) fn print(printer: &Printer, app: &App, built: &Built) {
+/// Image digest, size, what was reused, time per phase, and the release if one was made.
+pub(crate) fn print(printer: &Printer, app: &App, built: &Built, release: Option<&Release>) {
     if printer.is_quiet() {
         printer.result(&built.manifest.digest.to_string());
         return;
@@ -17,6 +18,9 @@ pub(crate) fn print(printer: &Printer, app: &App, built: &Built) {
             printer.style().bold(app.name.as_str()),
             built.manifest.digest
         ));
+        if let Some(release) = release {
+            printer.result(&format!("Released v{}", release.version));
+        }
         return;
     }
     printer.heading("Done");
@@ -40,6 +44,9 @@ pub(crate) fn print(printer: &Printer, app: &App, built: &Built) {
         .collect::<Vec<_>>()
         .join(", ");
     printer.line(&format!("Time     {times}"));
+    if let Some(release) = release {
+        printer.line(&format!("Release  v{}", release.version));
+    }
     if !built.processes.is_empty() {
         printer.line(&format!(
             "Run it   slugc launch {} -a {}",

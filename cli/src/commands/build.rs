@@ -6,6 +6,7 @@ use crate::build::{self, Request};
 use crate::build_env;
 use crate::failure::{Exit, Failure};
 use crate::project;
+use crate::release;
 use crate::store::Store;
 use crate::ui::printer::{Detail, Printer};
 use std::path::PathBuf;
@@ -55,7 +56,8 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
         )?;
         printer.line(&format!("Written to {}", output.folder.display()));
     }
-    build::summary::print(&printer, &app, &built);
+    let release = release::deploy(&printer, &store, &app)?;
+    build::summary::print(&printer, &app, &built, release.as_ref());
     Ok(ExitCode::SUCCESS)
 }
 

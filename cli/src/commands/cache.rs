@@ -13,10 +13,14 @@ use crate::ui::size;
 use oci_image::{Descriptor, Digest, Image};
 use serde::Serialize;
 use slug_runtime::roots::Roots;
+use slug_runtime::state::Release;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+/// So many releases of an app keep their images, for rollbacks.
+const KEPT: usize = 10;
 
 pub(crate) fn run(args: &CacheArgs) -> Result<ExitCode, Failure> {
     let printer = Printer::new(Detail::Normal);
@@ -151,7 +155,7 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
     Ok(())
 }
 
-/// What the apps' images and the stacks refer to.
+/// What the apps' images and releases and the stacks refer to.
 #[derive(Debug, Default)]
 struct Needed {
     blobs: BTreeSet<Digest>,
@@ -180,6 +184,16 @@ impl Needed {
             let app = App::of(store, name);
             match app.image() {
                 Ok(image) => manifests.extend(image.map(|image| image.manifest)),
+                Err(failure) => tell(&failure),
+            }
+            match app.state().newest(KEPT).or_fail(Exit::Store, || {
+                format!("cannot read the releases of {}", app.name.as_str())
+            }) {
+                Ok(releases) => manifests.extend(images(releases)),
+                Err(failure) => tell(&failure),
+            }
+            match app.current() {
+                Ok(release) => manifests.extend(images(release)),
                 Err(failure) => tell(&failure),
             }
             match Record::read(&app) {
@@ -218,6 +232,12 @@ impl Needed {
             .extend(image.config.rootfs.diff_ids.iter().map(Digest::hex));
         Ok(())
     }
+}
+
+fn images(releases: impl IntoIterator<Item = Release>) -> impl Iterator<Item = Descriptor> {
+    releases
+        .into_iter()
+        .filter_map(|release| Some(release.image?.manifest))
 }
 
 fn all_blobs(store: &Store) -> Result<Vec<(Digest, u64)>, Failure> {

@@ -12,15 +12,15 @@ use oci_image::Image;
 use slug_runtime::addons::InUse;
 use slug_runtime::processes::ProcessesError;
 use slug_runtime::roots::Roots;
+use slug_runtime::state::{ConfigVars, ReleaseImage};
 use slug_runtime::{DynoError, HostFiles};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// An image that is ready to run.
+/// An image that is ready to run, with the config vars that it runs with.
 pub(crate) struct Ready {
     pub(crate) image: Image,
     pub(crate) lowers: Vec<PathBuf>,
-    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) config: ConfigVars,
     pub(crate) host: HostFiles,
     pub(crate) run_dir: PathBuf,
     /// Keeps `cache prune` away while the image runs.
@@ -30,28 +30,53 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
-    /// Finds the app's image and unpacks what of it is not unpacked yet.
+    /// The app's current release; `env` wins over its config vars.
     pub(crate) fn open(printer: &Printer, app: &AppArgs, env: &[String]) -> Result<Self, Failure> {
         let env = build_env::collect(&[], &[], env)?;
         let store = Store::open()?;
-        let used = store.use_lock()?;
         let app = App::of(&store, AppName::choose(app, Path::new("."))?);
-        let built = app.built_image()?;
+        let (image, mut config) = match app.current()? {
+            Some(release) => (release.image, release.config),
+            // Built by a slugc that made no releases.
+            None if app.newest_release()?.is_none() => {
+                (Some(app.built_image()?.into()), ConfigVars::new())
+            }
+            None => (None, ConfigVars::new()),
+        };
+        let Some(image) = image else {
+            app.built_image()?;
+            return Err(no_release(&app));
+        };
+        config.extend(env);
+        Self::of(printer, &store, &app, &image, config)
+    }
+
+    /// Finds a release's image and unpacks what of it is not unpacked yet.
+    pub(crate) fn of(
+        printer: &Printer,
+        store: &Store,
+        app: &App,
+        of_release: &ReleaseImage,
+        config: ConfigVars,
+    ) -> Result<Self, Failure> {
+        let used = store.use_lock()?;
+        let digest = &of_release.manifest.digest;
         let missing = || {
             format!(
-                "cannot open the image {} of the app {}",
-                built.manifest.digest,
+                "cannot open the image {digest} of the app {}",
                 app.name.as_str()
             )
         };
         let rebuild = |failure: Failure| {
+            let source = app.image().ok().flatten().map(|image| image.source);
+            let source = source.unwrap_or_else(|| PathBuf::from("PATH"));
             failure.hint(format!(
                 "build it again: slugc build {} --refresh -a {}",
-                built.source.display(),
+                source.display(),
                 app.name.as_str()
             ))
         };
-        let image = Image::load(store.blobs(), &built.manifest.digest)
+        let image = Image::load(store.blobs(), digest)
             .or_fail(Exit::Store, missing)
             .map_err(rebuild)?;
         let roots = Roots::open(store.roots()).or_fail(Exit::Store, missing)?;
@@ -61,12 +86,12 @@ impl Ready {
             .or_fail(Exit::Store, missing)
             .map_err(rebuild)?;
         spinner.finish_and_clear();
-        let addons = addons::start_for(printer, &store, &app)?;
+        let addons = addons::start_for(printer, store, app)?;
         let existing = |path: &str| Some(PathBuf::from(path)).filter(|path| path.is_file());
         Ok(Self {
             image,
             lowers,
-            env,
+            config,
             host: HostFiles {
                 resolv_conf: existing("/etc/resolv.conf"),
                 hosts: existing("/etc/hosts"),
@@ -82,11 +107,19 @@ impl Ready {
         slug_runtime::App {
             image: &self.image,
             lowers: &self.lowers,
-            config_vars: &self.env,
+            config_vars: &self.config,
             host: &self.host,
             run_dir: &self.run_dir,
         }
     }
+}
+
+/// There is an image, but none that may run.
+fn no_release(app: &App) -> Failure {
+    let name = app.name.as_str();
+    Failure::new(Exit::Input, format!("no release of {name} has succeeded")).hint(format!(
+        "slugc releases -a {name} lists them; build again when the release command is mended"
+    ))
 }
 
 /// A process's own exit code, passed through.

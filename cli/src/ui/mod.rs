@@ -4,3 +4,5 @@ pub(crate) mod error;
 pub(crate) mod printer;
 pub(crate) mod size;
 pub(crate) mod style;
+pub(crate) mod table;
+pub(crate) mod time;

@@ -88,6 +88,17 @@ impl Printer {
         out(&format!("{text}\n"));
     }
 
+    /// What a process of the app prints, as it comes. `--quiet` leaves stdout to the result.
+    pub(crate) fn pass_on(&self, bytes: &[u8]) {
+        if self.is_quiet() {
+            drop(std::io::stderr().lock().write_all(bytes));
+        } else {
+            let mut stdout = std::io::stdout().lock();
+            drop(stdout.write_all(bytes));
+            drop(stdout.flush());
+        }
+    }
+
     /// Something the user should know; the command goes on.
     pub(crate) fn warning(&self, text: &str) {
         let line = format!("{} {text}\n", self.style.yellow("warning:"));
@@ -100,6 +111,19 @@ impl Printer {
         let mut stderr = std::io::stderr().lock();
         drop(stderr.write_all(text.as_bytes()));
         drop(stderr.flush());
+    }
+
+    /// Asks on stderr; only a yes on stdin counts.
+    #[expect(clippy::unused_self, reason = "a printer is what asks")]
+    pub(crate) fn asks(&self, question: &str) -> bool {
+        drop(
+            std::io::stderr()
+                .lock()
+                .write_all(format!("{question} [y/N] ").as_bytes()),
+        );
+        let mut answer = String::new();
+        let read = std::io::stdin().read_line(&mut answer);
+        read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
     }
 
     /// A bar of `total` bytes on a terminal; elsewhere an invisible one.

@@ -1,70 +1,65 @@
 //! Config vars that add-ons give to apps.
 
+use super::find::World;
 use crate::app::App;
-use crate::failure::{Exit, Failure, OrFail};
+use crate::failure::{Exit, Failure};
+use crate::release::{self, Made, Phase};
+use crate::ui::printer::Printer;
 use slug_runtime::addons::{Addon, Attachment};
-use slug_runtime::state::{
-    AppState, ConfigVars, NewRelease, Release, ReleaseImage, Status, config_vars,
-};
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
+use slug_runtime::state::{ConfigVars, NewRelease, Release};
 
-/// Makes a release of changed config vars. Changes by add-ons run no release command (Dev Center,
-/// "Release Phase").
+/// Makes a release of changed config vars.
 pub(super) fn set_config_vars(
+    printer: &Printer,
+    world: &World,
     app: &App,
+    phase: Phase,
     description: String,
     change: impl FnOnce(&mut ConfigVars),
 ) -> Result<Release, Failure> {
-    let saving = || format!("cannot save the config vars of {}", app.name.as_str());
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(app.folder())
-        .or_fail(Exit::Store, saving)?;
-    let state = AppState::new(app.folder().to_owned());
-    let lock = state.lock().or_fail(Exit::Store, saving)?;
-    let current = state.current().or_fail(Exit::Store, saving)?;
-    let (image, mut config) = match current {
-        Some(release) => (release.image, release.config),
-        None => (None, ConfigVars::new()),
-    };
-    let built = app.image()?.map(|image| ReleaseImage {
-        manifest: image.manifest,
-        stack: image.stack,
-    });
-    change(&mut config);
-    config_vars::check_all(&config).or_fail(Exit::Input, saving)?;
-    let release = state
-        .begin(
-            &lock,
-            NewRelease {
-                description,
-                image: image.or(built),
-                config,
-            },
-        )
-        .or_fail(Exit::Store, saving)?;
-    state
-        .finish(&lock, release.version, Status::Succeeded)
-        .or_fail(Exit::Store, saving)
+    app.create()?;
+    let made = release::make_with(printer, &world.store, app, phase, |current| {
+        let built = app.image()?.map(Into::into);
+        let (image, mut config) = match current {
+            Some(release) => (release.image.clone(), release.config.clone()),
+            None => (built, ConfigVars::new()),
+        };
+        change(&mut config);
+        Ok(Some(NewRelease {
+            description,
+            image,
+            config,
+        }))
+    })?;
+    match made {
+        Made::Release { release, .. } => Ok(release),
+        Made::Nothing { .. } => Err(Failure::new(
+            Exit::General,
+            format!("no release of {} was made", app.name.as_str()),
+        )),
+    }
 }
 
 /// The app's config vars as they are now.
 pub(super) fn config_of(app: &App) -> Result<ConfigVars, Failure> {
-    let current = AppState::new(app.folder().to_owned())
-        .current()
-        .or_fail(Exit::Store, || {
-            format!("cannot read the config vars of {}", app.name.as_str())
-        })?;
+    let current = app.current()?;
     Ok(current.map(|release| release.config).unwrap_or_default())
 }
 
 /// Gives an app the config vars of attachments.
-pub(super) fn attach(app: &App, addon: &Addon, names: &[&str]) -> Result<Release, Failure> {
+pub(super) fn attach(
+    printer: &Printer,
+    world: &World,
+    app: &App,
+    addon: &Addon,
+    names: &[&str],
+) -> Result<Release, Failure> {
     let first = names.first().copied().unwrap_or_default();
     set_config_vars(
+        printer,
+        world,
         app,
+        Phase::Run,
         format!("Attach {first} (@ref:{})", addon.name),
         |config| {
             for name in names {
@@ -76,13 +71,18 @@ pub(super) fn attach(app: &App, addon: &Addon, names: &[&str]) -> Result<Release
 
 /// Takes the config vars of attachments away, unless the user has changed them since.
 pub(super) fn detach(
+    printer: &Printer,
+    world: &World,
     app: &App,
     addon: &Addon,
     attachments: &[Attachment],
 ) -> Result<Release, Failure> {
     let first = attachments.first().map_or("", |it| it.name.as_str());
     set_config_vars(
+        printer,
+        world,
         app,
+        Phase::Skip,
         format!("Detach {first} (@ref:{})", addon.name),
         |config| {
             for attachment in attachments {

@@ -6,6 +6,7 @@ use super::find::World;
 use crate::addon_root;
 use crate::args::{AttachArgs, CreateArgs};
 use crate::failure::{Exit, Failure, OrFail};
+use crate::release::Phase;
 use crate::ui::printer::Printer;
 use slug_runtime::addons::{self, Attachment, NewAddon, Plan, Service, colour_variable};
 use slug_runtime::state::config_vars;
@@ -40,7 +41,7 @@ pub(super) fn create(printer: &Printer, args: &CreateArgs) -> Result<(), Failure
     // The server is set up now, so that what is in its way shows now.
     let started = world.start(printer, &addon).and_then(|in_use| {
         let names: Vec<&str> = addon.names_in(world.app_name()).collect();
-        let release = config::attach(&world.app, &addon, &names)?;
+        let release = config::attach(printer, &world, &world.app, &addon, &names)?;
         Ok((in_use, release))
     });
     let release = match started {
@@ -95,7 +96,7 @@ pub(super) fn attach(printer: &Printer, args: &AttachArgs) -> Result<(), Failure
             });
         })
         .map_err(|error| failure("cannot attach the add-on", error))?;
-    let release = config::attach(&world.app, &addon, &[&name])?;
+    let release = config::attach(printer, &world, &world.app, &addon, &[&name])?;
     printer.result(&format!(
         "Attached {} to {app} as {name}_URL, v{}",
         addon.name, release.version
@@ -129,7 +130,10 @@ fn attach_url(
         return Err(taken(world.app_name(), name));
     }
     let release = config::set_config_vars(
+        printer,
+        world,
         &world.app,
+        Phase::Run,
         format!("Set {variable} config vars"),
         |config| drop(config.insert(variable.clone(), url.to_owned())),
     )?;

@@ -7,6 +7,7 @@ use super::find::World;
 use crate::args::{ConfirmedDatabaseArgs, DatabaseArgs, PromoteArgs, PsqlArgs};
 use crate::commands::running::pass_through;
 use crate::failure::{Exit, Failure, OrFail};
+use crate::release::Phase;
 use crate::ui::printer::Printer;
 use slug_runtime::addons::{Addon, Attachment, Client, Service, Streams, run_client};
 use slug_runtime::run::Terminal;
@@ -287,7 +288,10 @@ pub(super) fn promote(printer: &Printer, args: &PromoteArgs) -> Result<(), Failu
         })
         .map_err(updating)?;
     let release = config::set_config_vars(
+        printer,
+        &world,
         &world.app,
+        Phase::Run,
         format!("Promote {} to {first}_URL", addon.name),
         |config| {
             if let Some((old, name)) = &kept {

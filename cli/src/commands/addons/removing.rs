@@ -49,7 +49,7 @@ pub(super) fn detach(printer: &Printer, args: &DetachArgs) -> Result<(), Failure
         app: app.clone(),
         name: name.clone(),
     };
-    let release = config::detach(&world.app, &addon, &[gone])?;
+    let release = config::detach(printer, &world, &world.app, &addon, &[gone])?;
     world
         .addons
         .update(&addon.name, |attachments| {
@@ -100,7 +100,7 @@ pub(super) fn destroy(printer: &Printer, args: &DestroyArgs) -> Result<(), Failu
             .filter(|it| it.app == app)
             .cloned()
             .collect();
-        config::detach(&world.other_app(app)?, &addon, &lost)?;
+        config::detach(printer, &world, &world.other_app(app)?, &addon, &lost)?;
     }
     let removing = |error| failure(format!("cannot destroy {}", addon.name), error);
     addons::stop(&world.addons, &addon.name).map_err(removing)?;
