@@ -27,8 +27,13 @@ impl<'a> Addons<'a> {
             .args(["addons:create", service])
             .run()
             .success();
-        let line = made.stdout.lines().find_map(|line| line.strip_prefix("Created "));
-        line.and_then(|line| line.split(' ').next()).unwrap().to_owned()
+        let line = made
+            .stdout
+            .lines()
+            .find_map(|line| line.strip_prefix("Created "));
+        line.and_then(|line| line.split(' ').next())
+            .unwrap()
+            .to_owned()
     }
 
     fn listed(&self) -> Vec<serde_json::Value> {
@@ -38,7 +43,12 @@ impl<'a> Addons<'a> {
 
     /// SIGKILL for the process that an add-on's server runs under, and so for all of the server.
     fn kill(&self, name: &str) {
-        let lock = self.t.store().join("addons").join(name).join("supervisor.lock");
+        let lock = self
+            .t
+            .store()
+            .join("addons")
+            .join(name)
+            .join("supervisor.lock");
         let pid: i32 = fs::read_to_string(lock).unwrap().parse().unwrap();
         kill_process(Pid::from_raw(pid).unwrap(), Kill::KILL).unwrap();
     }
@@ -71,7 +81,10 @@ fn until(text: &str, mut ask: impl FnMut() -> String) {
         if answer.contains(text) {
             return;
         }
-        assert!(start.elapsed() < Duration::from_secs(120), "no {text:?} in {answer:?}");
+        assert!(
+            start.elapsed() < Duration::from_mins(2),
+            "no {text:?} in {answer:?}"
+        );
         std::thread::sleep(Duration::from_millis(100));
     }
 }
@@ -301,12 +314,23 @@ fn prune_keeps_what_servers_need(t: &TestContext) {
     let ping = || t.slugc_in(&app).args(["redis:cli", "--", "ping"]).run();
     t.slugc().args(["cache", "prune"]).run().success();
     ping().success();
-    t.slugc_in(&app).args(["addons:stop", &name]).run().success();
+    t.slugc_in(&app)
+        .args(["addons:stop", &name])
+        .run()
+        .success();
     t.slugc().args(["cache", "prune"]).run().success();
     // Nothing is fetched: the root is still there.
-    let again = t.slugc_in(&app).args(["redis:cli", "--", "ping"]).run().success();
+    let again = t
+        .slugc_in(&app)
+        .args(["redis:cli", "--", "ping"])
+        .run()
+        .success();
     again.never_says(&["Making"]);
-    t.slugc().args(["stack", "list"]).run().success().never_says(&["addon-"]);
+    t.slugc()
+        .args(["stack", "list"])
+        .run()
+        .success()
+        .never_says(&["addon-"]);
     t.slugc_in(&app)
         .args(["addons:destroy", &name, "--confirm", app.name()])
         .run()

@@ -88,9 +88,10 @@ pub(crate) fn in_foreground(
 }
 
 fn attend(mut sandbox: Sandbox, has_terminal: bool, shown: &str) -> Result<i32, RunError> {
-    let pty = match has_terminal {
-        true => Some(attach_terminal(&mut sandbox)?),
-        false => None,
+    let pty = if has_terminal {
+        Some(attach_terminal(&mut sandbox)?)
+    } else {
+        None
     };
     let mut signals = Signals::catch(&[SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH])
         .map_err(|source| RunError::Signals { source })?;

@@ -1,5 +1,10 @@
 //! What can be typed about add-ons.
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "help texts are shown as they stand here"
+)]
+
 use super::{AppArgs, MirrorArgs};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;

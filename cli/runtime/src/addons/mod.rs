@@ -1,4 +1,4 @@
-//! Add-ons: PostgreSQL, Redis and Kafka servers of an app's own, in sandboxes.
+//! Add-ons: `PostgreSQL`, Redis and Kafka servers of an app's own, in sandboxes.
 //!
 //! ```text
 //! addons/<name>/addon.json       the record: plan, port, credentials, attachments; 0600

@@ -65,8 +65,11 @@ pub(super) fn random_colour(taken: impl Fn(&str) -> bool) -> Result<String, Addo
         return Ok(free[index].to_owned());
     }
     let numbered = |number: usize| format!("{}{number}", COLOURS[0]);
-    let number = (2..).find(|number| !taken(&numbered(*number)));
-    Ok(numbered(number.unwrap_or(2)))
+    let mut number = 2;
+    while taken(&numbered(number)) {
+        number += 1;
+    }
+    Ok(numbered(number))
 }
 
 /// The attachment that has an add-on's colour: `HEROKU_POSTGRESQL_RED`.

@@ -18,7 +18,7 @@ pub(super) const KIND: Kind = Kind {
 
 /// What is answered with OK was written to the append-only file before: it survives a SIGKILL of
 /// everything. `everysec` is about power cuts.
-const SETUP: &str = r#"
+const SETUP: &str = r"
 umask 077
 cat > /srv/redis.conf <<END
 bind 127.0.0.1
@@ -27,7 +27,7 @@ appendonly yes
 appendfsync everysec
 requirepass $ADDON_PASSWORD
 END
-"#;
+";
 
 fn argv(addon: &Addon) -> Vec<String> {
     [

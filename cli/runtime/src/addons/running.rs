@@ -16,7 +16,8 @@ use std::time::Duration;
 /// Add-ons in use: their servers do not stop while this lives.
 #[derive(Debug)]
 pub struct InUse {
-    _locks: Vec<File>,
+    #[expect(dead_code, reason = "held, not read")]
+    locks: Vec<File>,
     /// Supervising processes that this one started, to be collected should they end first.
     started: Vec<Child>,
 }
@@ -37,17 +38,14 @@ impl Drop for InUse {
 /// ([`SUPERVISE`]).
 pub fn ensure_running(store: &Path, names: &[&str]) -> Result<InUse, AddonError> {
     let addons = Addons::new(store);
-    let mut in_use = InUse {
-        _locks: Vec::new(),
-        started: Vec::new(),
-    };
+    let mut held = Vec::new();
     let mut waiting = Vec::new();
     for name in names {
         addons.get(name)?;
         let folder = addons.folder(name);
         // One that is about to stop for want of use holds it until it has stopped.
         let lock = locks::lock(&folder.join(USE), FlockOperation::LockShared)?;
-        in_use._locks.push(lock);
+        held.push(lock);
         let started = if is_running(&addons, name)? {
             None
         } else {
@@ -55,6 +53,10 @@ pub fn ensure_running(store: &Path, names: &[&str]) -> Result<InUse, AddonError>
         };
         waiting.push((*name, started));
     }
+    let mut in_use = InUse {
+        locks: held,
+        started: Vec::new(),
+    };
     for (name, started) in waiting {
         in_use.started.extend(wait(&addons, name, started)?);
     }

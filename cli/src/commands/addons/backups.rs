@@ -62,11 +62,11 @@ pub(super) fn capture(printer: &Printer, args: &DatabaseArgs) -> Result<(), Fail
     let _in_use = world.start(printer, &addon)?;
     let staged = tempfile::NamedTempFile::new_in(&folder).or_fail(Exit::Store, writing)?;
     let stdout = staged.as_file().try_clone().or_fail(Exit::Store, writing)?;
-    let argv = ["pg_dump", "--format=custom", "--no-owner", "--no-acl"].map(str::to_owned);
+    let words = ["pg_dump", "--format=custom", "--no-owner", "--no-acl"].map(str::to_owned);
     run_to_end(
         &world,
         &addon,
-        &argv,
+        &words,
         &Connection::of(&addon).env(),
         None,
         Some(stdout),
@@ -123,7 +123,7 @@ pub(super) fn restore(printer: &Printer, args: &RestoreArgs) -> Result<(), Failu
     )?;
     let _in_use = world.start(printer, &addon)?;
     // In one transaction: what cannot be restored whole leaves everything as it was.
-    let argv = [
+    let words = [
         "pg_restore".to_owned(),
         "--clean".to_owned(),
         "--if-exists".to_owned(),
@@ -135,7 +135,7 @@ pub(super) fn restore(printer: &Printer, args: &RestoreArgs) -> Result<(), Failu
     run_to_end(
         &world,
         &addon,
-        &argv,
+        &words,
         &Connection::of(&addon).env(),
         Some(dump),
         None,

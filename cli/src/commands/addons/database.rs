@@ -62,18 +62,18 @@ pub(super) fn psql(printer: &Printer, args: &PsqlArgs) -> Result<ExitCode, Failu
         .next()
         .unwrap_or(&addon.name);
     let prompt = format!("{}::{name}%R%# ", world.app_name());
-    let mut argv: Vec<String> = ["psql", "--no-psqlrc", "--set"].map(str::to_owned).to_vec();
-    argv.push(format!("PROMPT1={prompt}"));
-    argv.extend(["--set".to_owned(), format!("PROMPT2={prompt}")]);
+    let mut words: Vec<String> = ["psql", "--no-psqlrc", "--set"].map(str::to_owned).to_vec();
+    words.push(format!("PROMPT1={prompt}"));
+    words.extend(["--set".to_owned(), format!("PROMPT2={prompt}")]);
     let mut files = Vec::new();
     if let Some(command) = &args.command {
-        argv.extend(["--command".to_owned(), command.clone()]);
+        words.extend(["--command".to_owned(), command.clone()]);
     } else if let Some(file) = &args.file {
         let file = file
             .canonicalize()
             .or_fail(Exit::Input, || format!("cannot read {}", file.display()))?;
         // The first mistake ends it, and the exit code tells.
-        argv.extend(["--set=ON_ERROR_STOP=1", "--file=/tmp/file.sql"].map(str::to_owned));
+        words.extend(["--set=ON_ERROR_STOP=1", "--file=/tmp/file.sql"].map(str::to_owned));
         files.push((file, PathBuf::from("/tmp/file.sql")));
     }
     let _in_use = world.start(printer, &addon)?;
@@ -85,7 +85,7 @@ pub(super) fn psql(printer: &Printer, args: &PsqlArgs) -> Result<ExitCode, Failu
         &world.addons,
         &addon,
         Client {
-            argv: &argv,
+            argv: &words,
             env: &Connection::of(&addon).env(),
             folder: folder.as_deref(),
             files: &files,

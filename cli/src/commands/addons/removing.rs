@@ -53,7 +53,7 @@ pub(super) fn detach(printer: &Printer, args: &DetachArgs) -> Result<(), Failure
     world
         .addons
         .update(&addon.name, |attachments| {
-            attachments.retain(|it| !is_it(it))
+            attachments.retain(|it| !is_it(it));
         })
         .map_err(|error| failure("cannot detach the add-on", error))?;
     printer.result(&format!(

@@ -140,10 +140,10 @@ fn run(
     let world = World::open(&args.app)?;
     let addon = world.of_service(Service::Kafka, args.addon.as_deref())?;
     let _in_use = world.start(printer, &addon)?;
-    let mut argv = kafka_tool(tool);
-    argv.push("--bootstrap-server".to_owned());
-    argv.push(format!("127.0.0.1:{}", addon.port));
-    argv.extend(words.iter().map(|word| (*word).to_owned()));
+    let mut command = kafka_tool(tool);
+    command.push("--bootstrap-server".to_owned());
+    command.push(format!("127.0.0.1:{}", addon.port));
+    command.extend(words.iter().map(|word| (*word).to_owned()));
     let streams = match stdin {
         Some(_) => Streams::Files {
             stdin,
@@ -155,7 +155,7 @@ fn run(
         &world.addons,
         &addon,
         Client {
-            argv: &argv,
+            argv: &command,
             env: &[],
             folder: None,
             files: &[],
