@@ -1,9 +1,11 @@
 //! What can be typed. Only types: nothing is resolved or read here.
 
+mod addons;
 mod config;
 mod dynos;
 mod releases;
 
+pub(crate) use addons::*;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use config::{
     ConfigArgs, ConfigEditArgs, ConfigGetArgs, ConfigSetArgs, ConfigUnsetArgs,
@@ -96,6 +98,8 @@ pub(crate) enum Command {
     Stack(StackArgs),
     /// Print a completion script for a shell
     Completions(CompletionArgs),
+    #[command(flatten)]
+    Addons(AddonCommand),
 }
 
 /// Which app a command is about.

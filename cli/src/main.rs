@@ -1,5 +1,6 @@
 //! slugc: Heroku for Python on one Linux machine, without Docker, root or an account.
 
+mod addon_root;
 mod app;
 mod args;
 mod build;
@@ -8,6 +9,7 @@ mod commands;
 mod failure;
 mod host;
 mod isolation;
+mod kafka_programs;
 mod parts;
 mod project;
 mod quantities;
@@ -66,5 +68,6 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Cache(args) => commands::cache::run(&args),
         Command::Stack(args) => commands::stack::run(args.action),
         Command::Completions(args) => commands::completions::run(&args),
+        Command::Addons(command) => commands::addons::run(command),
     }
 }

@@ -32,6 +32,25 @@ pub(crate) fn make(
     app: &App,
     plan: impl FnOnce(Option<&Release>) -> Result<Option<NewRelease>, Failure>,
 ) -> Result<Made, Failure> {
+    make_with(printer, store, app, Phase::Run, plan)
+}
+
+/// Whether a release's command decides about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Run,
+    /// For what add-ons do to config vars by themselves (Dev Center, "Release Phase").
+    Skip,
+}
+
+/// The same, with or without the release command.
+pub(crate) fn make_with(
+    printer: &Printer,
+    store: &Store,
+    app: &App,
+    phase: Phase,
+    plan: impl FnOnce(Option<&Release>) -> Result<Option<NewRelease>, Failure>,
+) -> Result<Made, Failure> {
     let state = app.state();
     let name = app.name.as_str();
     let locking = || format!("cannot make a release of {name}");
@@ -54,7 +73,9 @@ pub(crate) fn make(
             .finish(lock, release.version, status)
             .or_fail(Exit::Store, locking)
     };
-    if let Err(failure) = phase(printer, store, app, &release, replaced) {
+    if phase == Phase::Run
+        && let Err(failure) = run_phase(printer, store, app, &release, replaced)
+    {
         finish(&lock, Status::Failed)?;
         return Err(failure);
     }
@@ -65,7 +86,7 @@ pub(crate) fn make(
 }
 
 /// The release command, where the release has an image that has one.
-fn phase(
+fn run_phase(
     printer: &Printer,
     store: &Store,
     app: &App,

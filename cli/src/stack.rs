@@ -130,7 +130,8 @@ pub(crate) fn make(
     bootstrap(store, printer, name, &identity, making)
 }
 
-fn identity(name: &str) -> Result<String, Failure> {
+/// Of the recipe and the lock that slugc brings: what it makes of others is to be made again.
+pub(crate) fn identity(name: &str) -> Result<String, Failure> {
     let (recipe, lock) =
         debian_stack::builtin_text(name, architecture()?).ok_or_else(|| unknown(name))?;
     Ok(Digest::of(format!("{recipe}\n{}", lock.unwrap_or_default()).as_bytes()).to_string())
@@ -159,6 +160,26 @@ fn bootstrap(
     making: &Making<'_>,
 ) -> Result<Stack, Failure> {
     let start = Instant::now();
+    printer.heading(&format!(
+        "Making the stack {name} from Debian packages (once)"
+    ));
+    let (recipe, made) = assemble(store, printer, name, making)?;
+    let stack = save(store, &recipe, &made, identity, architecture()?)?;
+    printer.line(&format!(
+        "{name}: {}, in {}",
+        stack.summary,
+        size::duration(start.elapsed())
+    ));
+    Ok(stack)
+}
+
+/// Turns a recipe that slugc brings into unpacked roots in the store, and tells how it goes.
+pub(crate) fn assemble(
+    store: &Store,
+    printer: &Printer,
+    name: &str,
+    making: &Making<'_>,
+) -> Result<(Recipe, debian_stack::Stack), Failure> {
     isolation::warn_if_weak(printer);
     let architecture = architecture()?;
     let recipe = debian_stack::builtin_recipe(name)
@@ -183,9 +204,6 @@ fn bootstrap(
     store::remove_tree(&dirs.work)?;
     fs::create_dir_all(&folder)
         .or_fail(Exit::Store, || format!("cannot make {}", folder.display()))?;
-    printer.heading(&format!(
-        "Making the stack {name} from Debian packages (once)"
-    ));
     let made = match run_bootstrap(store, printer, &recipe, lock.as_ref(), &mirrors, &dirs, architecture) {
         Err(debian_stack::Error::PackageGone { package, version, .. }) => {
             printer.warning(&format!(
@@ -198,13 +216,7 @@ fn bootstrap(
     }
     .map_err(|error| bootstrap_failure(name, error))?;
     store::remove_tree(&dirs.work)?;
-    let stack = save(store, &recipe, &made, identity, architecture)?;
-    printer.line(&format!(
-        "{name}: {}, in {}",
-        stack.summary,
-        size::duration(start.elapsed())
-    ));
-    Ok(stack)
+    Ok((recipe, made))
 }
 
 fn run_bootstrap(

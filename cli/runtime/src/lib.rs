@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod logs;
+pub mod addons;
 pub mod names;
 pub mod nearest;
 pub mod port;

@@ -124,6 +124,17 @@ fn bind(port: u16) -> Result<Option<(Vec<TcpListener>, u16)>, PortError> {
     )))
 }
 
+/// Makes sure that nothing listens on the port, on any address.
+pub(crate) fn require_free(port: u16) -> Result<(), PortError> {
+    match attempt(port)? {
+        Some(_) => Ok(()),
+        None => Err(PortError::Taken {
+            port,
+            holder: holder(port),
+        }),
+    }
+}
+
 /// Where web dynos listen: below the ports that Linux gives to outgoing connections (ip-sysctl,
 /// `ip_local_port_range`), any of which may take a port between its choice and its use.
 const DYNO_PORTS: Range<u16> = 20_000..32_000;

@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::isatty;
-use sandbox::{Child, Signal, Stream};
+use sandbox::{Child, Sandbox, Signal, Stream};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
 use std::collections::VecDeque;
 use std::io;
@@ -47,7 +47,7 @@ pub enum RunError {
     #[error("cannot catch signals")]
     Signals { source: io::Error },
     #[error("lost the dyno {name}")]
-    Lost { name: DynoName, source: io::Error },
+    Lost { name: String, source: io::Error },
 }
 
 /// So many ^C within [`BREAK_WINDOW`] end a dyno that ignores them, as with `heroku run`.
@@ -65,20 +65,39 @@ pub fn run_one_off(inputs: &RunInputs<'_>) -> Result<i32, RunError> {
         .and_then(|processes| processes.one_off(inputs.command))
         .map_err(|source| RunError::Command { source })?;
     let name = DynoName::one_off();
-    let term = match inputs.terminal {
-        Terminal::WhenThereIsOne { term } if is_terminal() => Some(term.unwrap_or("xterm")),
-        _ => None,
-    };
-    let mut prepared = dyno::prepare(&inputs.app, &name, &command, None, term)?;
-    let pty = match term {
-        Some(_) => Some(attach_terminal(&mut prepared)?),
-        None => None,
+    let term = inputs.terminal.term();
+    let prepared = dyno::prepare(&inputs.app, &name, &command, None, term)?;
+    let Prepared { sandbox, scratch } = prepared;
+    let code = attend(sandbox, term.is_some(), &command.shown);
+    drop(scratch);
+    code
+}
+
+/// Runs a program in a sandbox with the caller's streams, in a terminal of its own if there is one
+/// to be had, and returns its exit code; signals are passed on.
+pub(crate) fn in_foreground(
+    mut sandbox: Sandbox,
+    terminal: Terminal<'_>,
+    shown: &str,
+) -> Result<i32, RunError> {
+    let term = terminal.term();
+    if let Some(term) = term {
+        sandbox.env.push(("TERM".into(), term.into()));
+    }
+    attend(sandbox, term.is_some(), shown)
+}
+
+fn attend(mut sandbox: Sandbox, has_terminal: bool, shown: &str) -> Result<i32, RunError> {
+    let pty = if has_terminal {
+        Some(attach_terminal(&mut sandbox)?)
+    } else {
+        None
     };
     let mut signals = Signals::catch(&[SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH])
         .map_err(|source| RunError::Signals { source })?;
-    let Prepared { sandbox, scratch } = prepared;
+    let name = sandbox.hostname.clone();
     let mut child = sandbox::spawn(&sandbox).map_err(|source| DynoError::Start {
-        command: command.shown,
+        command: shown.to_owned(),
         source,
     })?;
     // Holds the follower of the terminal, whose end would not be seen otherwise.
@@ -93,8 +112,17 @@ pub fn run_one_off(inputs: &RunInputs<'_>) -> Result<i32, RunError> {
     }
     let status = watched.and_then(|()| child.wait());
     let status = status.map_err(|source| RunError::Lost { name, source })?;
-    drop(scratch);
     Ok(sandbox::exit_code(status))
+}
+
+impl<'a> Terminal<'a> {
+    /// The value of `TERM`, if there is to be a terminal.
+    fn term(self) -> Option<&'a str> {
+        match self {
+            Self::WhenThereIsOne { term } if is_terminal() => Some(term.unwrap_or("xterm")),
+            _ => None,
+        }
+    }
 }
 
 fn is_terminal() -> bool {
@@ -102,11 +130,10 @@ fn is_terminal() -> bool {
 }
 
 /// Gives the dyno a terminal and returns the side that stays here.
-fn attach_terminal(prepared: &mut Prepared) -> Result<OwnedFd, RunError> {
+fn attach_terminal(sandbox: &mut Sandbox) -> Result<OwnedFd, RunError> {
     let mut attempt = || {
         let pty = Pty::open()?;
         terminal::copy_size(stdin(), &pty.leader)?;
-        let sandbox = &mut prepared.sandbox;
         dyno::give(&pty.follower, sandbox)?;
         sandbox.stdin = Stream::Fd(pty.follower.try_clone()?);
         sandbox.stdout = Stream::Fd(pty.follower.try_clone()?);

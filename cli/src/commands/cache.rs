@@ -1,5 +1,6 @@
 //! `slugc cache`: what the store holds, and what of it nobody needs.
 
+use crate::addon_root::{self, AddonRoot};
 use crate::app::{App, AppName};
 use crate::args::{CacheAction, CacheArgs, Output};
 use crate::build::record::Record;
@@ -14,6 +15,7 @@ use crate::ui::printer::{Detail, Printer};
 use crate::ui::size;
 use oci_image::{Descriptor, Digest, Image};
 use serde::Serialize;
+use slug_runtime::addons::{Addons, Service};
 use slug_runtime::roots::Roots;
 use slug_runtime::state::Release;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +45,7 @@ struct Usage {
     stacks: u64,
     parts: u64,
     tools: u64,
+    addons: u64,
     apps: BTreeMap<String, u64>,
     /// Of `blobs`, what no app and no stack needs.
     unused_blobs: u64,
@@ -69,6 +72,7 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
         stacks: disk_usage(&store.stacks())?,
         parts: disk_usage(&store.parts())?,
         tools: disk_usage(&store.tools())?,
+        addons: disk_usage(&store.root().join("addons"))?,
         apps,
         unused_blobs: unused,
     };
@@ -86,6 +90,7 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
                 ("Stacks", usage.stacks),
                 ("Programs", usage.parts),
                 ("Tools", usage.tools),
+                ("Add-ons", usage.addons),
             ] {
                 printer.result(&format!("{name:<10} {:>9}", size::bytes(count)));
             }
@@ -141,6 +146,12 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
         .or_fail(Exit::Store, || {
             format!("cannot tidy {}", store.roots().display())
         })?;
+    for service in Service::ALL {
+        let name = format!("{}{service}", addon_root::PREFIX);
+        if !needed.services.contains(&name) {
+            store::remove_tree(&store.stack(&name))?;
+        }
+    }
     for name in names(&store.parts())? {
         if name != parts::ID {
             store::remove_tree(&store.parts().join(name))?;
@@ -190,6 +201,8 @@ fn prune_tools(store: &Store) -> Result<(), Failure> {
 struct Needed {
     blobs: BTreeSet<Digest>,
     roots: BTreeSet<String>,
+    /// Folders in `stacks/` of services that there are add-ons of.
+    services: BTreeSet<String>,
 }
 
 impl Needed {
@@ -232,12 +245,29 @@ impl Needed {
             }
         }
         let mut needed = Self::default();
+        needed.add_addons(store)?;
         for manifest in &manifests {
             needed
                 .add_image(store, manifest)
                 .unwrap_or_else(|failure| tell(&failure));
         }
         Ok(needed)
+    }
+
+    /// What servers of add-ons run in, now or when they are started next.
+    fn add_addons(&mut self, store: &Store) -> Result<(), Failure> {
+        let reading = || "cannot list the add-ons".to_owned();
+        let addons = Addons::new(store.root());
+        for addon in addons.all().or_fail(Exit::Store, reading)? {
+            let name = format!("{}{}", addon_root::PREFIX, addon.service);
+            if let Some(root) = AddonRoot::read(store, &name)? {
+                self.roots.insert(root.diff_id.hex());
+            }
+            self.services.insert(name);
+        }
+        let running = addons.roots_in_use().or_fail(Exit::Store, reading)?;
+        self.roots.extend(running);
+        Ok(())
     }
 
     /// A blob that is missing already needs nothing: the next build makes it again.

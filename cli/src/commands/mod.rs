@@ -1,6 +1,7 @@
 //! One file for each subcommand.
 
 mod background;
+pub(crate) mod addons;
 pub(crate) mod build;
 pub(crate) mod cache;
 pub(crate) mod completions;

@@ -3,12 +3,14 @@
 use crate::app::{App, AppName};
 use crate::args::AppArgs;
 use crate::build_env;
+use crate::commands::addons;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::host;
 use crate::isolation;
 use crate::store::{Lock, Store};
 use crate::ui::printer::Printer;
 use oci_image::Image;
+use slug_runtime::addons::InUse;
 use slug_runtime::processes::ProcessesError;
 use slug_runtime::roots::Roots;
 use slug_runtime::state::{ConfigVars, ReleaseImage};
@@ -24,6 +26,8 @@ pub(crate) struct Ready {
     pub(crate) run_dir: PathBuf,
     /// Keeps `cache prune` away while the image runs.
     _used: Lock,
+    /// Keeps the add-ons' servers running.
+    _addons: InUse,
 }
 
 impl Ready {
@@ -84,6 +88,7 @@ impl Ready {
             .or_fail(Exit::Store, missing)
             .map_err(rebuild)?;
         spinner.finish_and_clear();
+        let addons = addons::start_for(printer, store, app)?;
         let existing = |path: &str| Some(PathBuf::from(path)).filter(|path| path.is_file());
         Ok(Self {
             image,
@@ -96,6 +101,7 @@ impl Ready {
             },
             run_dir: app.folder().join("run"),
             _used: used,
+            _addons: addons,
         })
     }
 

@@ -1,5 +1,6 @@
 //! `slugc stack create|list|inspect|rm`.
 
+use crate::addon_root;
 use crate::args::{Output, StackAction};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::stack::{self, Making, Stack};
@@ -38,14 +39,20 @@ pub(crate) fn run(action: StackAction) -> Result<ExitCode, Failure> {
                 update,
                 force,
             };
-            let stack = stack::make(&store, &printer, &name, &making)?;
+            let made = if name.starts_with(addon_root::PREFIX) {
+                let root = addon_root::make(&store, &printer, &name, &making)?;
+                format!("{} {}", root.name, root.diff_id)
+            } else {
+                let stack = stack::make(&store, &printer, &name, &making)?;
+                format!("{} {}", stack.name, stack.run_image.digest)
+            };
             if let Some(file) = lock_out {
                 let lock = Stack::lock_file(&store, &name);
                 fs::copy(&lock, &file).or_fail(Exit::General, || {
                     format!("cannot write the lock to {}", file.display())
                 })?;
             }
-            printer.result(&format!("{} {}", stack.name, stack.run_image.digest));
+            printer.result(&made);
         }
         StackAction::List => {
             let printer = Printer::new(Detail::Normal);

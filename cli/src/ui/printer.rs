@@ -121,6 +121,14 @@ impl Printer {
         drop(std::io::stderr().lock().write_all(line.as_bytes()));
     }
 
+    /// Asks for a line of input.
+    #[expect(clippy::unused_self, reason = "a printer is what prints")]
+    pub(crate) fn question(&self, text: &str) {
+        let mut stderr = std::io::stderr().lock();
+        drop(stderr.write_all(text.as_bytes()));
+        drop(stderr.flush());
+    }
+
     /// Asks on stderr; only a yes on stdin counts.
     #[expect(clippy::unused_self, reason = "a printer is what asks")]
     pub(crate) fn asks(&self, question: &str) -> bool {

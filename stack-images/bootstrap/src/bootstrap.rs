@@ -303,7 +303,10 @@ fn assemble(
         (&run_dir, &build_dir),
         |arrivals| {
             let mut table = Table::new();
-            let run_packages = arrivals.take(Layer::Run)?;
+            let mut run_packages = arrivals.take(Layer::Run)?;
+            for package in &mut run_packages {
+                package.drop_scripts(&inputs.recipe.without_scripts);
+            }
             let run = configure_run(inputs, lock, run_dir.clone(), &run_packages, &mut table)?;
             let (run_blob, build) = std::thread::scope(|scope| {
                 let run_blob = scope.spawn(|| write_layer(inputs, lock, Layer::Run, &run));

@@ -71,6 +71,10 @@ pub struct Recipe {
     /// Paths to remove when everything is configured, `*` and `?` as in a shell (also across `/`).
     #[serde(default)]
     pub remove: Vec<String>,
+    /// Packages whose maintainer scripts do not run: those that set up a daemon for a machine that this
+    /// root will never be.
+    #[serde(default)]
+    pub without_scripts: Vec<String>,
     #[serde(skip)]
     pub(crate) keyring: Keyring,
 }

@@ -66,6 +66,19 @@ pub(crate) struct Unpacked {
     pub(crate) entries: Vec<Entry>,
 }
 
+impl Unpacked {
+    /// Forgets the maintainer scripts if the package is one of these: dpkg then has none to run.
+    pub(crate) fn drop_scripts(&mut self, packages: &[String]) {
+        let paragraph = self.control.paragraph();
+        let name = paragraph.get("Package").unwrap_or_default();
+        if packages.iter().any(|package| package == name) {
+            for script in ["config", "preinst", "postinst", "prerm", "postrm"] {
+                self.control.files.remove(script);
+            }
+        }
+    }
+}
+
 /// What a package says of a path.
 #[derive(Debug)]
 pub(crate) struct Entry {

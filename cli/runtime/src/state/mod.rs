@@ -15,7 +15,7 @@ pub mod config_vars;
 pub mod env_file;
 
 mod app_state;
-mod files;
+pub(crate) mod files;
 mod lock;
 mod release;
 

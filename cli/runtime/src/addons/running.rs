@@ -1,0 +1,168 @@
+//! Starting and stopping servers from the outside.
+
+use super::error::{AddonError, failed};
+use super::locks::{self, READY, SUPERVISOR, USE};
+use super::store::Addons;
+use super::{IDLE, SUPERVISE};
+use crate::state::files;
+use rustix::fs::FlockOperation;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Add-ons in use: their servers do not stop while this lives.
+#[derive(Debug)]
+pub struct InUse {
+    #[expect(dead_code, reason = "held, not read")]
+    locks: Vec<File>,
+    /// Supervising processes that this one started, to be collected should they end first.
+    started: Vec<Child>,
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        for child in &mut self.started {
+            // It goes on without this process; only one that has ended leaves something to collect.
+            drop(child.try_wait());
+        }
+    }
+}
+
+/// Starts the servers of these add-ons unless they run, all at the same time, and waits until every
+/// one of them answers. They run on while the result lives and for a minute afterwards.
+///
+/// `store` is slugc's folder. This program itself is executed again for each server
+/// ([`SUPERVISE`]).
+pub fn ensure_running(store: &Path, names: &[&str]) -> Result<InUse, AddonError> {
+    let addons = Addons::new(store);
+    let mut held = Vec::new();
+    let mut waiting = Vec::new();
+    for name in names {
+        addons.get(name)?;
+        let folder = addons.folder(name);
+        // One that is about to stop for want of use holds it until it has stopped.
+        let lock = locks::lock(&folder.join(USE), FlockOperation::LockShared)?;
+        held.push(lock);
+        let started = if is_running(&addons, name)? {
+            None
+        } else {
+            Some(start(&addons, name)?)
+        };
+        waiting.push((*name, started));
+    }
+    let mut in_use = InUse {
+        locks: held,
+        started: Vec::new(),
+    };
+    for (name, started) in waiting {
+        in_use.started.extend(wait(&addons, name, started)?);
+    }
+    Ok(in_use)
+}
+
+/// Whether an add-on's server runs, or is starting or stopping.
+pub fn is_running(addons: &Addons, name: &str) -> Result<bool, AddonError> {
+    locks::is_held(&addons.folder(name).join(SUPERVISOR))
+}
+
+/// Stops an add-on's server cleanly, whoever uses it, and waits for it. False if it did not run.
+pub fn stop(addons: &Addons, name: &str) -> Result<bool, AddonError> {
+    let path = addons.folder(name).join(SUPERVISOR);
+    let mut stopped = false;
+    let mut rounds = 0_u32;
+    while is_running(addons, name)? {
+        // Again now and then: it may not have caught signals yet.
+        if rounds.is_multiple_of(50) {
+            let pid = fs::read_to_string(&path).map_err(failed("read", &path))?;
+            if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
+                match kill_process(pid, Signal::TERM) {
+                    Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                    Err(error) => return Err(failed("stop the process in", &path)(error.into())),
+                }
+            }
+        }
+        rounds += 1;
+        stopped = true;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(stopped)
+}
+
+fn start(addons: &Addons, name: &str) -> Result<Child, AddonError> {
+    // A program that was replaced meanwhile has no path any more, but can be executed all the same.
+    let program = std::env::current_exe()
+        .ok()
+        .filter(|program| program.is_file())
+        .unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
+    let failure = addons.folder(name).join("failure");
+    files::remove(&failure).map_err(failed("remove", &failure))?;
+    Command::new(&program)
+        .arg(SUPERVISE)
+        .arg(addons.store())
+        .arg(name)
+        .arg(IDLE.as_secs().to_string())
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(failed("execute", &program))
+}
+
+/// Waits until a server answers. Returns the supervising process if it is the one that was started.
+fn wait(
+    addons: &Addons,
+    name: &str,
+    mut started: Option<Child>,
+) -> Result<Option<Child>, AddonError> {
+    let folder = addons.folder(name);
+    let mut pause = Duration::from_millis(2);
+    let mut starts = 0;
+    loop {
+        if locks::is_held(&folder.join(READY))? {
+            return Ok(started);
+        }
+        let has_ended = match &mut started {
+            Some(child) => child
+                .try_wait()
+                .map_err(failed("watch the process in", &folder))?
+                .is_some(),
+            None => true,
+        };
+        // Another process may have been quicker; then the own one ended at once.
+        if has_ended && !is_running(addons, name)? {
+            let reason = match reason(&folder)? {
+                Some(reason) => reason,
+                None if starts == 2 => format!(
+                    "its process was killed; see {}",
+                    folder.join("log").display()
+                ),
+                None => {
+                    // It was stopping when this process came, or somebody stopped it meanwhile.
+                    starts += 1;
+                    started = Some(start(addons, name)?);
+                    continue;
+                }
+            };
+            return Err(AddonError::Start {
+                name: name.to_owned(),
+                reason,
+            });
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 5 / 4).min(Duration::from_millis(50));
+    }
+}
+
+fn reason(folder: &Path) -> Result<Option<String>, AddonError> {
+    let path = folder.join("failure");
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("read", &path)(error)),
+    }
+}

@@ -1,0 +1,97 @@
+//! Config vars that add-ons give to apps.
+
+use super::find::World;
+use crate::app::App;
+use crate::failure::{Exit, Failure};
+use crate::release::{self, Made, Phase};
+use crate::ui::printer::Printer;
+use slug_runtime::addons::{Addon, Attachment};
+use slug_runtime::state::{ConfigVars, NewRelease, Release};
+
+/// Makes a release of changed config vars.
+pub(super) fn set_config_vars(
+    printer: &Printer,
+    world: &World,
+    app: &App,
+    phase: Phase,
+    description: String,
+    change: impl FnOnce(&mut ConfigVars),
+) -> Result<Release, Failure> {
+    app.create()?;
+    let made = release::make_with(printer, &world.store, app, phase, |current| {
+        let built = app.image()?.map(Into::into);
+        let (image, mut config) = match current {
+            Some(release) => (release.image.clone(), release.config.clone()),
+            None => (built, ConfigVars::new()),
+        };
+        change(&mut config);
+        Ok(Some(NewRelease {
+            description,
+            image,
+            config,
+        }))
+    })?;
+    match made {
+        Made::Release { release, .. } => Ok(release),
+        Made::Nothing { .. } => Err(Failure::new(
+            Exit::General,
+            format!("no release of {} was made", app.name.as_str()),
+        )),
+    }
+}
+
+/// The app's config vars as they are now.
+pub(super) fn config_of(app: &App) -> Result<ConfigVars, Failure> {
+    let current = app.current()?;
+    Ok(current.map(|release| release.config).unwrap_or_default())
+}
+
+/// Gives an app the config vars of attachments.
+pub(super) fn attach(
+    printer: &Printer,
+    world: &World,
+    app: &App,
+    addon: &Addon,
+    names: &[&str],
+) -> Result<Release, Failure> {
+    let first = names.first().copied().unwrap_or_default();
+    set_config_vars(
+        printer,
+        world,
+        app,
+        Phase::Run,
+        format!("Attach {first} (@ref:{})", addon.name),
+        |config| {
+            for name in names {
+                config.extend(addon.config_vars(name));
+            }
+        },
+    )
+}
+
+/// Takes the config vars of attachments away, unless the user has changed them since.
+pub(super) fn detach(
+    printer: &Printer,
+    world: &World,
+    app: &App,
+    addon: &Addon,
+    attachments: &[Attachment],
+) -> Result<Release, Failure> {
+    let first = attachments.first().map_or("", |it| it.name.as_str());
+    set_config_vars(
+        printer,
+        world,
+        app,
+        Phase::Skip,
+        format!("Detach {first} (@ref:{})", addon.name),
+        |config| {
+            for attachment in attachments {
+                for (name, value) in addon.config_vars(&attachment.name) {
+                    if config.get(&name) == Some(&value) {
+                        config.remove(&name);
+                    }
+                }
+            }
+        },
+    )
+}
