@@ -123,6 +123,7 @@ pub(crate) fn deployed(
         image: ready.image,
         lowers: ready.lowers,
         config: ready.config,
+        addons: ready.addons,
     };
     Ok((deployed, ready.host))
 }

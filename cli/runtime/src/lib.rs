@@ -15,8 +15,8 @@
 
 #![forbid(unsafe_code)]
 
-pub mod logs;
 pub mod addons;
+pub mod logs;
 pub mod names;
 pub mod nearest;
 pub mod port;

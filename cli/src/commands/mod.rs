@@ -1,7 +1,7 @@
 //! One file for each subcommand.
 
-mod background;
 pub(crate) mod addons;
+mod background;
 pub(crate) mod build;
 pub(crate) mod cache;
 pub(crate) mod completions;

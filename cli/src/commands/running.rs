@@ -27,7 +27,7 @@ pub(crate) struct Ready {
     /// Keeps `cache prune` away while the image runs.
     _used: Lock,
     /// Keeps the add-ons' servers running.
-    _addons: InUse,
+    pub(crate) addons: InUse,
 }
 
 impl Ready {
@@ -101,7 +101,7 @@ impl Ready {
             },
             run_dir: app.folder().join("run"),
             _used: used,
-            _addons: addons,
+            addons,
         })
     }
 

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// Add-ons in use: their servers do not stop while this lives.
-#[derive(Debug)]
+/// Add-ons in use: their servers do not stop while this lives. The default is none.
+#[derive(Debug, Default)]
 pub struct InUse {
     #[expect(dead_code, reason = "held, not read")]
     locks: Vec<File>,

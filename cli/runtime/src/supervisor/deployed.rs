@@ -1,5 +1,6 @@
 //! A release that dynos can be started from.
 
+use crate::addons::InUse;
 use crate::metadata::Metadata;
 use crate::processes::{Processes, ProcessesError};
 use jiff::Timestamp;
@@ -21,6 +22,8 @@ pub struct Deployed {
     /// The image's unpacked layers, topmost first.
     pub lowers: Vec<PathBuf>,
     pub config: BTreeMap<String, String>,
+    /// The add-ons that its dynos talk to, which would stop some time after nobody used them.
+    pub addons: InUse,
 }
 
 /// Makes the app's current release ready, which may take a while: called by no loop.

@@ -5,6 +5,7 @@
 
 use cnb_spec::labels;
 use oci_image::{BlobStore, Compression, Digest, Image, LayerError, LayerTar, Owner, write_layer};
+use slug_runtime::addons::InUse;
 use slug_runtime::port::PortChoice;
 use slug_runtime::release_phase::{self, ReleaseInputs};
 use slug_runtime::roots::Roots;
@@ -329,6 +330,7 @@ fn deployed(folder: &Path) -> Deployed {
         image,
         lowers,
         config,
+        addons: InUse::default(),
     }
 }
 
