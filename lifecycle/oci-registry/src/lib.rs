@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod engine;
 pub mod keychain;
 
 mod client;
@@ -16,6 +17,7 @@ mod transport;
 mod upload;
 
 pub use client::{Client, ClientError, Options, Timeouts};
+pub use engine::{Engine, EngineError};
 pub use keychain::{Credentials, Found, Keychain, KeychainError};
 pub use pull::{PullError, PullOptions, Pulled, Wanted, pull};
 pub use push::{PushError, PushOptions, Pushed, push};
