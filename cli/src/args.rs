@@ -1,5 +1,11 @@
 //! What can be typed. Only types: nothing is resolved or read here.
 
+mod image;
+
+pub(crate) use image::{
+    CopyArgs, ImagesArgs, PullArgs, PushArgs, RegistryArgs, RmiArgs, TagArgs,
+};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -32,8 +38,18 @@ pub(crate) enum Command {
     Launch(LaunchArgs),
     /// Run a one-off command in the image; its exit code passes through
     Run(RunArgs),
-    /// Push the app's image to a registry
+    /// Push the app's image to a registry or another place
     Push(PushArgs),
+    /// Pull an image into the store
+    Pull(PullArgs),
+    /// Copy an image: registries, layouts, archives, Docker, podman
+    Copy(CopyArgs),
+    /// List the images in the store
+    Images(ImagesArgs),
+    /// Give an image of the store another name
+    Tag(TagArgs),
+    /// Remove names of images from the store
+    Rmi(RmiArgs),
     /// Show an image: processes, buildpacks, layers, base
     Inspect(InspectArgs),
     /// Show what the store holds, or prune it
@@ -57,7 +73,8 @@ pub(crate) struct AppArgs {
   slugc build .
   slugc build ~/src/shop -a shop -t shop:1.4
   slugc build . -e DISABLE_COLLECTSTATIC=1 --env-file build.env
-  slugc build . -o oci:image            then: skopeo copy oci:image docker-daemon:shop:latest")]
+  slugc build . -o docker-daemon:shop
+  slugc build . -t registry.example/shop:1.4 --publish")]
 pub(crate) struct BuildArgs {
     /// The app's folder
     #[arg(default_value = ".", value_name = "PATH")]
@@ -82,9 +99,14 @@ pub(crate) struct BuildArgs {
     /// Build even if nothing changed, and look again for newer versions of unpinned requirements
     #[arg(long)]
     pub(crate) refresh: bool,
-    /// Also write the image as an OCI layout; may be repeated
-    #[arg(short = 'o', long = "output", value_name = "oci:DIR[:TAG]")]
+    /// Also write the image there, to any place that slugc copy takes; may be repeated
+    #[arg(short = 'o', long = "output", value_name = "PLACE")]
     pub(crate) outputs: Vec<String>,
+    /// Also push the image to the registries that its names, given with -t, are in
+    #[arg(long, requires = "tags")]
+    pub(crate) publish: bool,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
     #[command(flatten)]
     pub(crate) mirror: MirrorArgs,
     #[command(flatten)]
@@ -158,25 +180,8 @@ pub(crate) enum Output {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  slugc push registry.example/team/shop:1.4
-  slugc push localhost:5000/shop -a shop
-
-Logins of docker and podman are used, credential helpers and CNB_REGISTRY_AUTH too.")]
-pub(crate) struct PushArgs {
-    /// Where to
-    #[arg(value_name = "REGISTRY/REPOSITORY[:TAG]")]
-    pub(crate) target: String,
-    #[command(flatten)]
-    pub(crate) app: AppArgs,
-    /// A registry that may be spoken to without encryption; may be repeated
-    #[arg(long = "insecure-registry", value_name = "HOST[:PORT]")]
-    pub(crate) insecure: Vec<String>,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// An app's name, or oci:DIR [default: this folder's app]
+    /// An app, a name in the store, oci:DIR or another place on this machine [default: this folder's app]
     #[arg(value_name = "IMAGE")]
     pub(crate) image: Option<String>,
     #[command(flatten)]

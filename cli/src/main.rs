@@ -7,11 +7,14 @@ mod build_env;
 mod commands;
 mod failure;
 mod host;
+mod images;
 mod parts;
+mod place;
 mod project;
 mod source;
 mod stack;
 mod store;
+mod transfer;
 mod ui;
 
 use args::{Cli, Command};
@@ -37,6 +40,11 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Launch(args) => commands::launch::run(&args),
         Command::Run(args) => commands::run::run(args),
         Command::Push(args) => commands::push::run(&args),
+        Command::Pull(args) => commands::pull::run(&args),
+        Command::Copy(args) => commands::copy::run(&args),
+        Command::Images(args) => commands::images::run(&args),
+        Command::Tag(args) => commands::tag::run(&args),
+        Command::Rmi(args) => commands::tag::remove(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Cache(args) => commands::cache::run(&args),
         Command::Stack(args) => commands::stack::run(args.action),
