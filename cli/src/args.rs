@@ -3,7 +3,7 @@
 mod image;
 
 pub(crate) use image::{
-    CopyArgs, ImagesArgs, PullArgs, PushArgs, RegistryArgs, RmiArgs, TagArgs,
+    CopyArgs, ImagesArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, RegistryArgs, RmiArgs, TagArgs,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -50,6 +50,10 @@ pub(crate) enum Command {
     Tag(TagArgs),
     /// Remove names of images from the store
     Rmi(RmiArgs),
+    /// Log in to a registry
+    Login(LoginArgs),
+    /// Forget the login for a registry
+    Logout(LogoutArgs),
     /// Show an image: processes, buildpacks, layers, base
     Inspect(InspectArgs),
     /// Show what the store holds, or prune it

@@ -35,8 +35,9 @@ impl Images {
     }
 
     pub(crate) fn get(&self, name: &Reference) -> Result<Option<NamedImage>, Failure> {
-        app::read_json(&self.file(name))
-            .map_err(|failure| failure.hint(format!("slugc rmi {} removes the name", name.familiar())))
+        app::read_json(&self.file(name)).map_err(|failure| {
+            failure.hint(format!("slugc rmi {} removes the name", name.familiar()))
+        })
     }
 
     /// Gives a name to an image; another image loses it.
@@ -60,18 +61,14 @@ impl Images {
         match fs::remove_file(self.file(name)) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Failure::new(
-                Exit::Store,
-                format!("cannot remove the name {name}"),
-            )
-            .because(error)),
+            Err(error) => Err(
+                Failure::new(Exit::Store, format!("cannot remove the name {name}")).because(error),
+            ),
         }
     }
 
     /// Every name with the time when it was given, sorted by name; records that cannot be read as failures.
-    pub(crate) fn all(
-        &self,
-    ) -> Result<Vec<Result<(NamedImage, SystemTime), Failure>>, Failure> {
+    pub(crate) fn all(&self) -> Result<Vec<Result<(NamedImage, SystemTime), Failure>>, Failure> {
         let listing = || format!("cannot list {}", self.folder.display());
         let mut images = Vec::new();
         let entries = match fs::read_dir(&self.folder) {

@@ -8,6 +8,7 @@ mod commands;
 mod failure;
 mod host;
 mod images;
+mod logins;
 mod parts;
 mod place;
 mod project;
@@ -45,6 +46,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Images(args) => commands::images::run(&args),
         Command::Tag(args) => commands::tag::run(&args),
         Command::Rmi(args) => commands::tag::remove(&args),
+        Command::Login(args) => commands::login::run(&args),
+        Command::Logout(args) => commands::login::logout(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Cache(args) => commands::cache::run(&args),
         Command::Stack(args) => commands::stack::run(args.action),

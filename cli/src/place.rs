@@ -44,7 +44,10 @@ pub(crate) enum Place {
         name: Option<Reference>,
     },
     /// The name as it was typed: as a source it may also be an image's ID.
-    Engine { kind: EngineKind, name: String },
+    Engine {
+        kind: EngineKind,
+        name: String,
+    },
 }
 
 /// Where an image comes from.

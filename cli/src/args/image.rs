@@ -2,6 +2,7 @@
 
 use super::{AppArgs, Output};
 use clap::Args;
+use std::path::PathBuf;
 
 /// How registries are talked to.
 #[derive(Debug, Default, Args)]
@@ -9,6 +10,9 @@ pub(crate) struct RegistryArgs {
     /// A registry that may be spoken to without encryption; may be repeated
     #[arg(long = "insecure-registry", value_name = "HOST[:PORT]")]
     pub(crate) insecure: Vec<String>,
+    /// Certificate authorities in PEM to trust besides this machine's; may be repeated
+    #[arg(long = "ca-file", value_name = "FILE")]
+    pub(crate) authorities: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -98,4 +102,31 @@ pub(crate) struct RmiArgs {
     /// Names in the store; what no name, app or stack needs goes with the next cache prune
     #[arg(required = true, value_name = "NAME[:TAG]")]
     pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  slugc login registry.example
+  slugc login registry.example -u ann --password-stdin < token.txt
+
+The login is kept as docker keeps it, in its config.json or its credential helper.")]
+pub(crate) struct LoginArgs {
+    /// The registry
+    #[arg(value_name = "HOST[:PORT]")]
+    pub(crate) host: String,
+    /// The user name [default: asked for]
+    #[arg(short = 'u', long = "username", value_name = "USER")]
+    pub(crate) username: Option<String>,
+    /// Read the password from stdin instead of asking for it
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogoutArgs {
+    /// The registry
+    #[arg(value_name = "HOST[:PORT]")]
+    pub(crate) host: String,
 }

@@ -44,7 +44,8 @@ pub(crate) fn run(args: &ImagesArgs) -> Result<ExitCode, Failure> {
         match app.image() {
             Ok(Some(image)) => {
                 let name = app.name.as_str().to_owned();
-                add(&mut rows, &store, "app", name, &image.manifest, at).unwrap_or_else(|it| tell(&it));
+                add(&mut rows, &store, "app", name, &image.manifest, at)
+                    .unwrap_or_else(|it| tell(&it));
             }
             Ok(None) => {}
             Err(failure) => tell(&failure),
@@ -58,10 +59,11 @@ pub(crate) fn run(args: &ImagesArgs) -> Result<ExitCode, Failure> {
         added.unwrap_or_else(|failure| tell(&failure));
     }
     match args.output {
-        Output::Json => printer.result(&serde_json::to_string_pretty(&rows).or_fail(
-            Exit::General,
-            || "cannot print the images as JSON".to_owned(),
-        )?),
+        Output::Json => printer.result(
+            &serde_json::to_string_pretty(&rows).or_fail(Exit::General, || {
+                "cannot print the images as JSON".to_owned()
+            })?,
+        ),
         Output::Text => printer.result(&table(&rows, SystemTime::now())),
     }
     Ok(ExitCode::SUCCESS)

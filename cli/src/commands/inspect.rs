@@ -40,11 +40,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn inspect_stored(
-    store: &Store,
-    printer: &Printer,
-    args: &InspectArgs,
-) -> Result<Report, Failure> {
+fn inspect_stored(store: &Store, printer: &Printer, args: &InspectArgs) -> Result<Report, Failure> {
     if let Some(text) = &args.image
         && AppName::parse(text).is_err()
     {

@@ -7,6 +7,7 @@ pub(crate) mod copy;
 pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod launch;
+pub(crate) mod login;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod run;

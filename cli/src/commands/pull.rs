@@ -21,8 +21,11 @@ pub(crate) fn run(args: &PullArgs) -> Result<ExitCode, Failure> {
     let name = name
         .or_else(|| fetched.name.map(oci_image::Reference::or_latest))
         .ok_or_else(|| {
-            Failure::new(Exit::Usage, format!("{from} does not say what its image is called"))
-                .hint("name it with -t NAME")
+            Failure::new(
+                Exit::Usage,
+                format!("{from} does not say what its image is called"),
+            )
+            .hint("name it with -t NAME")
         })?;
     Images::of(&store).set(&name, &fetched.manifest)?;
     printer.line(&format!("Named {}", name.familiar()));

@@ -64,7 +64,10 @@ pub(super) fn save(store: &Store, kind: EngineKind, name: &str) -> Result<NamedT
                 arguments.extend(["--quiet", "--format", "docker-archive"]);
             }
             arguments.extend(["--", name]);
-            finish(program, start(program, arguments, Stdio::null(), out.into())?)?;
+            finish(
+                program,
+                start(program, arguments, Stdio::null(), out.into())?,
+            )?;
         }
     }
     file.flush().or_fail(Exit::Store, || {
@@ -79,10 +82,12 @@ fn way(kind: EngineKind) -> Result<Way, Failure> {
         EngineKind::Podman => ("CONTAINER_HOST", "podman"),
     };
     if let Some(host) = std::env::var_os(variable).filter(|host| !host.is_empty()) {
-        return Ok(match host.to_str().and_then(|host| host.strip_prefix("unix://")) {
-            Some(path) => Way::Socket(PathBuf::from(path)),
-            None => Way::Program(program),
-        });
+        return Ok(
+            match host.to_str().and_then(|host| host.strip_prefix("unix://")) {
+                Some(path) => Way::Socket(PathBuf::from(path)),
+                None => Way::Program(program),
+            },
+        );
     }
     let folder = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let candidates = match kind {
@@ -167,17 +172,24 @@ fn failed(kind: EngineKind, error: EngineError) -> Failure {
         EngineError::NoSuchImage { .. } => Exit::Input,
         _ => Exit::Network,
     };
-    let failure = Failure::new(exit, format!("cannot exchange an image with {}", kind.title()));
+    let failure = Failure::new(
+        exit,
+        format!("cannot exchange an image with {}", kind.title()),
+    );
     let failure = match &error {
         EngineError::Unreachable { source, .. }
             if source.kind() == io::ErrorKind::PermissionDenied =>
         {
-            failure.hint("ask to be let in, for example into the group docker, or write docker-archive:FILE")
+            failure.hint(
+                "ask to be let in, for example into the group docker, or write docker-archive:FILE",
+            )
         }
         EngineError::Unreachable { .. } => {
             failure.hint("start the engine, or write docker-archive:FILE")
         }
-        EngineError::NoSuchImage { .. } => failure.hint("check the name; the engine lists what it has"),
+        EngineError::NoSuchImage { .. } => {
+            failure.hint("check the name; the engine lists what it has")
+        }
         _ => failure,
     };
     failure.because(error)

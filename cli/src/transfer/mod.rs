@@ -61,7 +61,8 @@ impl<'a> Transfer<'a> {
         let fetched = match place {
             Place::Registry(name) => return registry::pull(self, name),
             Place::Layout { folder, tag } => {
-                let imported = oci_image::layout::import(folder, self.store.blobs(), tag.as_deref());
+                let imported =
+                    oci_image::layout::import(folder, self.store.blobs(), tag.as_deref());
                 Imported {
                     manifest: imported.map_err(|error| unreadable_layout(place, error))?,
                     names: tag.iter().cloned().collect(),

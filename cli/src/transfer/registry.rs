@@ -2,18 +2,18 @@
 
 use super::{Fetched, Transfer};
 use crate::args::RegistryArgs;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, OrFail};
 use crate::host;
 use crate::images::Images;
 use crate::ui::size;
 use oci_image::{Digest, Image, Reference};
 use oci_registry::keychain::Source;
 use oci_registry::{
-    Client, Keychain, Options, Progress, PullError, PullOptions, PushError, PushOptions, Pushed,
-    RequestError,
+    Client, ClientError, Identity, Keychain, Options, Progress, PullError, PullOptions, PushError,
+    PushOptions, Pushed, RequestError,
 };
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A connection to an image's registry, with the credentials that are kept for it.
 pub(crate) fn connect(name: &Reference, args: &RegistryArgs) -> Result<Client, Failure> {
@@ -25,16 +25,89 @@ pub(crate) fn connect(name: &Reference, args: &RegistryArgs) -> Result<Client, F
         ))
     })?;
     Client::new(registry, credentials, &options(registry, args)?)
-        .map_err(|error| failed().because(error).hint("correct HTTPS_PROXY"))
+        .map_err(|error| unusable(failed(), error))
 }
 
-/// How a registry is talked to from this machine.
+/// Settings that make no client.
+pub(crate) fn unusable(failure: Failure, error: ClientError) -> Failure {
+    let hint = match &error {
+        ClientError::Proxy => "correct HTTPS_PROXY",
+        ClientError::Authorities => "give files with certificates in PEM to --ca-file",
+        ClientError::Identity => {
+            "correct the .cert and .key files in the registry's certs.d folder"
+        }
+    };
+    failure.because(error).hint(hint)
+}
+
+/// How a registry is talked to from this machine: with its proxy, and the certificates that docker and podman would
+/// take for this registry.
 pub(crate) fn options(registry: &str, args: &RegistryArgs) -> Result<Options, Failure> {
-    Ok(Options {
+    let mut options = Options {
         insecure: args.insecure.clone(),
         proxy: host::proxy_for(&format!("https://{registry}/")),
         ..Options::default()
-    })
+    };
+    let mut authorities = args.authorities.clone();
+    if let Some(folder) = certificates_of(registry) {
+        for file in sorted_files(&folder) {
+            let key = file.with_extension("key");
+            match file.extension().and_then(|extension| extension.to_str()) {
+                Some("crt") => authorities.push(file),
+                Some("cert") if key.is_file() => {
+                    options.identity = Some(Identity {
+                        certificates: read_file(&file)?,
+                        key: read_file(&key)?,
+                    });
+                }
+                _ => {}
+            }
+        }
+    }
+    if !authorities.is_empty() {
+        // What is named is trusted besides this machine's own bundle, not instead of it.
+        authorities.extend(host::ca_bundle());
+        for file in &authorities {
+            options.authorities.push(read_file(file)?);
+        }
+    }
+    Ok(options)
+}
+
+/// `certs.d/HOST:PORT`, docker's and podman's folders of certificates (containers-certs.d(5)): the user's own first.
+fn certificates_of(registry: &str) -> Option<PathBuf> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    [
+        home.as_ref()
+            .map(|home| home.join(".config/containers/certs.d")),
+        home.as_ref()
+            .map(|home| home.join(".config/docker/certs.d")),
+        Some(PathBuf::from("/etc/containers/certs.d")),
+        Some(PathBuf::from("/etc/docker/certs.d")),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|folder| folder.join(registry))
+    .find(|folder| folder.is_dir())
+}
+
+fn sorted_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    files.sort();
+    files
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path)
+        .or_fail(Exit::Input, || {
+            format!("cannot read the certificate {}", path.display())
+        })
+        .map_err(|failure| failure.hint("name a file in PEM that you may read"))
 }
 
 pub(super) fn pull(transfer: &Transfer<'_>, name: &Reference) -> Result<Fetched, Failure> {

@@ -109,7 +109,9 @@ pub enum ArchiveError {
         present: String,
     },
     /// Docker's format holds images, not indexes.
-    #[error("{digest} is an index of several images, which a Docker archive cannot hold: choose one")]
+    #[error(
+        "{digest} is an index of several images, which a Docker archive cannot hold: choose one"
+    )]
     Index {
         /// The index.
         digest: Digest,
@@ -229,7 +231,11 @@ impl Archive {
             kind,
             name: name.as_bytes(),
             link: b"",
-            mode: if kind == Kind::Directory { 0o755 } else { 0o644 },
+            mode: if kind == Kind::Directory {
+                0o755
+            } else {
+                0o644
+            },
             uid: 0,
             gid: 0,
             size,

@@ -200,7 +200,13 @@ mod tests {
         second.finish().unwrap();
         drop(second);
         assert_eq!(store.read(&Digest::of(b"hello")).unwrap(), b"hello");
-        assert!(!scratch.path().join("partial").join(Digest::of(b"hello").hex()).exists());
+        assert!(
+            !scratch
+                .path()
+                .join("partial")
+                .join(Digest::of(b"hello").hex())
+                .exists()
+        );
     }
 
     #[test]
@@ -218,7 +224,11 @@ mod tests {
         drop(partial(&store, b"empty"));
         let mut kept = partial(&store, b"kept").unwrap();
         kept.write_all(b"ke").unwrap();
-        let entries = || fs::read_dir(scratch.path().join("partial")).unwrap().count();
+        let entries = || {
+            fs::read_dir(scratch.path().join("partial"))
+                .unwrap()
+                .count()
+        };
         store.remove_partials().unwrap();
         assert_eq!(entries(), 1, "it is going on");
         drop(kept);

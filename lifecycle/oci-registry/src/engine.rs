@@ -160,7 +160,9 @@ impl Engine {
         }
         if !response.status().is_success() {
             let (status, lines) = self.answer(&operation, response)?;
-            let message = lines.into_iter().find_map(|line| line.message.or(line.error));
+            let message = lines
+                .into_iter()
+                .find_map(|line| line.message.or(line.error));
             return Err(self.refused(&operation, message.unwrap_or_else(|| status.to_string())));
         }
         io::copy(&mut response.into_body().into_reader(), out)
@@ -236,12 +238,7 @@ impl std::error::Error for ConnectError {}
 struct NoResolver;
 
 impl Resolver for NoResolver {
-    fn resolve(
-        &self,
-        _: &Uri,
-        _: &Config,
-        _: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, Error> {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
         let mut none = self.empty();
         none.push(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
         Ok(none)

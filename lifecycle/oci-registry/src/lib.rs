@@ -11,6 +11,7 @@ pub mod keychain;
 
 mod client;
 mod download;
+mod login;
 mod pull;
 mod push;
 mod transport;
@@ -21,6 +22,7 @@ pub use engine::{Engine, EngineError};
 pub use keychain::{Credentials, Found, Keychain, KeychainError};
 pub use pull::{PullError, PullOptions, Pulled, Wanted, pull};
 pub use push::{PushError, PushOptions, Pushed, push};
+pub use transport::certificates::Identity;
 pub use transport::error::{Reason, RegistryMessage, RequestError};
 pub use transport::retry::RetryPolicy;
 

@@ -10,8 +10,8 @@ use crate::blob_store::BlobStore;
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::layer_blob::{Compression, compress_tar};
-use crate::layout::import::{Blobs, choose, tree};
 use crate::layout;
+use crate::layout::import::{Blobs, choose, tree};
 use crate::manifest::{Descriptor, Index, Manifest, REF_NAME_ANNOTATION};
 use crate::media_type;
 use crate::reference::Reference;
@@ -71,9 +71,8 @@ pub fn import(
         }
     }
     if !archive.has(MANIFEST_FILE) {
-        return Err(archive.malformed(
-            "it has neither an index.json with an oci-layout, nor a manifest.json",
-        ));
+        return Err(archive
+            .malformed("it has neither an index.json with an oci-layout, nor a manifest.json"));
     }
     let image = archive.choose_docker(archive.json(MANIFEST_FILE)?, name)?;
     archive.import_docker(store, image)
@@ -317,13 +316,14 @@ impl<'a> Contents<'a> {
                 (Descriptor::new(kind, digest, size), actual)
             }
             None => {
-                let blob = compress_tar(store, Compression::default(), content).map_err(
-                    |source| ArchiveError::Layer {
-                        path: self.path.to_owned(),
-                        layer: layer.to_owned(),
-                        source,
-                    },
-                )?;
+                let blob =
+                    compress_tar(store, Compression::default(), content).map_err(|source| {
+                        ArchiveError::Layer {
+                            path: self.path.to_owned(),
+                            layer: layer.to_owned(),
+                            source,
+                        }
+                    })?;
                 (blob.descriptor(), blob.diff_id)
             }
         };
@@ -455,7 +455,10 @@ fn is_compressed(file: &mut File) -> io::Result<bool> {
 /// Into a file without a name, which ends with the process.
 fn decompress(file: File, store: &BlobStore) -> io::Result<File> {
     let mut plain = tempfile::tempfile_in(store.root())?;
-    io::copy(&mut Decoded::new(file, &UnpackRules::default())?, &mut plain)?;
+    io::copy(
+        &mut Decoded::new(file, &UnpackRules::default())?,
+        &mut plain,
+    )?;
     Ok(plain)
 }
 

@@ -78,10 +78,7 @@ fn images_go_out_and_come_back() {
         (
             docker(&["shop:1.4", "r.example/team/shop"]),
             Some("r.example/team/shop:latest"),
-            vec![
-                "docker.io/library/shop:1.4",
-                "r.example/team/shop:latest",
-            ],
+            vec!["docker.io/library/shop:1.4", "r.example/team/shop:latest"],
         ),
         (docker(&[]), None, vec![]),
     ] {
@@ -111,7 +108,10 @@ fn docker_before_25_wrote_plain_layers_and_links() {
     let image = Image::load(&world.store, &manifest.digest).unwrap();
     let config = world.store.read(&image.manifest.config.digest).unwrap();
     let mut layer = Vec::new();
-    let blob = world.store.open_blob(&image.manifest.layers[0].digest).unwrap();
+    let blob = world
+        .store
+        .open_blob(&image.manifest.layers[0].digest)
+        .unwrap();
     flate2::read::MultiGzDecoder::new(blob)
         .read_to_end(&mut layer)
         .unwrap();
@@ -126,7 +126,8 @@ fn docker_before_25_wrote_plain_layers_and_links() {
         tar.file(name, 0o644, Owner::ROOT, content.len() as u64, content)
             .unwrap();
     }
-    tar.symlink("b/layer.tar", "../a/layer.tar", Owner::ROOT).unwrap();
+    tar.symlink("b/layer.tar", "../a/layer.tar", Owner::ROOT)
+        .unwrap();
     tar.finish().unwrap();
     let path = world.path("old.tar");
     fs::write(&path, &bytes).unwrap();
@@ -162,7 +163,11 @@ fn wrong_archives_are_refused() {
         (vec![("manifest.json", listed), ("c", b"{}")], "not valid"),
         (vec![("manifest.json", listed), ("c", &config)], "\"l\""),
         (
-            vec![("manifest.json", listed), ("c", &config), ("l", b"no layer")],
+            vec![
+                ("manifest.json", listed),
+                ("c", &config),
+                ("l", b"no layer"),
+            ],
             "diffID",
         ),
         (
@@ -196,7 +201,11 @@ fn wrong_archives_are_refused() {
 fn a_damaged_blob_leaves_no_archive() {
     let world = World::new();
     let manifest = image(&world.store, &["one"]);
-    let layer = Image::load(&world.store, &manifest.digest).unwrap().manifest.layers[0].digest;
+    let layer = Image::load(&world.store, &manifest.digest)
+        .unwrap()
+        .manifest
+        .layers[0]
+        .digest;
     let mut content = fs::read(world.store.path(&layer)).unwrap();
     content[12] ^= 1;
     fs::remove_file(world.store.path(&layer)).unwrap();

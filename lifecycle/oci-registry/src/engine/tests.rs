@@ -42,35 +42,69 @@ fn what_engines_say() {
     let said = Engine::new(&socket("loads")).load(&b"archive"[..], 7);
     assert_eq!(said.unwrap(), ["Loaded image: shop:latest"]);
     let (request, length) = loaded.join().unwrap();
-    assert_eq!((request.as_str(), length), ("POST /images/load?quiet=1 HTTP/1.1", 7));
+    assert_eq!(
+        (request.as_str(), length),
+        ("POST /images/load?quiet=1 HTTP/1.1", 7)
+    );
 
     // Docker finds out that something is wrong after it said 200.
     for (name, answer) in [
-        ("late", "HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n{\"error\":\"no space left\"}\n"),
-        ("soon", "HTTP/1.1 500 No\r\nContent-Length: 27\r\n\r\n{\"message\":\"no space left\"}"),
+        (
+            "late",
+            "HTTP/1.1 200 OK\r\nContent-Length: 26\r\n\r\n{\"error\":\"no space left\"}\n",
+        ),
+        (
+            "soon",
+            "HTTP/1.1 500 No\r\nContent-Length: 27\r\n\r\n{\"message\":\"no space left\"}",
+        ),
     ] {
         let thread = engine(&socket(name), answer);
         let error = Engine::new(&socket(name)).load(&b"x"[..], 1).unwrap_err();
-        assert!(error.to_string().ends_with("could not load the image: no space left"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .ends_with("could not load the image: no space left"),
+            "{error}"
+        );
         thread.join().unwrap();
     }
 
-    let saved = engine(&socket("saves"), "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nbytes");
+    let saved = engine(
+        &socket("saves"),
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nbytes",
+    );
     let mut bytes = Vec::new();
-    Engine::new(&socket("saves")).save("r.example:5/team/shop:1", &mut bytes).unwrap();
+    Engine::new(&socket("saves"))
+        .save("r.example:5/team/shop:1", &mut bytes)
+        .unwrap();
     assert_eq!(bytes, b"bytes");
-    assert_eq!(saved.join().unwrap().0, "GET /images/r.example%3A5/team/shop%3A1/get HTTP/1.1");
+    assert_eq!(
+        saved.join().unwrap().0,
+        "GET /images/r.example%3A5/team/shop%3A1/get HTTP/1.1"
+    );
 
-    let missing = engine(&socket("misses"), "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
+    let missing = engine(
+        &socket("misses"),
+        "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n",
+    );
     let error = Engine::new(&socket("misses")).save("shop", &mut bytes);
     assert!(matches!(error, Err(EngineError::NoSuchImage { .. })));
     missing.join().unwrap();
 
-    let broken = engine(&socket("breaks"), "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbytes");
+    let broken = engine(
+        &socket("breaks"),
+        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbytes",
+    );
     let error = Engine::new(&socket("breaks")).save("shop", &mut bytes);
-    assert!(matches!(error, Err(EngineError::Broken { .. })), "{error:?}");
+    assert!(
+        matches!(error, Err(EngineError::Broken { .. })),
+        "{error:?}"
+    );
     broken.join().unwrap();
 
     let error = Engine::new(&socket("nobody")).save("shop", &mut bytes);
-    assert!(matches!(error, Err(EngineError::Unreachable { .. })), "{error:?}");
+    assert!(
+        matches!(error, Err(EngineError::Unreachable { .. })),
+        "{error:?}"
+    );
 }
