@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! images/<sha256 of the name>.json
+//! images/pushed/…                 the same for what was pushed: one image for each repository
 //! ```
 
 use crate::app::{self, AppName};
@@ -21,6 +22,9 @@ pub(crate) struct NamedImage {
     pub(crate) manifest: Descriptor,
 }
 
+/// A name and when it was given.
+pub(crate) type Listed = Result<(NamedImage, SystemTime), Failure>;
+
 /// All names of a store.
 #[derive(Debug)]
 pub(crate) struct Images {
@@ -31,6 +35,13 @@ impl Images {
     pub(crate) fn of(store: &Store) -> Self {
         Self {
             folder: store.images(),
+        }
+    }
+
+    /// What is known to be in registries. Unlike names, this keeps nothing in the store.
+    pub(crate) fn pushed(store: &Store) -> Self {
+        Self {
+            folder: store.images().join("pushed"),
         }
     }
 
@@ -68,7 +79,7 @@ impl Images {
     }
 
     /// Every name with the time when it was given, sorted by name; records that cannot be read as failures.
-    pub(crate) fn all(&self) -> Result<Vec<Result<(NamedImage, SystemTime), Failure>>, Failure> {
+    pub(crate) fn all(&self) -> Result<Vec<Listed>, Failure> {
         let listing = || format!("cannot list {}", self.folder.display());
         let mut images = Vec::new();
         let entries = match fs::read_dir(&self.folder) {

@@ -55,7 +55,7 @@ pub(crate) enum Place {
 pub(crate) enum Source {
     /// In the store already.
     Stored {
-        manifest: Descriptor,
+        manifest: Box<Descriptor>,
         /// What it is called there, for other tools.
         name: Reference,
         /// `the app shop`, `shop:1.4`
@@ -171,7 +171,7 @@ impl Source {
         let name = name.or_latest();
         let found = Images::of(store).get(&name)?;
         Ok(found.map(|image| Self::Stored {
-            manifest: image.manifest,
+            manifest: Box::new(image.manifest),
             shown: name.familiar(),
             name,
         }))
@@ -180,7 +180,7 @@ impl Source {
     /// An app's last image.
     pub(crate) fn app(app: &AppName, manifest: Descriptor) -> Result<Self, Failure> {
         Ok(Self::Stored {
-            manifest,
+            manifest: Box::new(manifest),
             name: reference(app.as_str())?,
             shown: format!("the app {}", app.as_str()),
         })

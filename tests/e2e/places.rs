@@ -78,7 +78,11 @@ fn check_files_and_registries(who: Who) {
             .run()
             .success()
             .says(&["Sent 0 blobs"]);
-        places.extend([target, copy]);
+        // Nor are those that an app's push brought there.
+        let third = format!("{}/third/shop", registry.host);
+        let push = t.slugc_in(&app).args(["push", &third]).run();
+        push.success().says(&["Sent 0 blobs"]);
+        places.extend([target, copy, third]);
     }
     if met(&Need::Program("skopeo")) {
         let seen = output_of("skopeo", &["inspect", &archive], t.scratch());

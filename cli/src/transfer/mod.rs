@@ -51,7 +51,7 @@ impl<'a> Transfer<'a> {
         let place = match source {
             Source::Stored { manifest, name, .. } => {
                 return Ok(Fetched {
-                    manifest: manifest.clone(),
+                    manifest: (**manifest).clone(),
                     name: Some(name.clone()),
                     origin: None,
                 });

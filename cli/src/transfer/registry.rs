@@ -175,11 +175,15 @@ pub(super) fn push(
             .hint("build the image again with --refresh, or pull it again"),
     })?;
     printer.line(&summary(&pushed));
+    // One record for each repository: which tag does not matter to its layers.
+    if let Ok(repository) = target.with_tag("latest") {
+        Images::pushed(transfer.store).set(&repository, &image.manifest)?;
+    }
     Ok(format!("{}@{}", target.name(), pushed.digest))
 }
 
-/// Repositories of the target's registry that may have layers of this image: where it came from, then the named
-/// images of the store, those that share the most first.
+/// Repositories of the target's registry that may have layers of this image: where it came from, then what was pulled,
+/// named or pushed before, those that share the most first.
 fn relatives(
     transfer: &Transfer<'_>,
     image: &Fetched,
@@ -194,7 +198,11 @@ fn relatives(
     };
     let ours = layers(&image.manifest.digest);
     let mut relatives = Vec::new();
-    for (named, _) in Images::of(transfer.store).all()?.into_iter().flatten() {
+    let known = [
+        Images::of(transfer.store).all()?,
+        Images::pushed(transfer.store).all()?,
+    ];
+    for (named, _) in known.into_iter().flatten().flatten() {
         let elsewhere = named.name.repository() != target.repository();
         if elsewhere && named.name.registry() == target.registry() {
             let shared = layers(&named.manifest.digest).intersection(&ours).count();

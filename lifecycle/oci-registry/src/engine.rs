@@ -130,17 +130,17 @@ impl Engine {
         let mut said = Vec::new();
         for line in lines {
             if let Some(message) = line.error {
-                return Err(self.refused(operation, message));
+                return Err(self.refused(operation, &message));
             }
             if !status.is_success() {
-                return Err(self.refused(operation, line.message.unwrap_or_default()));
+                return Err(self.refused(operation, &line.message.unwrap_or_default()));
             }
             said.extend(line.stream.map(|text| text.trim().to_owned()));
         }
         if status.is_success() {
             Ok(said)
         } else {
-            Err(self.refused(operation, status.to_string()))
+            Err(self.refused(operation, &status.to_string()))
         }
     }
 
@@ -163,7 +163,8 @@ impl Engine {
             let message = lines
                 .into_iter()
                 .find_map(|line| line.message.or(line.error));
-            return Err(self.refused(&operation, message.unwrap_or_else(|| status.to_string())));
+            let message = message.unwrap_or_else(|| status.to_string());
+            return Err(self.refused(&operation, &message));
         }
         io::copy(&mut response.into_body().into_reader(), out)
             .map(drop)
@@ -191,7 +192,7 @@ impl Engine {
         Ok((status, lines))
     }
 
-    fn refused(&self, operation: &str, message: String) -> EngineError {
+    fn refused(&self, operation: &str, message: &str) -> EngineError {
         EngineError::Refused {
             socket: self.socket.clone(),
             operation: operation.to_owned(),

@@ -309,23 +309,18 @@ impl<'a> Contents<'a> {
         let compression =
             decode::compression(&mut self.content(&name)?).map_err(|source| self.read(source))?;
         let content = self.content(&name)?;
-        let (descriptor, actual) = match compression {
-            Some(kind) => {
-                let (digest, size) = store.import_any(content).map_err(ArchiveError::Store)?;
-                let actual = store.diff_id(&digest).map_err(ArchiveError::Store)?;
-                (Descriptor::new(kind, digest, size), actual)
-            }
-            None => {
-                let blob =
-                    compress_tar(store, Compression::default(), content).map_err(|source| {
-                        ArchiveError::Layer {
-                            path: self.path.to_owned(),
-                            layer: layer.to_owned(),
-                            source,
-                        }
-                    })?;
-                (blob.descriptor(), blob.diff_id)
-            }
+        let (descriptor, actual) = if let Some(kind) = compression {
+            let (digest, size) = store.import_any(content).map_err(ArchiveError::Store)?;
+            let actual = store.diff_id(&digest).map_err(ArchiveError::Store)?;
+            (Descriptor::new(kind, digest, size), actual)
+        } else {
+            let compressed = compress_tar(store, Compression::default(), content);
+            let blob = compressed.map_err(|source| ArchiveError::Layer {
+                path: self.path.to_owned(),
+                layer: layer.to_owned(),
+                source,
+            })?;
+            (blob.descriptor(), blob.diff_id)
         };
         if actual == *diff_id {
             Ok(descriptor)
