@@ -15,6 +15,7 @@ mod cache;
 mod images;
 mod inspect;
 mod launch;
+mod logins;
 mod places;
 mod push;
 mod registry;

@@ -1,16 +1,15 @@
 //! Images go to every place that slugc can spell, and come back as they went.
 
 use crate::BINARY;
-use crate::registry::{PASSWORD, Registry, USER, Wire};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use crate::registry::{Registry, Wire};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use test_support::{App, Need, Signal, TestContext, Who, met, output_of, requires};
 
 /// A store of its own in which an app is built; the app and the image's digest.
-fn built(t: &TestContext, more: &[&str]) -> (App, String) {
+pub(crate) fn built(t: &TestContext, more: &[&str]) -> (App, String) {
     let app = t.fixture("worker-only");
     let finished = t.slugc_in(&app).args(["build", "."]).args(more).run();
     let digest = finished.success().digest();
@@ -344,82 +343,6 @@ fn names_keep_images() {
 }
 
 #[test]
-fn logins() {
-    requires!(Need::Program("docker-registry"));
-    let Some(t) = TestContext::with_own_store(BINARY, Who::Plain) else {
-        return;
-    };
-    let registry = Registry::with_login(&t);
-    let host = registry.host.as_str();
-    let target = format!("{host}/team/shop:1");
-    let (app, digest) = built(&t, &[]);
-    let push = || t.slugc_in(&app).args(["push", &target]).run();
-    let login = |password: &str| {
-        let call = t
-            .slugc()
-            .args(["login", host, "-u", USER, "--password-stdin"]);
-        call.stdin(password).run()
-    };
-    push().failure(4).says(&["slugc login", host]);
-    let config = t.home().join(".docker/config.json");
-    login("wrong-word\n")
-        .failure(3)
-        .says(&[host])
-        .never_says(&["wrong-word"]);
-    assert!(
-        !config.exists(),
-        "nothing is kept that the registry refuses"
-    );
-    login(&format!("{PASSWORD}\n"))
-        .success()
-        .says(&[host, USER])
-        .never_says(&[PASSWORD]);
-    let mode = std::fs::metadata(&config).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
-    let text = std::fs::read_to_string(&config).unwrap();
-    assert!(text.contains(host) && !text.contains(PASSWORD), "{text}");
-    push().success().says(&[&digest]);
-    let tag = format!("{host}/team/shop:2");
-    let publish = t
-        .slugc_in(&app)
-        .args(["build", ".", "-t", &tag, "--publish"])
-        .run();
-    publish.success().says(&[&digest]);
-    if met(&Need::Program("skopeo")) {
-        let creds = format!("--creds={USER}:{PASSWORD}");
-        let image = format!("docker://{tag}");
-        let seen = output_of(
-            "skopeo",
-            &["inspect", "--tls-verify=false", &creds, &image],
-            Path::new("/"),
-        );
-        assert!(seen.contains(&digest), "{seen}");
-    }
-    t.slugc()
-        .args(["logout", host])
-        .run()
-        .success()
-        .says(&["Logged out"]);
-    t.slugc()
-        .args(["logout", host])
-        .run()
-        .success()
-        .says(&["no login"]);
-    push().failure(4);
-    // There is no terminal to ask on, and no registry to ask.
-    t.slugc()
-        .args(["login", "a/b", "-u", USER, "--password-stdin"])
-        .stdin("x")
-        .run()
-        .failure(2);
-    t.slugc()
-        .args(["login", host, "-u", USER, "--password-stdin"])
-        .stdin("")
-        .run()
-        .failure(2);
-}
-
-#[test]
 fn a_killed_pull_goes_on() {
     requires!(Need::Program("docker-registry"));
     let Some(t) = TestContext::with_own_store(BINARY, Who::Plain) else {
@@ -443,7 +366,7 @@ fn a_killed_pull_goes_on() {
             .filter_map(|entry| Some(entry.metadata().ok()?.len()))
             .sum()
     };
-    let deadline = Instant::now() + Duration::from_secs(120);
+    let deadline = Instant::now() + Duration::from_mins(2);
     while partials() < 8 << 20 {
         assert!(!pull.has_ended(), "{}", pull.printed());
         assert!(Instant::now() < deadline, "{} bytes", partials());

@@ -36,6 +36,19 @@ impl Registry {
         Self::serve(t, &auth)
     }
 
+    /// One that speaks https only, to those who show a certificate: `ca.crt`, `server.crt` and `server.key` are in the
+    /// test's folder.
+    pub(crate) fn with_tls(t: &TestContext) -> Self {
+        let file = |name: &str| t.scratch().join(name).display().to_string();
+        let tls = format!(
+            "  tls:\n    certificate: {}\n    key: {}\n    clientcas: [{}]\n",
+            file("server.crt"),
+            file("server.key"),
+            file("ca.crt")
+        );
+        Self::serve(t, &tls)
+    }
+
     fn serve(t: &TestContext, more: &str) -> Self {
         let host = format!("127.0.0.1:{}", free_port());
         let config = t.scratch().join("registry.yml");
