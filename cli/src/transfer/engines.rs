@@ -6,10 +6,11 @@ use crate::store::Store;
 use oci_image::Archive;
 use oci_registry::{Engine, EngineError};
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use tempfile::NamedTempFile;
 
 /// How an engine is reached.
 enum Way {
@@ -43,22 +44,25 @@ pub(super) fn load(kind: EngineKind, mut archive: Archive) -> Result<Vec<String>
     }
 }
 
-/// The engine's archive of an image, in a file that goes with the value.
-pub(super) fn save(store: &Store, kind: EngineKind, name: &str) -> Result<NamedTempFile, Failure> {
-    let mut file = tempfile::Builder::new()
-        .prefix(".tmp-")
-        .tempfile_in(store.root())
-        .or_fail(Exit::Store, || {
-            format!("cannot make a file in {}", store.root().display())
-        })?;
+/// The engine's archive of an image, in a file without a name: however this process ends, nothing stays.
+pub(super) struct Saved(File);
+
+impl Saved {
+    /// Where this process can open it.
+    pub(super) fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+    }
+}
+
+pub(super) fn save(store: &Store, kind: EngineKind, name: &str) -> Result<Saved, Failure> {
+    let writing = || format!("cannot write a file in {}", store.root().display());
+    let mut file = tempfile::tempfile_in(store.root()).or_fail(Exit::Store, writing)?;
     match way(kind)? {
         Way::Socket(socket) => Engine::new(&socket)
             .save(name, &mut file)
             .map_err(|error| failed(kind, error))?,
         Way::Program(program) => {
-            let out = file.reopen().or_fail(Exit::Store, || {
-                format!("cannot write {}", file.path().display())
-            })?;
+            let out = file.try_clone().or_fail(Exit::Store, writing)?;
             let mut arguments = vec!["save"];
             if kind == EngineKind::Podman {
                 arguments.extend(["--quiet", "--format", "docker-archive"]);
@@ -70,10 +74,8 @@ pub(super) fn save(store: &Store, kind: EngineKind, name: &str) -> Result<NamedT
             )?;
         }
     }
-    file.flush().or_fail(Exit::Store, || {
-        format!("cannot write {}", file.path().display())
-    })?;
-    Ok(file)
+    file.flush().or_fail(Exit::Store, writing)?;
+    Ok(Saved(file))
 }
 
 fn way(kind: EngineKind) -> Result<Way, Failure> {

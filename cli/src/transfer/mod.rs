@@ -76,7 +76,7 @@ impl<'a> Transfer<'a> {
             Place::Engine { kind, name } => {
                 self.printer.heading(&format!("Reading {place}"));
                 let saved = engines::save(self.store, *kind, name)?;
-                self.import(place, saved.path(), None)?
+                self.import(place, &saved.path(), None)?
             }
         };
         let manifest = self.choose(place, &fetched.manifest)?;

@@ -3,6 +3,8 @@
 //! Blocking, with threads. Neither the environment nor any file is read that the caller does not name. An upload
 //! goes: HEAD, POST with `mount`, one sized PUT; chunks only after a 413. Downloads go on where they broke off.
 //! Digests are checked both ways, credentials stay with their registry, and no wait is endless.
+//!
+//! [`engine`] is the other way to where images run: Docker's and podman's sockets.
 
 #![forbid(unsafe_code)]
 

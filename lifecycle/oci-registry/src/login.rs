@@ -12,7 +12,7 @@ use crate::transport::exchange::{Body, read_small};
 impl Client {
     /// Asks the registry, or its token server, with the client's credentials. A registry that wants none takes any.
     pub fn check_credentials(&self) -> Result<(), RequestError> {
-        let operation = "log in";
+        let operation = "check the login";
         let cancelled = AtomicBool::new(false);
         self.persist("", operation, &cancelled, || {
             let home = self.home()?.clone();

@@ -157,7 +157,10 @@ fn credentials_are_checked() {
         .unwrap_err();
     assert_eq!(error.status(), Some(401));
     let text = chain(&error);
-    assert!(text.starts_with("could not log in (127."), "{text}");
+    assert!(
+        text.starts_with("could not check the login (127."),
+        "{text}"
+    );
     assert!(!text.contains("secret-word"), "{text}");
     client(&Registry::start(Profile::default()).host())
         .check_credentials()
