@@ -3,6 +3,7 @@
 mod addons;
 mod config;
 mod dynos;
+mod image;
 mod releases;
 
 pub(crate) use addons::*;
@@ -12,6 +13,9 @@ pub(crate) use config::{
 };
 pub(crate) use dynos::{
     LaunchArgs, MaintenanceArgs, PsArgs, PsRestartArgs, PsScaleArgs, PsStopArgs, StatusArgs,
+};
+pub(crate) use image::{
+    CopyArgs, ImagesArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, RegistryArgs, RmiArgs, TagArgs,
 };
 pub(crate) use releases::{ReleasesArgs, ReleasesInfoArgs, RollbackArgs};
 use std::ffi::OsString;
@@ -88,8 +92,22 @@ pub(crate) enum Command {
     /// Go back to an earlier release, code and config vars
     #[command(alias = "releases:rollback")]
     Rollback(RollbackArgs),
-    /// Push the app's image to a registry
+    /// Push the app's image to a registry or another place
     Push(PushArgs),
+    /// Pull an image into the store
+    Pull(PullArgs),
+    /// Copy an image: registries, layouts, archives, Docker, podman
+    Copy(CopyArgs),
+    /// List the images in the store
+    Images(ImagesArgs),
+    /// Give an image of the store another name
+    Tag(TagArgs),
+    /// Remove names of images from the store
+    Rmi(RmiArgs),
+    /// Log in to a registry
+    Login(LoginArgs),
+    /// Forget the login for a registry
+    Logout(LogoutArgs),
     /// Show an image: processes, buildpacks, layers, base
     Inspect(InspectArgs),
     /// Show what the store holds, or prune it
@@ -115,7 +133,8 @@ pub(crate) struct AppArgs {
   slugc build .
   slugc build ~/src/shop -a shop -t shop:1.4
   slugc build . -e DISABLE_COLLECTSTATIC=1 --env-file build.env
-  slugc build . -o oci:image            then: skopeo copy oci:image docker-daemon:shop:latest")]
+  slugc build . -o docker-daemon:shop
+  slugc build . -t registry.example/shop:1.4 --publish")]
 pub(crate) struct BuildArgs {
     /// The app's folder
     #[arg(default_value = ".", value_name = "PATH")]
@@ -140,9 +159,14 @@ pub(crate) struct BuildArgs {
     /// Build even if nothing changed, and look again for newer versions of unpinned requirements
     #[arg(long)]
     pub(crate) refresh: bool,
-    /// Also write the image as an OCI layout; may be repeated
-    #[arg(short = 'o', long = "output", value_name = "oci:DIR[:TAG]")]
+    /// Also write the image there, to any place that slugc copy takes; may be repeated
+    #[arg(short = 'o', long = "output", value_name = "PLACE")]
     pub(crate) outputs: Vec<String>,
+    /// Also push the image to the registries that its names, given with -t, are in
+    #[arg(long, requires = "tags")]
+    pub(crate) publish: bool,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
     #[command(flatten)]
     pub(crate) mirror: MirrorArgs,
     #[command(flatten)]
@@ -241,25 +265,8 @@ pub(crate) enum LogSource {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  slugc push registry.example/team/shop:1.4
-  slugc push localhost:5000/shop -a shop
-
-Logins of docker and podman are used, credential helpers and CNB_REGISTRY_AUTH too.")]
-pub(crate) struct PushArgs {
-    /// Where to
-    #[arg(value_name = "REGISTRY/REPOSITORY[:TAG]")]
-    pub(crate) target: String,
-    #[command(flatten)]
-    pub(crate) app: AppArgs,
-    /// A registry that may be spoken to without encryption; may be repeated
-    #[arg(long = "insecure-registry", value_name = "HOST[:PORT]")]
-    pub(crate) insecure: Vec<String>,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// An app's name, or oci:DIR [default: this folder's app]
+    /// An app, a name in the store, oci:DIR or another place on this machine [default: this folder's app]
     #[arg(value_name = "IMAGE")]
     pub(crate) image: Option<String>,
     #[command(flatten)]

@@ -8,9 +8,12 @@ mod build_env;
 mod commands;
 mod failure;
 mod host;
+mod images;
 mod isolation;
 mod kafka_programs;
+mod logins;
 mod parts;
+mod place;
 mod project;
 mod quantities;
 mod release;
@@ -19,6 +22,7 @@ mod stack;
 mod store;
 mod supervisor;
 mod tools;
+mod transfer;
 mod ui;
 mod verbs;
 
@@ -64,6 +68,13 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::ReleasesInfo(args) => commands::releases_info::run(&args),
         Command::Rollback(args) => commands::rollback::run(&args),
         Command::Push(args) => commands::push::run(&args),
+        Command::Pull(args) => commands::pull::run(&args),
+        Command::Copy(args) => commands::copy::run(&args),
+        Command::Images(args) => commands::images::run(&args),
+        Command::Tag(args) => commands::tag::run(&args),
+        Command::Rmi(args) => commands::tag::remove(&args),
+        Command::Login(args) => commands::login::run(&args),
+        Command::Logout(args) => commands::login::logout(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Cache(args) => commands::cache::run(&args),
         Command::Stack(args) => commands::stack::run(args.action),

@@ -5,6 +5,7 @@
 //! roots/<diffid>/  unpacked layers
 //! stacks/<name>/   lock and manifest of a stack
 //! apps/<name>/     layers between builds, records, locks
+//! images/          names of images
 //! parts/<id>/      the programs and buildpacks that travel inside slugc
 //! tools/<sha256>/  programs that builds fetched, for all apps
 //! ```
@@ -72,6 +73,11 @@ impl Store {
 
     pub(crate) fn apps(&self) -> PathBuf {
         self.root.join("apps")
+    }
+
+    /// Names of images; made when the first one is given.
+    pub(crate) fn images(&self) -> PathBuf {
+        self.root.join("images")
     }
 
     pub(crate) fn parts(&self) -> PathBuf {

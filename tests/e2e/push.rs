@@ -1,48 +1,8 @@
 //! `slugc push`, to Docker's own registry.
 
+use crate::registry::Registry;
 use crate::{as_each_user, context};
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 use test_support::{Need, TestContext, Who, free_port, requires};
-
-/// Ends with the test, however the test ends.
-struct Registry {
-    process: Child,
-    host: String,
-}
-
-impl Registry {
-    fn start(t: &TestContext) -> Self {
-        let host = format!("127.0.0.1:{}", free_port());
-        let config = t.scratch().join("registry.yml");
-        let text = format!(
-            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {host}\n",
-            t.scratch().join("registry").display()
-        );
-        std::fs::write(&config, text).unwrap();
-        let process = Command::new("docker-registry")
-            .arg("serve")
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(&host).is_err() {
-            assert!(Instant::now() < deadline, "docker-registry did not start");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Self { process, host }
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
 
 #[test]
 fn a_registry_has_what_was_built() {

@@ -6,6 +6,7 @@ use crate::args::{CacheAction, CacheArgs, Output};
 use crate::build::record::Record;
 use crate::build::sandboxed;
 use crate::failure::{Exit, Failure, OrFail};
+use crate::images::Images;
 use crate::parts::{self, Parts};
 use crate::stack::Stack;
 use crate::store::{self, Store};
@@ -136,6 +137,9 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
                 .or_fail(Exit::Store, || format!("cannot remove the blob {digest}"))?;
         }
     }
+    store.blobs().remove_partials().or_fail(Exit::Store, || {
+        "cannot remove what broken-off downloads left".to_owned()
+    })?;
     for name in names(&store.roots())? {
         if !needed.roots.contains(&name) {
             store::remove_tree(&store.roots().join(name))?;
@@ -196,7 +200,7 @@ fn prune_tools(store: &Store) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the apps' images and releases and the stacks refer to.
+/// What the apps' images and releases, the named images and the stacks refer to.
 #[derive(Debug, Default)]
 struct Needed {
     blobs: BTreeSet<Digest>,
@@ -241,6 +245,12 @@ impl Needed {
             }
             match Record::read(&app) {
                 Ok(record) => manifests.extend(record.map(|record| record.manifest)),
+                Err(failure) => tell(&failure),
+            }
+        }
+        for image in Images::of(store).all()? {
+            match image {
+                Ok((image, _)) => manifests.push(image.manifest),
                 Err(failure) => tell(&failure),
             }
         }

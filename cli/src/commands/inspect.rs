@@ -1,9 +1,12 @@
 //! `slugc inspect`: what an image holds.
 
 use crate::app::{App, AppName};
-use crate::args::{InspectArgs, Output};
+use crate::args::{InspectArgs, Output, RegistryArgs};
 use crate::failure::{Exit, Failure, OrFail};
+use crate::images::{self, Images};
+use crate::place::{Place, Source};
 use crate::store::Store;
+use crate::transfer::Transfer;
 use crate::ui::printer::{Detail, Printer};
 use crate::ui::size;
 use cnb_spec::labels::{self, LayersMetadata};
@@ -24,17 +27,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     } else {
         let store = Store::open()?;
         let _used = store.use_lock()?;
-        let name = match &args.image {
-            Some(name) => AppName::parse(name)?,
-            None => AppName::choose(&args.app, Path::new("."))?,
-        };
-        let app = App::of(&store, name);
-        let built = app.built_image()?;
-        let mut report = report(store.blobs(), &built.manifest)?;
-        report.app = Some(app.name.as_str().to_owned());
-        report.stack = Some(built.stack);
-        report.tags = built.tags;
-        report
+        inspect_stored(&store, &printer, args)?
     };
     match args.output {
         Output::Text => printer.result(&text(&report)),
@@ -45,6 +38,43 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
         ),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn inspect_stored(store: &Store, printer: &Printer, args: &InspectArgs) -> Result<Report, Failure> {
+    if let Some(text) = &args.image
+        && AppName::parse(text).is_err()
+    {
+        let source = Source::find(store, text)?;
+        if let Source::Elsewhere(Place::Registry(name)) = &source {
+            return Err(images::no_such_name(store, text)
+                .hint(format!("pull it first: slugc pull {}", name.familiar())));
+        }
+        let registry = RegistryArgs::default();
+        let image = Transfer::new(store, printer, &registry, None)?.fetch(&source)?;
+        let mut report = report(store.blobs(), &image.manifest)?;
+        report.tags = names_of(store, &image.manifest)?;
+        return Ok(report);
+    }
+    let name = match &args.image {
+        Some(name) => AppName::parse(name)?,
+        None => AppName::choose(&args.app, Path::new("."))?,
+    };
+    let app = App::of(store, name);
+    let built = app.built_image()?;
+    let mut report = report(store.blobs(), &built.manifest)?;
+    report.app = Some(app.name.as_str().to_owned());
+    report.stack = Some(built.stack);
+    report.tags = names_of(store, &built.manifest)?;
+    Ok(report)
+}
+
+/// The names that the image has in the store.
+fn names_of(store: &Store, manifest: &Descriptor) -> Result<Vec<String>, Failure> {
+    let all = Images::of(store).all()?.into_iter().flatten();
+    Ok(all
+        .filter(|(image, _)| image.manifest.digest == manifest.digest)
+        .map(|(image, _)| image.name.familiar())
+        .collect())
 }
 
 /// What is printed; the JSON has these names.

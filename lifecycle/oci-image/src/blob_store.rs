@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::digest::{Digest, DigestWriter, VerifyingReader};
 
-/// A directory of blobs: `sha256/<hex>` for the blobs, `staging/` for those being written.
+/// A directory of blobs: `sha256/<hex>` for the blobs, `staging/` for those being written, `partial/` for those whose
+/// download broke off, `diff-ids/` for what is known of them.
 ///
 /// Blobs are written beside their place, synced and renamed, and are read-only from then on. What a killed process
 /// left in `staging/` is removed by the next [`BlobStore::open`]. Any number of processes may use one store.
@@ -196,6 +197,8 @@ impl BlobStore {
     /// Removes a blob. Returns whether it was there.
     pub fn remove(&self, digest: &Digest) -> Result<bool, StoreError> {
         let path = self.path(digest);
+        // What a note says of a blob that comes back is still true; it only takes room.
+        drop(fs::remove_file(self.note(digest)));
         match fs::remove_file(&path) {
             Ok(()) => Ok(true),
             Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -296,7 +299,7 @@ impl BlobStore {
         Ok(())
     }
 
-    fn present(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
+    pub(crate) fn present(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
         self.size(digest).map_err(|source| StoreError::Read {
             path: self.path(digest),
             source,
@@ -307,7 +310,7 @@ impl BlobStore {
         self.root.join("sha256")
     }
 
-    fn staging(&self) -> PathBuf {
+    pub(crate) fn staging(&self) -> PathBuf {
         self.root.join("staging")
     }
 }
@@ -339,6 +342,16 @@ impl Staged {
             .and_then(|()| fs::rename(&self.path, &place));
         renamed.map_err(|source| StoreError::Write {
             path: place,
+            source,
+        })?;
+        self.committed = true;
+        Ok(())
+    }
+
+    /// Makes what was written the file at `place` of the store. Not synced: for what can be made again.
+    pub(crate) fn publish(mut self, place: &Path) -> Result<(), StoreError> {
+        fs::rename(&self.path, place).map_err(|source| StoreError::Write {
+            path: place.to_owned(),
             source,
         })?;
         self.committed = true;

@@ -1,13 +1,14 @@
 //! A layer from its entries to a compressed blob in the store, in one pass.
 
+use std::io::{self, Read};
 use std::thread;
 
 use libdeflater::CompressionLvl;
 use serde::{Deserialize, Serialize};
 
-use crate::blob_store::BlobStore;
+use crate::blob_store::{BlobStore, Staged};
 use crate::digest::Digest;
-use crate::gzip_members::GzipMembers;
+use crate::gzip_members::{Finished, GzipMembers};
 use crate::layer_tar::{LayerError, LayerTar};
 use crate::manifest::Descriptor;
 use crate::media_type;
@@ -68,9 +69,33 @@ pub fn write_layer<E: From<LayerError>>(
         gzip.finish()
             .map_err(|source| E::from(LayerError::Write { source }))
     })?;
+    Ok(commit(store, finished)?)
+}
+
+/// Compresses a tar that somebody else made into a blob like those of [`write_layer`]. Its content is not looked at.
+pub(crate) fn compress_tar(
+    store: &BlobStore,
+    compression: Compression,
+    mut tar: impl Read,
+) -> Result<LayerBlob, LayerError> {
+    let level = CompressionLvl::new(compression.level).map_err(|_| LayerError::Level {
+        level: compression.level,
+    })?;
+    let staged = store.stage().map_err(LayerError::Store)?;
+    let finished = thread::scope(|scope| {
+        let mut gzip = GzipMembers::new(scope, level, staged);
+        io::copy(&mut tar, &mut gzip)?;
+        gzip.finish()
+    })
+    .map_err(|source| LayerError::Write { source })?;
+    commit(store, finished)
+}
+
+fn commit(store: &BlobStore, finished: Finished<Staged>) -> Result<LayerBlob, LayerError> {
     finished
         .out
         .commit(&finished.digest)
+        .and_then(|()| store.note_diff_id(&finished.digest, &finished.raw_digest))
         .map_err(LayerError::Store)?;
     Ok(LayerBlob {
         diff_id: finished.raw_digest,
@@ -84,8 +109,6 @@ pub fn write_layer<E: From<LayerError>>(
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::io::Read;
-
     use super::*;
     use crate::layer_tar::Owner;
 

@@ -1,7 +1,7 @@
 //! Layers as tar streams, byte for byte what upstream's lifecycle makes with Go's `archive/tar`
 //! (buildpacks/lifecycle `archive` and `layers`), so that equal content has equal diffIDs under either tool.
 
-mod header;
+pub(crate) mod header;
 mod tree;
 
 use std::collections::BTreeMap;

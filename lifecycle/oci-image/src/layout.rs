@@ -1,5 +1,7 @@
 //! OCI image layouts (image-spec `image-layout.md`): a directory with an index and its blobs.
 
+pub(crate) mod import;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -12,9 +14,9 @@ use crate::digest::Digest;
 use crate::manifest::{Descriptor, Index, Manifest, REF_NAME_ANNOTATION};
 use crate::media_type;
 
-const VERSION_FILE: &str = "oci-layout";
-const VERSION: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
-const INDEX_FILE: &str = "index.json";
+pub(crate) const VERSION_FILE: &str = "oci-layout";
+pub(crate) const VERSION: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+pub(crate) const INDEX_FILE: &str = "index.json";
 
 /// Why a layout could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -177,83 +179,9 @@ pub fn import(
     store: &BlobStore,
     ref_name: Option<&str>,
 ) -> Result<Descriptor, LayoutError> {
-    let index = read(directory)?;
-    let present = || {
-        let names: Vec<String> = index
-            .manifests
-            .iter()
-            .map(|entry| name_of(entry).map_or_else(|| entry.digest.to_string(), str::to_owned))
-            .collect();
-        if names.is_empty() {
-            "none".to_owned()
-        } else {
-            names.join(", ")
-        }
-    };
-    let no_such_image = |name: &str| LayoutError::NoSuchImage {
-        directory: directory.to_owned(),
-        name: name.to_owned(),
-        present: present(),
-    };
-    let entry = match (ref_name, index.manifests.as_slice()) {
-        (Some(name), entries) => entries
-            .iter()
-            .find(|entry| name_of(entry) == Some(name) || entry.digest.to_string() == name)
-            .ok_or_else(|| no_such_image(name))?,
-        (None, [only]) => only,
-        (None, []) => return Err(no_such_image("at all")),
-        (None, _) => {
-            return Err(LayoutError::Ambiguous {
-                directory: directory.to_owned(),
-                present: present(),
-            });
-        }
-    };
-    import_tree(directory, store, entry)?;
-    Ok(entry.clone())
-}
-
-fn import_tree(
-    directory: &Path,
-    store: &BlobStore,
-    descriptor: &Descriptor,
-) -> Result<(), LayoutError> {
-    import_blob(directory, store, descriptor)?;
-    let path = blob_path(directory, &descriptor.digest);
-    if media_type::is_index(&descriptor.media_type) {
-        let index: Index = document(&path)?;
-        for entry in &index.manifests {
-            // An index may list platforms that were never copied into the layout.
-            if blob_path(directory, &entry.digest).exists() {
-                import_tree(directory, store, entry)?;
-            }
-        }
-    } else {
-        let manifest: Manifest = document(&path)?;
-        import_blob(directory, store, &manifest.config)?;
-        for layer in &manifest.layers {
-            if blob_path(directory, &layer.digest).exists() {
-                import_blob(directory, store, layer)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn import_blob(
-    directory: &Path,
-    store: &BlobStore,
-    descriptor: &Descriptor,
-) -> Result<(), LayoutError> {
-    let path = blob_path(directory, &descriptor.digest);
-    let file = File::open(&path).map_err(|source| LayoutError::Read { path, source })?;
-    store
-        .import(file, descriptor.digest, Some(descriptor.size))
-        .map_err(|source| LayoutError::Store {
-            directory: directory.to_owned(),
-            source,
-        })?;
-    Ok(())
+    let entry = import::choose(&read(directory)?, directory, ref_name)?;
+    import::tree(&import::Directory(directory), store, &entry)?;
+    Ok(entry)
 }
 
 fn document<T: DeserializeOwned>(path: &Path) -> Result<T, LayoutError> {
@@ -267,13 +195,13 @@ fn document<T: DeserializeOwned>(path: &Path) -> Result<T, LayoutError> {
     })
 }
 
-enum ClosureError {
+pub(crate) enum ClosureError {
     Store(StoreError),
     Document(PathBuf, serde_json::Error),
 }
 
 impl ClosureError {
-    fn at(self, directory: &Path) -> LayoutError {
+    pub(crate) fn at(self, directory: &Path) -> LayoutError {
         match self {
             Self::Store(source) => LayoutError::Store {
                 directory: directory.to_owned(),
@@ -285,7 +213,7 @@ impl ClosureError {
 }
 
 /// Every blob that an image or index consists of.
-fn closure(
+pub(crate) fn closure(
     store: &BlobStore,
     descriptor: &Descriptor,
     digests: &mut BTreeSet<Digest>,
@@ -351,11 +279,11 @@ fn replace(directory: &Path, json: &[u8]) -> io::Result<()> {
 }
 
 /// Temporary files are private; a layout is for others to read.
-fn set_readable(file: &File) -> io::Result<()> {
+pub(crate) fn set_readable(file: &File) -> io::Result<()> {
     rustix::fs::fchmod(file, rustix::fs::Mode::from_raw_mode(0o644)).map_err(io::Error::from)
 }
 
-fn name_of(entry: &Descriptor) -> Option<&str> {
+pub(crate) fn name_of(entry: &Descriptor) -> Option<&str> {
     entry
         .annotations
         .get(REF_NAME_ANNOTATION)

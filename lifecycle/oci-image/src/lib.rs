@@ -4,21 +4,25 @@
 
 #![forbid(unsafe_code)]
 
+pub mod archive;
 pub mod fingerprint;
 pub mod layout;
 pub mod media_type;
 
 mod blob_store;
 mod config;
+mod diff_ids;
 mod digest;
 mod gzip_members;
 mod image;
 mod layer_blob;
 mod layer_tar;
 mod manifest;
+mod partial;
 mod reference;
 mod unpack;
 
+pub use archive::{Archive, ArchiveError, Format};
 pub use blob_store::{BlobStore, StoreError};
 pub use config::{History, ImageConfig, RootFs, RunConfig};
 pub use digest::{Digest, DigestParseError, DigestWriter, VerifyingReader};
@@ -31,6 +35,7 @@ pub use layer_tar::{
 };
 pub use layout::LayoutError;
 pub use manifest::{Descriptor, Index, Manifest, Platform, REF_NAME_ANNOTATION};
+pub use partial::Partial;
 pub use reference::{Reference, ReferenceParseError};
 pub use unpack::{
     Existing, Ownership, UnpackError, UnpackReport, UnpackRules, Whiteouts, unpack_layer,

@@ -1,7 +1,7 @@
 //! Unpacking layers that nobody vouches for, ready to be a lower directory of overlayfs.
 
-mod decode;
-mod entry;
+pub(crate) mod decode;
+pub(crate) mod entry;
 mod place;
 
 use std::collections::BTreeMap;

@@ -8,6 +8,7 @@ use ureq::http::{HeaderName, Method, Response, StatusCode};
 
 use crate::keychain::Found;
 use crate::transport::bearer::Authentication;
+use crate::transport::certificates::Identity;
 use crate::transport::error::{Reason, RequestError};
 use crate::transport::exchange::{Body, Exchange, Failed, Wire, is_expected, read_small};
 use crate::transport::ping::ping;
@@ -28,6 +29,10 @@ pub struct Options {
     pub insecure: Vec<String>,
     /// An http proxy's address.
     pub proxy: Option<String>,
+    /// Bundles of certificate authorities in PEM, together those that are trusted; none: the machine's own.
+    pub authorities: Vec<Vec<u8>>,
+    /// What to show to registries that ask for a certificate.
+    pub identity: Option<Identity>,
     /// What the registry's log shows.
     pub user_agent: String,
     /// How many blobs are transferred at once.
@@ -43,6 +48,8 @@ impl Default for Options {
         Self {
             insecure: Vec::new(),
             proxy: None,
+            authorities: Vec::new(),
+            identity: None,
             user_agent: concat!("slugc/", env!("CARGO_PKG_VERSION")).to_owned(),
             parallel: 4,
             retry: RetryPolicy::default(),
@@ -78,6 +85,12 @@ pub enum ClientError {
     /// The proxy's address is malformed. It is not shown, as it may hold a password.
     #[error("the proxy's address is not one: give http://HOST:PORT")]
     Proxy,
+    /// A bundle of authorities has no certificate.
+    #[error("there is no certificate in the bundle of authorities")]
+    Authorities,
+    /// The client's certificate or key is missing or no PEM.
+    #[error("the client's certificate or its key is not of the form PEM")]
+    Identity,
 }
 
 /// A registry, to be used by any number of threads at once. Credentials go to it, to its token server and to nobody
@@ -286,7 +299,7 @@ impl Client {
     /// The registry's address. The first caller finds out whether it speaks https, where that is not certain, and
     /// which authentication it wants, when there are credentials: some registries hide what an unauthenticated
     /// request may not see instead of asking.
-    fn home(&self) -> Result<&Url, Failed> {
+    pub(crate) fn home(&self) -> Result<&Url, Failed> {
         if let Some(home) = self.home.get() {
             return Ok(home);
         }

@@ -35,6 +35,7 @@ pub(crate) struct Download<'a> {
 }
 
 impl<'a> Download<'a> {
+    /// Begins at a position: what is before it is there already.
     pub(crate) fn new(
         client: &'a Client,
         repository: &'a str,
@@ -42,6 +43,7 @@ impl<'a> Download<'a> {
         scopes: &'a [String],
         cancelled: &'a AtomicBool,
         watch: Watch<'a>,
+        position: u64,
     ) -> Self {
         Self {
             client,
@@ -52,9 +54,9 @@ impl<'a> Download<'a> {
             cancelled,
             watch,
             connection: None,
-            position: 0,
+            position,
             failures: 0,
-            mark: 0,
+            mark: position,
             error: None,
         }
     }

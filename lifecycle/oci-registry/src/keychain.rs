@@ -15,6 +15,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use oci_image::Reference;
 
+pub use credential_program::Helper;
+
 /// Who one is to a registry. Never shown, not even by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
@@ -37,10 +39,9 @@ impl Credentials {
     /// The `Authorization` header of basic authentication; `None` for tokens that are no password.
     pub(crate) fn basic(&self) -> Option<String> {
         match self {
-            Self::Basic { username, password } => Some(format!(
-                "Basic {}",
-                STANDARD.encode(format!("{username}:{password}"))
-            )),
+            Self::Basic { username, password } => {
+                Some(format!("Basic {}", encode_pair(username, password)))
+            }
             Self::Header(header) => Some(header.clone()),
             Self::IdentityToken(_) | Self::RegistryToken(_) => None,
         }
@@ -179,6 +180,11 @@ fn canonical(key: &str) -> String {
 }
 
 /// `user:password` in base64, as `auth` fields and basic authentication have it.
+pub fn encode_pair(username: &str, password: &str) -> String {
+    STANDARD.encode(format!("{username}:{password}"))
+}
+
+/// `user:password` from base64, as `auth` fields and basic authentication have it.
 fn decode_pair(encoded: &str) -> Option<Credentials> {
     // Docker pads the decoded text with zeros.
     let decoded = STANDARD.decode(encoded.trim()).ok()?;

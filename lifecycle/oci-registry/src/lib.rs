@@ -3,22 +3,28 @@
 //! Blocking, with threads. Neither the environment nor any file is read that the caller does not name. An upload
 //! goes: HEAD, POST with `mount`, one sized PUT; chunks only after a 413. Downloads go on where they broke off.
 //! Digests are checked both ways, credentials stay with their registry, and no wait is endless.
+//!
+//! [`engine`] is the other way to where images run: Docker's and podman's sockets.
 
 #![forbid(unsafe_code)]
 
+pub mod engine;
 pub mod keychain;
 
 mod client;
 mod download;
+mod login;
 mod pull;
 mod push;
 mod transport;
 mod upload;
 
 pub use client::{Client, ClientError, Options, Timeouts};
+pub use engine::{Engine, EngineError};
 pub use keychain::{Credentials, Found, Keychain, KeychainError};
 pub use pull::{PullError, PullOptions, Pulled, Wanted, pull};
 pub use push::{PushError, PushOptions, Pushed, push};
+pub use transport::certificates::Identity;
 pub use transport::error::{Reason, RegistryMessage, RequestError};
 pub use transport::retry::RetryPolicy;
 

@@ -1,9 +1,9 @@
 //! An image from a registry into the store.
 
-use std::collections::BTreeMap;
+mod blobs;
+
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::AtomicBool;
 
 use oci_image::{
     BlobStore, Descriptor, Digest, Image, ImageError, Index, Manifest, Reference, StoreError,
@@ -12,12 +12,11 @@ use oci_image::{
 use serde::Deserialize;
 use ureq::http::{Method, header};
 
+use crate::Watch;
 use crate::client::{Answer, Call, Client, Target, scope};
-use crate::download::Download;
 use crate::transport::error::{Reason, RequestError};
 use crate::transport::exchange::{Body, Failed, read_document};
 use crate::upload::CONTENT_DIGEST;
-use crate::{Progress, Watch};
 
 /// Twice what registries must take (distribution-spec, "Pushing Manifests").
 const LONGEST_MANIFEST: u64 = 8 << 20;
@@ -378,88 +377,6 @@ impl Pulling<'_> {
             return Ok(());
         }
         Err(self.wrong_platform(wanted, shown(&config.os, &config.architecture, None)))
-    }
-
-    /// Everything that the manifest names and the store does not have.
-    fn blobs(&self, manifest: &Manifest, pulled: &mut Pulled) -> Result<(), PullError> {
-        let mut missing = BTreeMap::new();
-        for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
-            let have = self
-                .store
-                .size(&blob.digest)
-                .map_err(|source| PullError::Look {
-                    digest: blob.digest,
-                    source,
-                })?;
-            if have == Some(blob.size) {
-                pulled.present += 1;
-            } else {
-                missing.insert(blob.digest, blob);
-            }
-        }
-        let mut missing: Vec<_> = missing.into_values().collect();
-        missing.sort_by_key(|blob| std::cmp::Reverse(blob.size));
-        (self.watch)(Progress::Total(missing.iter().map(|blob| blob.size).sum()));
-        let threads = self.client.parallel().min(missing.len());
-        pulled.received = missing.len();
-        pulled.received_bytes = missing.iter().map(|blob| blob.size).sum();
-
-        let waiting = Mutex::new(missing.into_iter());
-        let first_error = Mutex::new(None);
-        let next = || {
-            waiting
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .next()
-        };
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    while !self.cancelled.load(Ordering::Relaxed)
-                        && let Some(blob) = next()
-                    {
-                        if let Err(error) = self.blob(blob) {
-                            let mut first =
-                                first_error.lock().unwrap_or_else(PoisonError::into_inner);
-                            self.cancelled.store(true, Ordering::Relaxed);
-                            first.get_or_insert(error);
-                        }
-                    }
-                });
-            }
-        });
-        match first_error
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-        {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
-    }
-
-    fn blob(&self, blob: &Descriptor) -> Result<(), PullError> {
-        let mut download = Download::new(
-            self.client,
-            self.repository,
-            blob,
-            &self.scopes,
-            &self.cancelled,
-            self.watch,
-        );
-        let Err(error) = self
-            .store
-            .import(&mut download, blob.digest, Some(blob.size))
-        else {
-            return Ok(());
-        };
-        if let StoreError::Import { source, .. } = &error
-            && source.kind() == io::ErrorKind::InvalidData
-        {
-            return Err(download.wrong_content(source.to_string()).into());
-        }
-        Err(download
-            .into_error()
-            .map_or_else(|| self.store_error(error), PullError::Registry))
     }
 }
 

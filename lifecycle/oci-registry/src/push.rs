@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use oci_image::{
-    BlobStore, Descriptor, Digest, Index, Manifest, Reference, StoreError, media_type,
+    BlobStore, Descriptor, Digest, ImageConfig, Index, Manifest, Reference, StoreError, media_type,
 };
 use ureq::http::{Method, StatusCode, header};
 
@@ -82,6 +82,26 @@ pub enum PushError {
         #[source]
         source: serde_json::Error,
     },
+    /// The manifest and the configuration count different layers.
+    #[error("the image {digest} has {layers} layers but {diff_ids} diffIDs")]
+    LayerCount {
+        /// The manifest.
+        digest: Digest,
+        /// Layers in the manifest.
+        layers: usize,
+        /// DiffIDs in the configuration.
+        diff_ids: usize,
+    },
+    /// A layer does not unpack to what the configuration says. Engines would refuse the image.
+    #[error("the layer {layer} has the diffID {actual}, and the image says {expected}")]
+    DiffId {
+        /// The layer's blob.
+        layer: Digest,
+        /// What the image's configuration says.
+        expected: Digest,
+        /// What the blob unpacks to.
+        actual: Digest,
+    },
     /// A manifest's type is none that registries know.
     #[error(
         "the manifest {digest} has the type {media_type:?}, which is not that of an image or index"
@@ -105,16 +125,16 @@ pub enum PushError {
 /// What has to be in the registry, and in which order.
 #[derive(Default)]
 struct Contents {
-    /// By digest, each once.
-    blobs: BTreeMap<Digest, Descriptor>,
+    /// By digest, each once; layers with the diffID that the configuration gives them.
+    blobs: BTreeMap<Digest, (Descriptor, Option<Digest>)>,
     /// Manifests before the indexes that name them.
     manifests: Vec<(Descriptor, Vec<u8>)>,
 }
 
 /// Pushes the manifest (or index), all it names, and the tag last: until then nobody sees a half-pushed image.
 ///
-/// Before anything is sent, every blob's presence and length in the store is checked. Layers that registries need
-/// not hold are passed over.
+/// Before anything is sent, every blob's presence and length in the store is checked; before a layer is sent, that it
+/// unpacks to its diffID, unless the store knows. Layers that registries need not hold are passed over.
 pub fn push(
     client: &Client,
     store: &BlobStore,
@@ -192,12 +212,14 @@ pub fn push(
 
 fn upload_all(
     uploads: &Uploads<'_>,
-    mut blobs: Vec<Descriptor>,
+    mut blobs: Vec<(Descriptor, Option<Digest>)>,
     pushed: &mut Pushed,
 ) -> Result<(), PushError> {
     // The longest first, so that none is left alone at the end.
-    blobs.sort_by_key(|blob| std::cmp::Reverse(blob.size));
-    (uploads.watch)(Progress::Total(blobs.iter().map(|blob| blob.size).sum()));
+    blobs.sort_by_key(|(blob, _)| std::cmp::Reverse(blob.size));
+    (uploads.watch)(Progress::Total(
+        blobs.iter().map(|(blob, _)| blob.size).sum(),
+    ));
     let threads = uploads.client.parallel().min(blobs.len());
     let waiting = Mutex::new(blobs.into_iter());
     let results = Mutex::new((Vec::new(), None));
@@ -211,9 +233,9 @@ fn upload_all(
         for _ in 0..threads {
             scope.spawn(|| {
                 while !uploads.cancelled.load(Ordering::Relaxed)
-                    && let Some(blob) = next()
+                    && let Some((blob, diff_id)) = next()
                 {
-                    let result = uploads.upload(&blob);
+                    let result = uploads.upload(&blob, diff_id);
                     let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
                     match result {
                         Ok(outcome) => results.0.push((outcome, blob.size)),
@@ -265,11 +287,14 @@ impl Contents {
         } else if media_type::is_manifest(&descriptor.media_type) {
             let manifest: Manifest = serde_json::from_slice(&bytes).map_err(invalid)?;
             check_complete(store, "configuration", &manifest.config)?;
-            self.blobs.insert(manifest.config.digest, manifest.config);
-            for layer in manifest.layers {
+            let diff_ids = diff_ids(store, digest, &manifest)?;
+            self.blobs
+                .insert(manifest.config.digest, (manifest.config, None));
+            for (position, layer) in manifest.layers.into_iter().enumerate() {
                 if !media_type::is_foreign_layer(&layer.media_type) {
                     check_complete(store, "layer", &layer)?;
-                    self.blobs.insert(layer.digest, layer);
+                    let diff_id = diff_ids.get(position).copied();
+                    self.blobs.insert(layer.digest, (layer, diff_id));
                 }
             }
         } else {
@@ -280,6 +305,36 @@ impl Contents {
         }
         self.manifests.push((descriptor.clone(), bytes));
         Ok(())
+    }
+}
+
+/// The layers' diffIDs, as many as there are layers; none for what is no image but an artifact.
+fn diff_ids(
+    store: &BlobStore,
+    digest: Digest,
+    manifest: &Manifest,
+) -> Result<Vec<Digest>, PushError> {
+    let kinds = [media_type::OCI_CONFIG, media_type::DOCKER_CONFIG];
+    if !kinds.contains(&manifest.config.media_type.as_str()) {
+        return Ok(Vec::new());
+    }
+    let bytes = store
+        .read(&manifest.config.digest)
+        .map_err(PushError::Store)?;
+    let config: ImageConfig =
+        serde_json::from_slice(&bytes).map_err(|source| PushError::Document {
+            digest: manifest.config.digest,
+            source,
+        })?;
+    let diff_ids = config.rootfs.diff_ids;
+    if diff_ids.len() == manifest.layers.len() {
+        Ok(diff_ids)
+    } else {
+        Err(PushError::LayerCount {
+            digest,
+            layers: manifest.layers.len(),
+            diff_ids: diff_ids.len(),
+        })
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) enum Outcome {
 
 enum Stop {
     Request(Failed),
-    Store(StoreError),
+    Image(PushError),
 }
 
 impl From<Failed> for Stop {
@@ -65,14 +65,18 @@ enum Opened {
 impl Uploads<'_> {
     /// Brings the blob there, in as many tries as the policy allows. Each try begins with a look whether the last
     /// one arrived after all.
-    pub(crate) fn upload(&self, blob: &Descriptor) -> Result<Outcome, PushError> {
+    pub(crate) fn upload(
+        &self,
+        blob: &Descriptor,
+        diff_id: Option<Digest>,
+    ) -> Result<Outcome, PushError> {
         let operation = format!("upload the blob {}", blob.digest);
         let mut chunks = CHUNKS.into_iter();
         let mut chunk = None;
         let mut failures = 0;
         loop {
             let transferred = Cell::new(0);
-            let failed = match self.try_upload(blob, &operation, chunk, &transferred) {
+            let failed = match self.try_upload((blob, diff_id), &operation, chunk, &transferred) {
                 Ok(Outcome::Sent) => return Ok(Outcome::Sent),
                 Ok(outcome) => {
                     (self.watch)(Progress::Passed(
@@ -80,7 +84,7 @@ impl Uploads<'_> {
                     ));
                     return Ok(outcome);
                 }
-                Err(Stop::Store(error)) => return Err(PushError::Store(error)),
+                Err(Stop::Image(error)) => return Err(error),
                 Err(Stop::Request(failed)) => failed,
             };
             if transferred.get() > 0 {
@@ -100,7 +104,7 @@ impl Uploads<'_> {
 
     fn try_upload(
         &self,
-        blob: &Descriptor,
+        (blob, diff_id): (&Descriptor, Option<Digest>),
         operation: &str,
         chunk: Option<u64>,
         passed: &Cell<u64>,
@@ -108,6 +112,7 @@ impl Uploads<'_> {
         if self.is_present(blob, operation)? {
             return Ok(Outcome::Present);
         }
+        self.check_diff_id(blob, diff_id)?;
         let (mut url, least_chunk) = match self.open(blob, operation)? {
             Opened::Mounted => return Ok(Outcome::Mounted),
             Opened::Session { url, least_chunk } => (url, least_chunk),
@@ -147,12 +152,32 @@ impl Uploads<'_> {
         };
         // What went wrong with the store shows as a broken request, too.
         if let Some(error) = trouble.into_inner() {
-            return Err(Stop::Store(error));
+            return Err(Stop::Image(PushError::Store(error)));
         }
         let mut answer = answer?;
         read_small(&mut answer.response);
         check_stored(&answer.response, blob.digest)?;
         Ok(Outcome::Sent)
+    }
+
+    /// The store remembers, so that each blob is decoded once at most.
+    fn check_diff_id(&self, blob: &Descriptor, expected: Option<Digest>) -> Result<(), Stop> {
+        let Some(expected) = expected else {
+            return Ok(());
+        };
+        let layer = blob.digest;
+        let actual = self
+            .store
+            .diff_id(&layer)
+            .map_err(|error| Stop::Image(PushError::Store(error)))?;
+        if actual == expected {
+            return Ok(());
+        }
+        Err(Stop::Image(PushError::DiffId {
+            layer,
+            expected,
+            actual,
+        }))
     }
 
     fn is_present(&self, blob: &Descriptor, operation: &str) -> Result<bool, Failed> {

@@ -3,14 +3,14 @@
 
 use std::io::{self, Write};
 
-pub(super) const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
 const NAME: usize = 100;
 const PREFIX: usize = 155;
 const ZEROS: [u8; BLOCK] = [0; BLOCK];
 
 /// The type flag of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     File = b'0' as isize,
     HardLink = b'1' as isize,
     Symlink = b'2' as isize,
@@ -28,24 +28,24 @@ impl Kind {
 
 /// What a header says; user and group names are always empty.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Header<'a> {
-    pub(super) kind: Kind,
-    pub(super) name: &'a [u8],
-    pub(super) link: &'a [u8],
+pub(crate) struct Header<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) name: &'a [u8],
+    pub(crate) link: &'a [u8],
     /// Permissions with setuid, setgid and sticky.
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// Bytes of content; zero unless a file.
-    pub(super) size: u64,
+    pub(crate) size: u64,
     /// Seconds since 1970.
-    pub(super) mtime: i64,
+    pub(crate) mtime: i64,
     /// Major and minor number of a device.
-    pub(super) device: (u32, u32),
+    pub(crate) device: (u32, u32),
 }
 
 /// Writes the header and, if one is needed, the PAX header before it.
-pub(super) fn write(out: &mut (impl Write + ?Sized), header: &Header<'_>) -> io::Result<()> {
+pub(crate) fn write(out: &mut (impl Write + ?Sized), header: &Header<'_>) -> io::Result<()> {
     let records = pax_records(header);
     if records.is_empty() {
         let (prefix, name) = split_path(header.name).unwrap_or((b"", header.name));
@@ -59,13 +59,13 @@ pub(super) fn write(out: &mut (impl Write + ?Sized), header: &Header<'_>) -> io:
 }
 
 /// Zeros that fill up the last block of a file of this size.
-pub(super) fn padding(size: u64) -> &'static [u8] {
+pub(crate) fn padding(size: u64) -> &'static [u8] {
     let used = usize::try_from(size % BLOCK as u64).unwrap_or(0);
     &ZEROS[..(BLOCK - used) % BLOCK]
 }
 
 /// The two empty blocks at the end of an archive.
-pub(super) fn write_end(out: &mut (impl Write + ?Sized)) -> io::Result<()> {
+pub(crate) fn write_end(out: &mut (impl Write + ?Sized)) -> io::Result<()> {
     out.write_all(&ZEROS)?;
     out.write_all(&ZEROS)
 }

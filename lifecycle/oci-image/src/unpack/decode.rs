@@ -7,7 +7,9 @@ use std::rc::Rc;
 use flate2::read::MultiGzDecoder;
 
 use super::UnpackRules;
+use super::entry::TarBytes;
 use crate::digest::{Digest, Hasher};
+use crate::media_type;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
@@ -19,7 +21,7 @@ const MAGIC: usize = 6;
 const RATIO_FREE_BYTES: u64 = 64 << 20;
 
 /// Bytes of an uncompressed tar.
-pub(super) struct Decoded<R: Read> {
+pub(crate) struct Decoded<R: Read> {
     decoder: Decoder<Sniffed<R>>,
     hasher: Hasher,
     compressed: Rc<Cell<u64>>,
@@ -51,7 +53,7 @@ impl<R: Read> Read for Counted<R> {
 
 impl<R: Read> Decoded<R> {
     /// Finds the compression by the first bytes: media types lie more often than bytes do.
-    pub(super) fn new(reader: R, rules: &UnpackRules) -> io::Result<Self> {
+    pub(crate) fn new(reader: R, rules: &UnpackRules) -> io::Result<Self> {
         let compressed = Rc::new(Cell::new(0));
         let mut counted = Counted {
             inner: reader,
@@ -85,16 +87,17 @@ impl<R: Read> Decoded<R> {
         })
     }
 
-    /// Bytes read so far.
-    pub(super) fn offset(&self) -> u64 {
-        self.hasher.length()
-    }
-
     /// Reads what is left, so that checksums at the end are checked. Returns the digest and the length of it all.
-    pub(super) fn drain(mut self) -> io::Result<(Digest, u64)> {
+    pub(crate) fn drain(mut self) -> io::Result<(Digest, u64)> {
         io::copy(&mut self, &mut io::sink())?;
         let length = self.hasher.length();
         Ok((self.hasher.finish(), length))
+    }
+}
+
+impl<R: Read> TarBytes for Decoded<R> {
+    fn offset(&self) -> u64 {
+        self.hasher.length()
     }
 }
 
@@ -121,6 +124,19 @@ impl<R: Read> Read for Decoded<R> {
         }
         Ok(count)
     }
+}
+
+/// How a layer is compressed, as its first bytes tell: the media type of such a layer, or none for a plain tar.
+pub(crate) fn compression(reader: &mut impl Read) -> io::Result<Option<&'static str>> {
+    let mut magic = Vec::with_capacity(MAGIC);
+    reader.take(MAGIC as u64).read_to_end(&mut magic)?;
+    Ok(if magic.starts_with(GZIP) {
+        Some(media_type::OCI_LAYER_GZIP)
+    } else if magic.starts_with(ZSTD) {
+        Some(media_type::OCI_LAYER_ZSTD)
+    } else {
+        None
+    })
 }
 
 fn limit(message: String) -> io::Error {

@@ -2,7 +2,6 @@
 
 use std::io::{self, Read};
 
-use super::decode::Decoded;
 use super::{UnpackError, refused};
 use crate::layer_tar::Owner;
 
@@ -12,20 +11,20 @@ const MAX_EXTENSION: u64 = 1 << 20;
 
 /// One entry; a file's content is then read from the [`TarReader`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) kind: EntryKind,
-    pub(super) path: Vec<u8>,
-    pub(super) link: Vec<u8>,
+pub(crate) struct Entry {
+    pub(crate) kind: EntryKind,
+    pub(crate) path: Vec<u8>,
+    pub(crate) link: Vec<u8>,
     /// Permissions with setuid, setgid and sticky.
-    pub(super) mode: u32,
-    pub(super) owner: Owner,
-    pub(super) size: u64,
+    pub(crate) mode: u32,
+    pub(crate) owner: Owner,
+    pub(crate) size: u64,
     /// Seconds since 1970.
-    pub(super) mtime: i64,
+    pub(crate) mtime: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum EntryKind {
+pub(crate) enum EntryKind {
     File,
     Directory,
     Symlink,
@@ -34,9 +33,20 @@ pub(super) enum EntryKind {
     Device,
 }
 
+/// Bytes of an uncompressed tar.
+pub(crate) trait TarBytes: Read + Sized {
+    /// Bytes read so far.
+    fn offset(&self) -> u64;
+
+    /// Passes over bytes without giving them out. Returns how many there were.
+    fn pass_over(&mut self, count: u64) -> io::Result<u64> {
+        io::copy(&mut self.by_ref().take(count), &mut io::sink())
+    }
+}
+
 /// The entries of a tar, one after the other. Reads the content of the current file.
-pub(super) struct TarReader<R: Read> {
-    inner: Decoded<R>,
+pub(crate) struct TarReader<R: TarBytes> {
+    inner: R,
     /// What is left of the current entry's content.
     content: u64,
     padding: u64,
@@ -54,8 +64,8 @@ struct Extension {
     has_pax: bool,
 }
 
-impl<R: Read> TarReader<R> {
-    pub(super) fn new(inner: Decoded<R>) -> Self {
+impl<R: TarBytes> TarReader<R> {
+    pub(crate) fn new(inner: R) -> Self {
         Self {
             inner,
             content: 0,
@@ -63,12 +73,17 @@ impl<R: Read> TarReader<R> {
         }
     }
 
-    pub(super) fn into_inner(self) -> Decoded<R> {
+    pub(crate) fn into_inner(self) -> R {
         self.inner
     }
 
+    /// Where the current entry's content begins, before any of it is read.
+    pub(crate) fn content_offset(&self) -> u64 {
+        self.inner.offset()
+    }
+
     /// The next entry, none at the end of the archive.
-    pub(super) fn next(&mut self) -> Result<Option<Entry>, UnpackError> {
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>, UnpackError> {
         let mut extension = Extension::default();
         loop {
             self.skip()?;
@@ -222,7 +237,9 @@ impl<R: Read> TarReader<R> {
     fn skip(&mut self) -> Result<(), UnpackError> {
         let left = self.content + self.padding;
         (self.content, self.padding) = (0, 0);
-        let skipped = io::copy(&mut self.inner.by_ref().take(left), &mut io::sink())
+        let skipped = self
+            .inner
+            .pass_over(left)
             .map_err(|source| UnpackError::Read { source })?;
         if skipped < left {
             return Err(self.malformed("it ends inside an entry"));
@@ -310,7 +327,7 @@ impl<R: Read> TarReader<R> {
     }
 }
 
-impl<R: Read> Read for TarReader<R> {
+impl<R: TarBytes> Read for TarReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let wanted = usize::try_from(self.content)
             .unwrap_or(usize::MAX)

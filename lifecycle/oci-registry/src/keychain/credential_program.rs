@@ -31,6 +31,92 @@ struct Answer {
     secret: String,
 }
 
+/// A program that keeps credentials, which a file of docker's or podman's names.
+#[derive(Debug, Clone)]
+pub struct Helper {
+    program: String,
+    place: PathBuf,
+    origin: String,
+}
+
+impl Helper {
+    /// Looks for `docker-credential-NAME` on `path`. `origin` is the file that names it.
+    pub fn find(name: &str, path: &OsStr, origin: &str) -> Result<Self, KeychainError> {
+        let program = format!("docker-credential-{name}");
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if !name.bytes().all(is_name) {
+            return Err(KeychainError::Helper {
+                program,
+                origin: origin.to_owned(),
+                problem: "that is no name of a helper".to_owned(),
+            });
+        }
+        match find_program(&program, path) {
+            Some(place) => Ok(Self {
+                program,
+                place,
+                origin: origin.to_owned(),
+            }),
+            None => Err(KeychainError::HelperStart {
+                program,
+                origin: origin.to_owned(),
+                source: io::ErrorKind::NotFound.into(),
+            }),
+        }
+    }
+
+    /// Keeps a login.
+    pub fn store(&self, server: &str, username: &str, secret: &str) -> Result<(), KeychainError> {
+        let input = serde_json::json!({
+            "ServerURL": server,
+            "Username": username,
+            "Secret": secret,
+        });
+        let (success, _) = self.call("store", &input.to_string())?;
+        if success {
+            return Ok(());
+        }
+        Err(self.failed(format!("it could not keep the login for {server}")))
+    }
+
+    /// Forgets a login; one that is not there is forgotten already.
+    pub fn erase(&self, server: &str) -> Result<(), KeychainError> {
+        let (success, output) = self.call("erase", server)?;
+        if success || says_not_found(&output) {
+            return Ok(());
+        }
+        Err(self.failed(format!("it could not forget the login for {server}")))
+    }
+
+    fn call(&self, verb: &str, input: &str) -> Result<(bool, Vec<u8>), KeychainError> {
+        let mut child = Command::new(&self.place)
+            .arg(verb)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|source| KeychainError::HelperStart {
+                program: self.program.clone(),
+                origin: self.origin.clone(),
+                source,
+            })?;
+        answer(&mut child, input).map_err(|problem| self.failed(problem.to_owned()))
+    }
+
+    fn failed(&self, problem: String) -> KeychainError {
+        KeychainError::Helper {
+            program: self.program.clone(),
+            origin: self.origin.clone(),
+            problem,
+        }
+    }
+}
+
+fn says_not_found(output: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(output);
+    NOT_FOUND.iter().any(|known| text.contains(known))
+}
+
 /// Asks one helper; `None` when it has nothing for this registry.
 pub(super) fn ask(
     name: &str,
@@ -38,37 +124,12 @@ pub(super) fn ask(
     path: &OsStr,
     origin: &str,
 ) -> Result<Option<Found>, KeychainError> {
-    let program = format!("docker-credential-{name}");
-    let start = |source| KeychainError::HelperStart {
-        program: program.clone(),
-        origin: origin.to_owned(),
-        source,
-    };
-    let failed = |problem: String| KeychainError::Helper {
-        program: program.clone(),
-        origin: origin.to_owned(),
-        problem,
-    };
-    if !name
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    {
-        return Err(failed("that is no name of a helper".to_owned()));
-    }
-    let place =
-        find_program(&program, path).ok_or_else(|| start(io::ErrorKind::NotFound.into()))?;
-    let mut child = Command::new(place)
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(start)?;
-    let (success, output) =
-        answer(&mut child, server).map_err(|problem| failed(problem.to_owned()))?;
+    let helper = Helper::find(name, path, origin)?;
+    let failed = |problem: String| helper.failed(problem);
+    let program = &helper.program;
+    let (success, output) = helper.call("get", server)?;
     if !success {
-        let text = String::from_utf8_lossy(&output);
-        if NOT_FOUND.iter().any(|known| text.contains(known)) {
+        if says_not_found(&output) {
             return Ok(None);
         }
         // What it printed may hold a secret.

@@ -9,7 +9,7 @@ use ureq::http::StatusCode;
 
 /// A request that failed for good: what was attempted, where, and why.
 #[derive(Debug, thiserror::Error)]
-#[error("could not {operation} ({registry}/{repository})")]
+#[error("could not {operation} ({registry}{}{repository})", if .repository.is_empty() { "" } else { "/" })]
 pub struct RequestError {
     /// The registry as the reference names it.
     pub registry: String,
@@ -130,7 +130,7 @@ impl RequestError {
             Reason::Status { status: 401, credentials, .. } | Reason::Token { status: 400 | 401 | 403, credentials, .. } => {
                 match credentials {
                     Some(origin) => format!("the credentials from {origin} were refused: log in to {registry} again"),
-                    None => format!("no credentials for {registry} were found: log in, for example with docker login or podman login"),
+                    None => format!("no credentials for {registry} were found: log in: slugc login {registry}"),
                 }
             }
             Reason::Status { status: 403, credentials, .. } => match credentials {
@@ -138,7 +138,7 @@ impl RequestError {
                     "the account whose credentials came from {origin} may not do this in {}: ask for the right, or name another repository",
                     self.repository
                 ),
-                None => format!("log in to {registry}, for example with docker login or podman login"),
+                None => format!("log in: slugc login {registry}"),
             },
             Reason::Status { status: 404, .. } => {
                 "check the spelling of the repository and the tag; some registries need the repository made first, and some hide what one may not see".to_owned()
@@ -154,7 +154,7 @@ impl RequestError {
             }
             Reason::Connection { .. } => "check the network, the registry's name and port, and the proxy settings".to_owned(),
             Reason::Tls { .. } => format!(
-                "give this machine the registry's certificate authority (SSL_CERT_FILE), or, if it speaks plain http in a network you trust, name it with --insecure-registry {registry}"
+                "give this machine the registry's certificate authority (--ca-file FILE, SSL_CERT_FILE), or, if it speaks plain http in a network you trust, name it with --insecure-registry {registry}"
             ),
             Reason::WrongContent { .. } => {
                 "the registry or something in between is broken: try again, and tell its operator if it stays".to_owned()

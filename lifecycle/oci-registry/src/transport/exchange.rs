@@ -4,10 +4,13 @@ use std::io::{self, Read};
 use std::time::Duration;
 
 use ureq::http::{HeaderName, Method, Request, Response, StatusCode, header};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, SendBody};
 
 use crate::client::{ClientError, Options, Timeouts};
+use crate::transport::certificates;
 use crate::transport::error::{Reason, messages};
+use crate::transport::resolver::RememberingResolver;
 use crate::transport::retry;
 use crate::transport::url::{Scheme, Url, is_internal, is_loopback, split_authority};
 
@@ -105,11 +108,9 @@ impl Wire {
             .map(ureq::Proxy::new)
             .transpose()
             .map_err(|_| ClientError::Proxy)?;
-        let tls = ureq::tls::TlsConfig::builder()
-            .root_certs(ureq::tls::RootCerts::PlatformVerifier)
-            .build();
+        let tls = certificates::tls(options)?;
         let timeouts = options.timeouts;
-        let agent = Agent::config_builder()
+        let config = Agent::config_builder()
             .proxy(proxy)
             .tls_config(tls)
             .http_status_as_error(false)
@@ -124,8 +125,9 @@ impl Wire {
             .timeout_per_write(Some(timeouts.idle))
             .timeout_send_request(Some(timeouts.idle))
             .timeout_recv_response(Some(timeouts.answer))
-            .build()
-            .new_agent();
+            .build();
+        let connector = DefaultConnector::default();
+        let agent = Agent::with_parts(config, connector, RememberingResolver::default());
         Ok(Self {
             agent,
             timeouts,

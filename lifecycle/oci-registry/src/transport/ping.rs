@@ -30,7 +30,11 @@ pub(crate) fn ping(wire: &Wire, authority: &str) -> Result<Contact, Failed> {
     if !not_https || !wire.allows_http(authority) {
         return Err(secure);
     }
-    ask(wire, Url::new(Scheme::Http, authority, "/v2/"))
+    ask(wire, Url::new(Scheme::Http, authority, "/v2/")).map_err(|plain| match &plain.reason {
+        // It speaks https after all: why that failed is what matters.
+        Reason::Status { status: 400, .. } => secure,
+        _ => plain,
+    })
 }
 
 fn ask(wire: &Wire, home: Url) -> Result<Contact, Failed> {

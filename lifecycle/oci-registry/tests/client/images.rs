@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oci_image::{BlobStore, Descriptor, Digest, Image, Manifest, Reference, media_type};
+use oci_image::{BlobStore, Descriptor, Image, Manifest, Reference, media_type};
 use oci_registry::{
     Client, Credentials, Found, Options, PullOptions, RetryPolicy, Timeouts, Wanted,
 };
@@ -49,12 +49,9 @@ pub(crate) fn image_for(store: &BlobStore, architecture: &str, lengths: &[usize]
         image
             .manifest
             .layers
-            .push(Descriptor::new(media_type::OCI_LAYER_GZIP, digest, size));
-        image
-            .config
-            .rootfs
-            .diff_ids
-            .push(Digest::of(&digest.as_bytes()[..]));
+            .push(Descriptor::new(media_type::OCI_LAYER, digest, size));
+        // Not compressed: the blob is what it unpacks to.
+        image.config.rootfs.diff_ids.push(digest);
     }
     image.save(store).unwrap()
 }

@@ -195,6 +195,56 @@ fn a_registry_that_always_breaks_off_is_given_up() {
 }
 
 #[test]
+fn an_interrupted_pull_goes_on_next_time() {
+    let broken = Profile {
+        cut_downloads: AtomicUsize::new(1000),
+        ..Profile::default()
+    };
+    let (registry, _, _) = serving(broken, &[3 * MIB]);
+    let target = store();
+    let once = |registry: &Registry, from: &str| {
+        let host = registry.host();
+        let from = reference(&host, from);
+        pull(&client(&host), &target.blobs, &from, &for_amd64())
+    };
+    once(&registry, "app").unwrap_err();
+
+    let (registry, _, image) = serving(Profile::default(), &[3 * MIB]);
+    once(&registry, "app").unwrap();
+    assert_whole(&target.blobs, &image);
+    let ranges: Vec<_> = registry
+        .requests("GET", "/blobs/")
+        .iter()
+        .filter_map(|request| request.header("range").map(str::to_owned))
+        .collect();
+    assert!(!ranges.is_empty());
+    assert!(!ranges.contains(&"bytes=0-".to_owned()), "{ranges:?}");
+}
+
+#[test]
+fn a_wrong_beginning_is_not_gone_on_from() {
+    let (registry, source, image) = serving(Profile::default(), &[MIB]);
+    let target = store();
+    let layer = manifest(&source.blobs, &image).layers[0].clone();
+    let mut partial = target
+        .blobs
+        .partial(&layer.digest, layer.size)
+        .unwrap()
+        .unwrap();
+    std::io::Write::write_all(&mut partial, b"what a disk made of it").unwrap();
+    drop(partial);
+    let host = registry.host();
+    let pulled = pull(
+        &client(&host),
+        &target.blobs,
+        &reference(&host, "app"),
+        &for_amd64(),
+    );
+    pulled.unwrap();
+    assert_whole(&target.blobs, &image);
+}
+
+#[test]
 fn redirections_get_no_credentials() {
     let elsewhere = Registry::start(Profile::default());
     let blobs_at = Some(format!("http://{}/v2/app/blobs/", elsewhere.host()));

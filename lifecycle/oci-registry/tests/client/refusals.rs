@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use oci_image::{BlobStore, Descriptor};
+use oci_image::{BlobStore, Descriptor, Digest, Image};
 use oci_registry::{Client, Credentials, PushError, PushOptions, push};
 
 use crate::images::{ann, chain, client, client_as, image, manifest, options, reference, store};
@@ -81,7 +81,7 @@ fn missing_credentials_are_said_to_be_missing() {
         let (_, advice) = refused(&registry, &client(&registry.host()), &store.blobs, &image);
         assert_eq!(
             advice,
-            "no credentials for HOST were found: log in, for example with docker login or podman login"
+            "no credentials for HOST were found: log in: slugc login HOST"
         );
     }
 }
@@ -124,6 +124,47 @@ fn a_damaged_blob_does_not_arrive() {
         assert!(error.contains("is damaged"), "{error}");
         assert!(registry.blob("team/app", layer.digest).is_none());
     }
+}
+
+#[test]
+fn a_layer_that_is_not_its_diff_id_does_not_arrive() {
+    let (registry, store) = (Registry::start(Profile::default()), store());
+    let mut wrong = Image::load(&store.blobs, &image(&store.blobs, &[1000]).digest).unwrap();
+    let layer = wrong.manifest.layers[0].digest;
+    wrong.config.rootfs.diff_ids = vec![Digest::of(b"another")];
+    let wrong = wrong.save(&store.blobs).unwrap();
+    let (error, _) = refused(&registry, &client(&registry.host()), &store.blobs, &wrong);
+    assert!(error.contains("has the diffID"), "{error}");
+    assert!(registry.blob("team/app", layer).is_none());
+}
+
+#[test]
+fn credentials_are_checked() {
+    let profile = || Profile {
+        auth: Auth::Basic,
+        ..Profile::default()
+    };
+    let registry = Registry::start(profile());
+    client_as(&registry.host(), ann())
+        .check_credentials()
+        .unwrap();
+    let wrong = Credentials::Basic {
+        username: "ann".to_owned(),
+        password: "secret-word".to_owned(),
+    };
+    let error = client_as(&registry.host(), wrong)
+        .check_credentials()
+        .unwrap_err();
+    assert_eq!(error.status(), Some(401));
+    let text = chain(&error);
+    assert!(
+        text.starts_with("could not check the login (127."),
+        "{text}"
+    );
+    assert!(!text.contains("secret-word"), "{text}");
+    client(&Registry::start(Profile::default()).host())
+        .check_credentials()
+        .unwrap();
 }
 
 #[test]
