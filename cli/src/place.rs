@@ -74,6 +74,20 @@ impl Place {
         reference(text).map(Self::Registry)
     }
 
+    /// A place to write to, as typed. A short name such as `shop:1` is refused: docker would push it to its makers'
+    /// registry, and `tar:FILE` would be one too.
+    pub(crate) fn target(text: &str) -> Result<Self, Failure> {
+        let place = Self::parse(text)?;
+        if matches!(place, Self::Registry(_)) && !text.contains('/') {
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("{text:?} names neither a registry nor another place"),
+            )
+            .hint(format!("write {SPELLINGS}")));
+        }
+        Ok(place)
+    }
+
     fn prefixed(text: &str) -> Result<Option<Self>, Failure> {
         let Some((prefix, rest)) = text.split_once(':') else {
             return Ok(None);

@@ -325,6 +325,11 @@ fn names_keep_images() {
         .store()
         .join("blobs/sha256")
         .join(first.trim_start_matches("sha256:"));
+    assert!(manifest.exists(), "a release of the app needs it");
+    t.slugc()
+        .args(["cache", "prune", "-a", app.name()])
+        .run()
+        .success();
     assert!(!manifest.exists());
     t.slugc()
         .args(["tag", "shop:1", "shop:2"])

@@ -19,7 +19,7 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     let outputs = args
         .outputs
         .iter()
-        .map(|text| Place::parse(text))
+        .map(|text| Place::target(text))
         .collect::<Result<Vec<_>, _>>()?;
     let names = args
         .tags

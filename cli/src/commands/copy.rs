@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 pub(crate) fn run(args: &CopyArgs) -> Result<ExitCode, Failure> {
     let printer = Printer::new(Detail::Normal);
-    let target = Place::parse(&args.target)?;
+    let target = Place::target(&args.target)?;
     let store = Store::open()?;
     let _used = store.use_lock()?;
     let source = Source::find(&store, &args.source)?;
