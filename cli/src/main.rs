@@ -1,6 +1,7 @@
 //! slugc: Heroku for Python on one Linux machine, without Docker, root or an account.
 
 mod addon_root;
+mod addon_vars;
 mod app;
 mod args;
 mod build;

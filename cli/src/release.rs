@@ -1,5 +1,6 @@
 //! Making releases: the one way in which what an app runs, and with which config vars, changes.
 
+use crate::addon_vars;
 use crate::app::App;
 use crate::commands::running::{Ready, exit_of_dyno, exit_of_process};
 use crate::failure::{Exit, Failure, OrFail};
@@ -9,7 +10,14 @@ use crate::ui::error;
 use crate::ui::printer::Printer;
 use slug_runtime::release_phase::{self, Outcome, ReleaseError, ReleaseInputs};
 use slug_runtime::state::config_vars;
-use slug_runtime::state::{NewRelease, Release, ReleaseImage, StateLock, Status};
+use slug_runtime::state::{ConfigVars, NewRelease, Release, ReleaseImage, StateLock, Status};
+
+/// What a release is to be made of.
+pub(crate) struct Plan {
+    pub(crate) description: String,
+    pub(crate) image: Option<ReleaseImage>,
+    pub(crate) config: ConfigVars,
+}
 
 /// What making a release came to.
 pub(crate) enum Made {
@@ -30,7 +38,7 @@ pub(crate) fn make(
     printer: &Printer,
     store: &Store,
     app: &App,
-    plan: impl FnOnce(Option<&Release>) -> Result<Option<NewRelease>, Failure>,
+    plan: impl FnOnce(Option<&Release>) -> Result<Option<Plan>, Failure>,
 ) -> Result<Made, Failure> {
     make_with(printer, store, app, Phase::Run, plan)
 }
@@ -49,7 +57,7 @@ pub(crate) fn make_with(
     store: &Store,
     app: &App,
     phase: Phase,
-    plan: impl FnOnce(Option<&Release>) -> Result<Option<NewRelease>, Failure>,
+    plan: impl FnOnce(Option<&Release>) -> Result<Option<Plan>, Failure>,
 ) -> Result<Made, Failure> {
     let state = app.state();
     let name = app.name.as_str();
@@ -66,6 +74,12 @@ pub(crate) fn make_with(
     };
     config_vars::check_all(&new.config)
         .map_err(|error| Failure::new(Exit::Input, error.to_string()))?;
+    let new = NewRelease {
+        addon_vars: addon_vars::among(&addon_vars::of(store, app)?, &new.config),
+        description: new.description,
+        image: new.image,
+        config: new.config,
+    };
     let release = state.begin(&lock, new).or_fail(Exit::Store, locking)?;
     let replaced = current.map(|release| release.version);
     let finish = |lock: &StateLock, status| {
@@ -113,6 +127,7 @@ fn run_phase(
         app: ready.app(),
         version,
         limit: release_phase::LIMIT,
+        logs: &app.logs(),
     };
     let outcome =
         release_phase::run(&inputs, &mut |bytes| printer.pass_on(bytes)).map_err(failed)?;
@@ -173,7 +188,7 @@ pub(crate) fn deploy(
             return Ok(None);
         }
         let digest = built.manifest.digest.hex();
-        Ok(Some(NewRelease {
+        Ok(Some(Plan {
             description: format!("Deploy {}", digest.get(..8).unwrap_or(&digest)),
             image: Some(built),
             config: current.map_or_else(Default::default, |release| release.config.clone()),

@@ -156,6 +156,33 @@ as_each_user! {
 }
 
 as_each_user! {
+    /// A rollback leaves add-ons as they are, and nothing else changes their config vars in passing.
+    fn config_vars_stay_with_their_addons(t: &TestContext) {
+        let app = t.empty_app("rolled-back");
+        let addons = Addons::of(t, &app);
+        let slugc = |line: &str| t.slugc_in(&app).args(line.split(' ')).run();
+        slugc("config:set STEP=one").success();
+        let name = addons.create("redis");
+        slugc("config:set STEP=two").success();
+        let url = slugc("config:get REDIS_URL").success().stdout;
+
+        slugc("rollback v1").success();
+        assert_eq!(slugc("config:get STEP").success().stdout, "one\n");
+        assert_eq!(slugc("config:get REDIS_URL").success().stdout, url);
+        for line in ["config:set REDIS_URL=redis://elsewhere", "config:unset REDIS_URL"] {
+            slugc(line).failure(3).says(&["REDIS_URL belongs to an add-on", "addons:detach"]);
+        }
+        assert_eq!(slugc("config:get REDIS_URL").success().stdout, url);
+        slugc(&format!("cache prune -a {}", app.name())).failure(3).says(&["has add-ons"]);
+
+        slugc(&format!("addons:destroy {name} --confirm {}", app.name())).success();
+        slugc("rollback v3").success();
+        assert_eq!(slugc("config:get STEP").success().stdout, "two\n");
+        slugc("config").success().never_says(&["REDIS_URL"]);
+    }
+}
+
+as_each_user! {
     /// Two apps have a database each, one of them two; who destroys what is asked for a
     /// confirmation.
     fn several(t: &TestContext) {

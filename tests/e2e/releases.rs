@@ -64,6 +64,11 @@ as_each_user! {
         slugc("config:set GREETING=first").success();
         slugc("build .").success().says(&["releasing nothing as release.2, PORT=\n", "Release  v2"]);
         slugc("build .").success().says(&["up to date"]).never_says(&["releasing", "Released"]);
+        slugc("logs -d release.2").success().says(&[
+            "heroku[release.2]: Starting process with command `",
+            "app[release.2]: releasing nothing as release.2, PORT=",
+            "heroku[release.2]: Process exited with status 0",
+        ]);
         assert_eq!(running(t, &app), "one first\n");
         app.write("code", "two\n");
         let built = slugc("build . -q").success();

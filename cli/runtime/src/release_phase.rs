@@ -1,10 +1,12 @@
 //! The release phase: the process type `release` as a one-off dyno before a release takes effect.
 
 use crate::dyno::{self, App, DynoError, Prepared};
+use crate::logs::{LineSplitter, LogBounds, LogWriter, Source};
 use crate::names::DynoName;
 use crate::processes::{Processes, ProcessesError};
 use crate::signals::Signals;
 use cnb_spec::names::ProcessType;
+use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
@@ -14,6 +16,7 @@ use sandbox::{Child, Signal, Stream};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a release command may take (Heroku Dev Center, "Release Phase").
@@ -31,6 +34,8 @@ pub struct ReleaseInputs<'a> {
     pub version: u64,
     /// [`LIMIT`].
     pub limit: Duration,
+    /// The folder of the app's log.
+    pub logs: &'a Path,
 }
 
 /// How a release command ended.
@@ -102,6 +107,11 @@ pub fn run(
     // Caught before anything runs: a signal in between must not leave the dyno alone.
     let signals = Signals::catch(&[SIGINT, SIGTERM, SIGHUP])
         .map_err(|source| ReleaseError::Signals { source })?;
+    let mut log = Log::open(inputs.logs, &name);
+    log.say(&format!(
+        "Starting process with command `{}`",
+        command.shown
+    ));
     let child = sandbox::spawn(&sandbox).map_err(|source| DynoError::Start {
         command: command.shown,
         source,
@@ -115,7 +125,10 @@ pub fn run(
         end_by: Instant::now() + inputs.limit,
         stopped: None,
     };
-    let watched = phase.watch(print);
+    let watched = phase.watch(&mut |bytes| {
+        log.keep(bytes);
+        print(bytes);
+    });
     if watched.is_err() {
         // What cannot be watched must not go on unwatched; the first error is the one to tell.
         drop(phase.child.kill());
@@ -123,7 +136,9 @@ pub fn run(
     let status = watched.and_then(|()| phase.child.wait());
     let status = status.map_err(|source| ReleaseError::Lost { name, source })?;
     drop(scratch);
-    let exited = Outcome::Exited(sandbox::exit_code(status));
+    let code = sandbox::exit_code(status);
+    log.end(code);
+    let exited = Outcome::Exited(code);
     Ok(phase.stopped.unwrap_or(exited))
 }
 
@@ -132,6 +147,54 @@ fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     fcntl_setfl(&read, fcntl_getfl(&read)? | OFlags::NONBLOCK)?;
     Ok((read, write))
+}
+
+/// The app's log, as far as it can be written: a release does not fail for its sake.
+struct Log {
+    writer: Option<LogWriter>,
+    lines: LineSplitter,
+    dyno: String,
+}
+
+impl Log {
+    fn open(folder: &Path, name: &DynoName) -> Self {
+        Self {
+            writer: LogWriter::open(folder, LogBounds::default()).ok(),
+            lines: LineSplitter::default(),
+            dyno: name.to_string(),
+        }
+    }
+
+    fn say(&mut self, text: &str) {
+        if let Some(writer) = &mut self.writer {
+            writer.append(
+                Source::Heroku,
+                &self.dyno,
+                Timestamp::now(),
+                text.as_bytes(),
+            );
+            drop(writer.flush());
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        if let Some(writer) = &mut self.writer {
+            let now = Timestamp::now();
+            self.lines.push(bytes, |line| {
+                writer.append(Source::App, &self.dyno, now, line);
+            });
+            drop(writer.flush());
+        }
+    }
+
+    fn end(&mut self, code: i32) {
+        if let Some(writer) = &mut self.writer {
+            let now = Timestamp::now();
+            self.lines
+                .finish(|line| writer.append(Source::App, &self.dyno, now, line));
+        }
+        self.say(&format!("Process exited with status {code}"));
+    }
 }
 
 /// A release command that runs.

@@ -1,6 +1,7 @@
 //! `slugc cache`: what the store holds, and what of it nobody needs.
 
 use crate::addon_root::{self, AddonRoot};
+use crate::addon_vars;
 use crate::app::{App, AppName};
 use crate::args::{CacheAction, CacheArgs, Output};
 use crate::build::record::Record;
@@ -10,6 +11,7 @@ use crate::images::Images;
 use crate::parts::{self, Parts};
 use crate::stack::Stack;
 use crate::store::{self, Store};
+use crate::supervisor;
 use crate::tools;
 use crate::ui::error::chain;
 use crate::ui::printer::{Detail, Printer};
@@ -123,6 +125,7 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
                     .hint("slugc cache lists the apps"),
             );
         }
+        refuse_to_forget(printer, store, &app)?;
         apps.push(app);
     }
     for app in apps {
@@ -179,6 +182,23 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
         "Removed {}",
         size::bytes(before.saturating_sub(after))
     ));
+    Ok(())
+}
+
+/// What runs and what has data is not forgotten in passing.
+fn refuse_to_forget(printer: &Printer, store: &Store, app: &App) -> Result<(), Failure> {
+    let name = app.name.as_str();
+    if supervisor::find(printer, app)?.is_some() {
+        return Err(Failure::new(Exit::Input, format!("{name} runs"))
+            .hint(format!("stop it first: slugc ps:stop -a {name}")));
+    }
+    if !addon_vars::of(store, app)?.is_empty() {
+        return Err(
+            Failure::new(Exit::Input, format!("{name} has add-ons")).hint(format!(
+                "slugc addons -a {name} lists them; destroy or detach them first"
+            )),
+        );
+    }
     Ok(())
 }
 

@@ -1,15 +1,16 @@
 //! `slugc config`: the app's config vars, and what its verbs share.
 
+use crate::addon_vars;
 use crate::app::App;
 use crate::args::{AppArgs, ConfigArgs};
 use crate::commands::releases::give_up_the_dead;
 use crate::failure::{Exit, Failure, OrFail};
-use crate::release::{self, Made};
+use crate::release::{self, Made, Plan};
 use crate::store::Store;
 use crate::ui::printer::{Detail, Printer};
 use crate::ui::table;
 use slug_runtime::state::config_vars::{describe_change, nearest_name, shell_quoted};
-use slug_runtime::state::{ConfigVars, NewRelease, Release, Status};
+use slug_runtime::state::{ConfigVars, Release, Status};
 use std::process::ExitCode;
 
 pub(crate) fn run(args: &ConfigArgs) -> Result<ExitCode, Failure> {
@@ -88,7 +89,8 @@ pub(crate) fn change(
         let before = current.map_or_else(ConfigVars::new, |release| release.config.clone());
         let mut after = before.clone();
         edit(&mut after)?;
-        Ok((before != after).then(|| NewRelease {
+        addon_vars::refuse_changes(&addon_vars::of(store, app)?, &before, &after, app)?;
+        Ok((before != after).then(|| Plan {
             description: describe_change(&before, &after),
             image: current.and_then(|release| release.image.clone()),
             config: after,

@@ -4,10 +4,10 @@ use crate::app::App;
 use crate::args::RollbackArgs;
 use crate::build::record;
 use crate::failure::{Exit, Failure, OrFail};
-use crate::release::{self, Made};
+use crate::release::{self, Made, Plan};
 use crate::store::Store;
 use crate::ui::printer::{Detail, Printer};
-use slug_runtime::state::{NewRelease, Release, Status};
+use slug_runtime::state::{Release, Status};
 use std::process::ExitCode;
 
 pub(crate) fn run(args: &RollbackArgs) -> Result<ExitCode, Failure> {
@@ -27,10 +27,22 @@ pub(crate) fn run(args: &RollbackArgs) -> Result<ExitCode, Failure> {
             .hint(format!("slugc releases -a {name} lists the releases")));
         }
         target = old.version;
-        Ok(Some(NewRelease {
+        let mut config = old.config;
+        config.retain(|name, _| !old.addon_vars.contains(name));
+        // Those of today's add-ons win: what is in a database does not roll back either.
+        config.extend(
+            current
+                .into_iter()
+                .flat_map(|current| {
+                    let given = current.addon_vars.iter();
+                    given.filter_map(|name| current.config.get_key_value(name))
+                })
+                .map(|(name, value)| (name.clone(), value.clone())),
+        );
+        Ok(Some(Plan {
             description: format!("Rollback to v{target}"),
             image: old.image,
-            config: old.config,
+            config,
         }))
     })?;
     let Made::Release { release, replaced } = made else {

@@ -109,6 +109,7 @@ impl AppState {
             image: new.image,
             status: Status::Pending,
             config: new.config,
+            addon_vars: new.addon_vars,
         };
         files::replace(&self.release_file(release.version), &release)?;
         Ok(release)

@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::state::ConfigVars;
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::mpsc;
 
@@ -18,6 +19,7 @@ fn new(name: &str) -> NewRelease {
         description: format!("Set {name} config vars"),
         image: None,
         config: ConfigVars::from([(name.to_owned(), "hunter2".to_owned())]),
+        addon_vars: BTreeSet::new(),
     }
 }
 

@@ -4,6 +4,7 @@ use crate::state::ConfigVars;
 use jiff::Timestamp;
 use oci_image::Descriptor;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// A release: what dynos run and with which config vars. It never changes but for its status.
@@ -18,6 +19,9 @@ pub struct Release {
     pub image: Option<ReleaseImage>,
     pub status: Status,
     pub config: ConfigVars,
+    /// Which of `config` add-ons gave: a rollback leaves add-ons as they are.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub addon_vars: BTreeSet<String>,
 }
 
 /// Without the config vars' values: those are secrets.
@@ -30,6 +34,7 @@ impl fmt::Debug for Release {
             .field("image", &self.image)
             .field("status", &self.status)
             .field("config", &self.config.keys())
+            .field("addon_vars", &self.addon_vars)
             .finish()
     }
 }
@@ -59,4 +64,6 @@ pub struct NewRelease {
     pub description: String,
     pub image: Option<ReleaseImage>,
     pub config: ConfigVars,
+    /// Which of `config` add-ons gave.
+    pub addon_vars: BTreeSet<String>,
 }

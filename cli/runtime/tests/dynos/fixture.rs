@@ -411,6 +411,7 @@ fn release_part(app: App<'_>) -> Result<i32, Box<dyn Error>> {
             },
             version: 7,
             limit: Duration::from_secs(seconds),
+            logs: &PathBuf::from(std::env::var("FOLDER")?).join("logs"),
         },
         &mut |bytes| {
             let mut stdout = std::io::stdout().lock();

@@ -3,10 +3,10 @@
 use super::find::World;
 use crate::app::App;
 use crate::failure::{Exit, Failure};
-use crate::release::{self, Made, Phase};
+use crate::release::{self, Made, Phase, Plan};
 use crate::ui::printer::Printer;
 use slug_runtime::addons::{Addon, Attachment};
-use slug_runtime::state::{ConfigVars, NewRelease, Release};
+use slug_runtime::state::{ConfigVars, Release};
 
 /// Makes a release of changed config vars.
 pub(super) fn set_config_vars(
@@ -25,7 +25,7 @@ pub(super) fn set_config_vars(
             None => (built, ConfigVars::new()),
         };
         change(&mut config);
-        Ok(Some(NewRelease {
+        Ok(Some(Plan {
             description,
             image,
             config,
