@@ -8,6 +8,7 @@ use crate::store::Store;
 use crate::supervisor;
 use crate::ui::error;
 use crate::ui::printer::Printer;
+use oci_image::Image;
 use slug_runtime::release_phase::{self, Outcome, ReleaseError, ReleaseInputs};
 use slug_runtime::state::config_vars;
 use slug_runtime::state::{ConfigVars, NewRelease, Release, ReleaseImage, StateLock, Status};
@@ -111,17 +112,19 @@ fn run_phase(
         return Ok(());
     };
     let version = release.version;
-    let ready = Ready::of(printer, store, app, image, release.config.clone())?;
     let failed = |error: ReleaseError| {
         let message = format!("cannot run the release command of v{version}");
         Failure::new(exit_of(&error), message).because(error)
     };
-    if release_phase::command(&ready.app())
-        .map_err(failed)?
-        .is_none()
-    {
+    let loaded = Image::load(store.blobs(), &image.manifest.digest).or_fail(Exit::Store, || {
+        let name = app.name.as_str();
+        format!("cannot open the image of v{version} of the app {name}")
+    })?;
+    // Unpacking the image and starting add-ons takes its time: not where nothing runs.
+    if release_phase::command(&loaded).map_err(failed)?.is_none() {
         return Ok(());
     }
+    let ready = Ready::of(printer, store, app, image, release.config.clone())?;
     printer.heading("Running release command");
     let inputs = ReleaseInputs {
         app: ready.app(),

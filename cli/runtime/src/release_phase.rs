@@ -7,6 +7,7 @@ use crate::processes::{Processes, ProcessesError};
 use crate::signals::Signals;
 use cnb_spec::names::ProcessType;
 use jiff::Timestamp;
+use oci_image::Image;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
@@ -63,9 +64,9 @@ pub enum ReleaseError {
 }
 
 /// The release command as its author wrote it; `None` when the image has none.
-pub fn command(app: &App<'_>) -> Result<Option<String>, ReleaseError> {
+pub fn command(image: &Image) -> Result<Option<String>, ReleaseError> {
     let failed = |source| ReleaseError::Command { source };
-    let processes = Processes::of(app.image).map_err(failed)?;
+    let processes = Processes::of(image).map_err(failed)?;
     match release_type(&processes) {
         Some(kind) => Ok(Some(processes.start(&kind).map_err(failed)?.shown)),
         None => Ok(None),
