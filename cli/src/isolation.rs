@@ -1,5 +1,6 @@
 //! What the user is told where the machine allows a weaker sandbox only.
 
+use crate::failure::{Exit, Failure};
 use crate::ui::printer::Printer;
 use sandbox::Tier;
 use std::sync::Once;
@@ -10,6 +11,18 @@ pub(crate) fn warn_if_weak(printer: &Printer) {
     if sandbox::tier() == Tier::Chroot {
         TOLD.call_once(|| printer.warning(&text(&sandbox::probe().refusals)));
     }
+}
+
+/// For what the weaker sandbox cannot do.
+pub(crate) fn require_namespaces(what: &str) -> Result<(), Failure> {
+    let probe = sandbox::probe();
+    if probe.tier.has_namespaces() {
+        return Ok(());
+    }
+    let message = format!("{what} namespaces, which this machine forbids");
+    let advice = probe.refusals.iter().find_map(|it| it.advice.as_deref());
+    Err(Failure::new(Exit::Sandbox, message)
+        .hint(advice.unwrap_or("run slugc where user namespaces are allowed")))
 }
 
 fn text(refusals: &[sandbox::Refusal]) -> String {

@@ -238,3 +238,15 @@ impl Drop for Image {
         );
     }
 }
+
+#[test]
+fn addons_are_refused() {
+    let Some(t) = context(Who::Root) else { return };
+    let app = t.empty_app("no-addons");
+    let refused = weak(&t, &app)
+        .args(["addons:create", "redis"])
+        .run()
+        .failure(6);
+    refused.says(&["add-ons need namespaces", "next:"]);
+    assert!(!t.store().join("apps").join(app.name()).exists());
+}

@@ -6,6 +6,7 @@ use super::find::World;
 use crate::addon_root;
 use crate::args::{AttachArgs, CreateArgs};
 use crate::failure::{Exit, Failure, OrFail};
+use crate::isolation;
 use crate::release::Phase;
 use crate::ui::printer::Printer;
 use slug_runtime::addons::{self, Attachment, NewAddon, Plan, Service, colour_variable};
@@ -18,6 +19,7 @@ pub(super) fn create(printer: &Printer, args: &CreateArgs) -> Result<(), Failure
         .or_fail(Exit::Usage, || "cannot make the add-on".to_owned())
         .map_err(|failure| failure.hint("slugc addons:docs lists services and plans"))?;
     let attachment = args.attachment.as_deref().map(checked).transpose()?;
+    isolation::require_namespaces("add-ons need")?;
     let world = World::open(&args.app)?;
     addon_root::ensure(
         &world.store,

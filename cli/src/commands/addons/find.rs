@@ -5,6 +5,7 @@ use crate::addon_root;
 use crate::app::{App, AppName};
 use crate::args::AppArgs;
 use crate::failure::{Exit, Failure};
+use crate::isolation;
 use crate::store::{Lock, Store};
 use crate::ui::printer::Printer;
 use slug_runtime::addons::{Addon, Addons, InUse, Service, ensure_running};
@@ -123,6 +124,9 @@ pub(crate) fn start_for(printer: &Printer, store: &Store, app: &App) -> Result<I
 }
 
 fn start(printer: &Printer, store: &Store, wanted: &[Addon]) -> Result<InUse, Failure> {
+    if !wanted.is_empty() {
+        isolation::require_namespaces("add-ons need")?;
+    }
     let addons = Addons::new(store.root());
     for addon in wanted {
         // A root that is there serves, even if this slugc would make a newer one.
