@@ -18,6 +18,10 @@ const LOCK: &str = "supervisor.lock";
 /// Commands that look whether a supervisor lives hold the lock for some microseconds.
 const LOOKERS: Duration = Duration::from_millis(500);
 
+/// A process that a killed supervisor, or a command that looked, was about to start has a copy of the lock until it
+/// runs its own program; on a busy machine that takes a while.
+const COPIES: Duration = Duration::from_secs(5);
+
 /// Held by the supervisor while it lives; the kernel lets go of it however the supervisor ends.
 #[derive(Debug)]
 pub struct SupervisorLock {
@@ -61,10 +65,11 @@ impl SupervisorLock {
         };
         fs::create_dir_all(folder).map_err(in_lock)?;
         let mut file = open(&path).map_err(in_lock)?;
-        let deadline = Instant::now() + LOOKERS;
+        let start = Instant::now();
         while !try_lock(&file, FlockOperation::NonBlockingLockExclusive).map_err(in_lock)? {
-            if Instant::now() >= deadline {
-                let pid = read_pid(&mut file).map_err(in_lock)?;
+            let pid = read_pid(&mut file).map_err(in_lock)?;
+            let patience = if lives(pid) { LOOKERS } else { COPIES };
+            if start.elapsed() >= patience {
                 return Err(LockError::Held { pid });
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -110,12 +115,10 @@ pub(crate) fn look(folder: &Path) -> Result<Presence, LockError> {
         }
         opened => opened.map_err(in_lock)?,
     };
-    let deadline = Instant::now() + LOOKERS;
+    let deadline = Instant::now() + COPIES;
     while !try_lock(&file, FlockOperation::NonBlockingLockExclusive).map_err(in_lock)? {
         let pid = read_pid(&mut file).map_err(in_lock)?;
-        // A process that a killed supervisor was about to start has a copy of the lock for a moment.
-        let is_gone = pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
-        if !is_gone || Instant::now() >= deadline {
+        if lives(pid) || Instant::now() >= deadline {
             return Ok(Presence::Alive { pid });
         }
         std::thread::sleep(Duration::from_millis(2));
@@ -132,6 +135,10 @@ fn open(path: &Path) -> io::Result<File> {
         .truncate(false)
         .mode(0o600)
         .open(path)
+}
+
+fn lives(pid: Option<u32>) -> bool {
+    pid.is_some_and(|pid| Path::new(&format!("/proc/{pid}")).exists())
 }
 
 fn try_lock(file: &File, operation: FlockOperation) -> io::Result<bool> {
