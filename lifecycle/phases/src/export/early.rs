@@ -7,7 +7,9 @@ use super::buildpack_layers;
 use crate::layers_dir::Layer;
 use cnb_spec::names::escape_id;
 use oci_image::{BlobStore, Compression, Fingerprint, LayerBlob, Owner, fingerprint};
-use std::path::Path;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -58,13 +60,22 @@ impl EarlyLayer {
 const LOOKS: usize = 3;
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// Opens a layer's folder once. Build code, which still runs, may put a link in the place of any folder above it at
+/// any moment: what is looked at and what is read has to be one and the same folder, and one in the layers.
+fn open_layer(layers_dir: &Path, buildpack: &str, layer: &str) -> Option<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let layers = rustix::fs::open(layers_dir, flags | OFlags::PATH, Mode::empty()).ok()?;
+    let inside = Path::new(&escape_id(buildpack)).join(layer);
+    let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    rustix::fs::openat2(layers, inside, flags, Mode::empty(), within).ok()
+}
+
 /// Writes a layer while the build still runs. Nothing comes of it when the layer is not at rest or can't be read: the
 /// export after the build reads it again, and says what is wrong.
 pub fn write_early(inputs: &EarlyInputs<'_>, buildpack: &str, layer: &str) -> Option<EarlyLayer> {
-    let found = Layer::new(&inputs.layers_dir.join(escape_id(buildpack)), layer);
-    if !found.has_contents() {
-        return None;
-    }
+    let folder = open_layer(inputs.layers_dir, buildpack, layer)?;
+    let mut found = Layer::new(&inputs.layers_dir.join(escape_id(buildpack)), layer);
+    found.dir = PathBuf::from(format!("/proc/self/fd/{}/.", folder.as_raw_fd()));
     let fingerprint = (0..LOOKS).find_map(|_| {
         thread::sleep(PAUSE);
         fingerprint::tree_at_rest(&found.dir).ok().flatten()
