@@ -6,6 +6,7 @@ mod dynos;
 mod image;
 mod releases;
 
+use crate::ui::printer::Detail;
 pub(crate) use addons::*;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use config::{
@@ -191,6 +192,18 @@ pub(crate) struct DetailArgs {
     pub(crate) verbose: bool,
 }
 
+impl From<&DetailArgs> for Detail {
+    fn from(args: &DetailArgs) -> Self {
+        if args.quiet {
+            Self::Quiet
+        } else if args.verbose {
+            Self::Verbose
+        } else {
+            Self::Normal
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   slugc run python manage.py migrate
@@ -306,7 +319,7 @@ pub(crate) enum StackAction {
     /// Bootstrap a stack from signed Debian packages
     Create {
         /// The stack
-        #[arg(default_value = crate::stack::DEFAULT)]
+        #[arg(default_value = debian_stack::DEFAULT)]
         name: String,
         /// Make it again even if it is there
         #[arg(long)]
@@ -326,7 +339,7 @@ pub(crate) enum StackAction {
     List,
     /// Show a stack: images, packages
     Inspect {
-        #[arg(default_value = crate::stack::DEFAULT)]
+        #[arg(default_value = debian_stack::DEFAULT)]
         name: String,
         /// How to print it
         #[arg(long, value_enum, default_value = "text")]
@@ -334,7 +347,7 @@ pub(crate) enum StackAction {
     },
     /// Remove a stack from the store
     Rm {
-        #[arg(default_value = crate::stack::DEFAULT)]
+        #[arg(default_value = debian_stack::DEFAULT)]
         name: String,
     },
 }

@@ -110,7 +110,7 @@ pub(crate) fn build(
     warn_of_another_source(printer, app, &source);
     let parts = Parts::in_store(store)?;
     let buildpacks = Buildpacks::choose(&parts, request.buildpacks)?;
-    let stack = stack::ensure(store, printer, stack::DEFAULT, request.mirror)?;
+    let stack = stack::ensure(store, printer, debian_stack::DEFAULT, request.mirror)?;
     let inputs = inputs_digest(&source, &stack, &buildpacks, request.env)?;
     if request.clear_cache {
         clear_cache(app)?;

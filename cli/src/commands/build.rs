@@ -15,7 +15,7 @@ use crate::ui::printer::{Detail, Printer};
 use std::process::ExitCode;
 
 pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
-    let printer = Printer::new(Detail::of(&args.detail));
+    let printer = Printer::new(Detail::from(&args.detail));
     let outputs = args
         .outputs
         .iter()

@@ -21,7 +21,7 @@ pub(crate) fn run(action: StackAction) -> Result<ExitCode, Failure> {
             mirror,
             detail,
         } => {
-            let printer = Printer::new(Detail::of(&detail));
+            let printer = Printer::new(Detail::from(&detail));
             // Roots of the same name are replaced: nobody may be running in them.
             let waiting = || printer.warning("waiting for other commands of slugc to end");
             let _lock = if force {
@@ -108,7 +108,7 @@ fn missing(name: &str) -> Failure {
     )
     .hint(format!(
         "slugc stack list shows what is there; slugc stack create {} makes one",
-        stack::DEFAULT
+        debian_stack::DEFAULT
     ))
 }
 
