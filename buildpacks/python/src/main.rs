@@ -95,8 +95,8 @@ impl Buildpack for PythonBuildpack {
         let modules = std::mem::take(&mut venv.uncompiled);
         let is_new = !modules.is_empty();
         let is_changed = venv.is_changed();
-        let compilation =
-            bytecode::start(&venv.python(), modules).map_err(BuildpackError::Bytecode)?;
+        let compilation = bytecode::start(&venv.python(), modules, venv.ahead.take())
+            .map_err(BuildpackError::Bytecode)?;
         let collecting = AtomicBool::new(true);
         let (compiled, django) = std::thread::scope(|scope| {
             let compilation = scope.spawn(|| {

@@ -9,7 +9,7 @@
 //! The layer's metadata is marked incomplete before the first write and complete after the last
 //! one, so a build that is killed leaves nothing that is mistaken for an environment.
 
-use crate::bytecode;
+use crate::bytecode::{self, Ahead};
 use crate::install::{self, Freshness, Installer};
 use crate::interpreter::Interpreter;
 use crate::records::{self, Installed, Package};
@@ -92,6 +92,8 @@ pub(crate) struct Venv {
     bytecode_tag: String,
     /// Modules that have no bytecode yet.
     pub(crate) uncompiled: Vec<PathBuf>,
+    /// What compiles modules since before they were installed.
+    pub(crate) ahead: Option<Ahead>,
     layer: LayerRef<PythonBuildpack, (), Decision>,
     metadata: Metadata,
 }
@@ -191,6 +193,7 @@ pub(crate) fn provide(
             inputs.python.version.series.major, inputs.python.version.series.minor
         ),
         uncompiled: Vec::new(),
+        ahead: None,
         layer,
         metadata: wanted,
     };
@@ -284,14 +287,7 @@ fn make(
     venv.layer.write_metadata(&venv.metadata)?;
     venv.layer.write_env(layer_env(&venv.path))?;
     create(venv, inputs.python).map_err(|source| error_at(&venv.path, source))?;
-    install::install(
-        inputs.installer,
-        &venv.path,
-        freshness,
-        &context.app_dir,
-        inputs.env,
-    )
-    .map_err(BuildpackError::Install)?;
+    install(venv, inputs, freshness, context)?;
     let failed = |source| error_at(&venv.path, source);
     let after = records::installed(&venv.site_packages).map_err(failed)?;
     settle(venv, &Installed::new(), &after).map_err(|source| error_at(&venv.path, source))?;
@@ -306,10 +302,32 @@ fn update(
     context: &BuildContext<PythonBuildpack>,
 ) -> libcnb::Result<bool, BuildpackError> {
     venv.layer.write_metadata(&venv.metadata)?;
-    let failed = |source| error_at(&venv.path, source);
-    let before = records::installed(&venv.site_packages).map_err(failed)?;
+    let before =
+        records::installed(&venv.site_packages).map_err(|source| error_at(&venv.path, source))?;
     if records::share_files(&before) {
         return Ok(false);
+    }
+    install(venv, inputs, freshness, context)?;
+    let after =
+        records::installed(&venv.site_packages).map_err(|source| error_at(&venv.path, source))?;
+    if records::share_files(&after) {
+        return Ok(false);
+    }
+    settle(venv, &before, &after).map_err(|source| error_at(&venv.path, source))?;
+    Ok(true)
+}
+
+/// Runs the installer.
+fn install(
+    venv: &mut Venv,
+    inputs: &Inputs,
+    freshness: Freshness,
+    context: &BuildContext<PythonBuildpack>,
+) -> Result<(), BuildpackError> {
+    if let Installer::Uv { cache, .. } = inputs.installer
+        && venv.ahead.is_none()
+    {
+        venv.ahead = Ahead::start(&inputs.python.executable, cache, &venv.site_packages);
     }
     install::install(
         inputs.installer,
@@ -318,13 +336,7 @@ fn update(
         &context.app_dir,
         inputs.env,
     )
-    .map_err(BuildpackError::Install)?;
-    let after = records::installed(&venv.site_packages).map_err(failed)?;
-    if records::share_files(&after) {
-        return Ok(false);
-    }
-    settle(venv, &before, &after).map_err(|source| error_at(&venv.path, source))?;
-    Ok(true)
+    .map_err(BuildpackError::Install)
 }
 
 /// Notes which modules to compile, those of the packages that were not there `before`, and removes
