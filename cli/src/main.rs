@@ -10,6 +10,7 @@ mod commands;
 mod failure;
 mod host;
 mod images;
+mod in_use;
 mod isolation;
 mod kafka_programs;
 mod logins;

@@ -8,6 +8,7 @@ use crate::build::record::Record;
 use crate::build::sandboxed;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::images::Images;
+use crate::in_use;
 use crate::parts::{self, Parts};
 use crate::stack::Stack;
 use crate::store::{self, Store};
@@ -16,7 +17,7 @@ use crate::tools;
 use crate::ui::error::chain;
 use crate::ui::printer::{Detail, Printer};
 use crate::ui::size;
-use oci_image::{Descriptor, Digest, Image};
+use oci_image::{Digest, Image};
 use serde::Serialize;
 use slug_runtime::addons::{Addons, Service};
 use slug_runtime::roots::Roots;
@@ -57,7 +58,7 @@ struct Usage {
 fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure> {
     let _used = store.use_lock()?;
     let mut apps = BTreeMap::new();
-    for name in names(&store.apps())? {
+    for name in store::folders(&store.apps())? {
         let used = disk_usage(&store.app(&name))?;
         apps.insert(name, used);
     }
@@ -143,7 +144,7 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
     store.blobs().remove_partials().or_fail(Exit::Store, || {
         "cannot remove what broken-off downloads left".to_owned()
     })?;
-    for name in names(&store.roots())? {
+    for name in store::folders(&store.roots())? {
         if !needed.roots.contains(&name) {
             store::remove_tree(&store.roots().join(name))?;
         }
@@ -159,22 +160,28 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
             store::remove_tree(&store.stack(&name))?;
         }
     }
-    for name in names(&store.parts())? {
+    for name in store::folders(&store.parts())? {
         if name != parts::ID {
             store::remove_tree(&store.parts().join(name))?;
         }
     }
     prune_tools(store)?;
-    for name in names(&store.apps())? {
+    for name in store::folders(&store.apps())? {
         let Ok(name) = AppName::parse(&name) else {
             continue;
         };
         let app = App::of(store, name);
         sandboxed::recover(&app)?;
-        store::remove_tree(&app.trees())?;
+        // Where there are no overlays, running dynos have their roots there.
+        let unused = if needed.running.contains(app.name.as_str()) {
+            sandboxed::trees(&app)
+        } else {
+            app.trees()
+        };
+        store::remove_tree(&unused)?;
         store::remove_tree(&app.work())?;
     }
-    for name in names(&store.stacks())? {
+    for name in store::folders(&store.stacks())? {
         store::remove_tree(&store.stack(&name).join("downloads"))?;
     }
     let after = disk_usage(store.root())?;
@@ -227,30 +234,33 @@ struct Needed {
     roots: BTreeSet<String>,
     /// Folders in `stacks/` of services that there are add-ons of.
     services: BTreeSet<String>,
+    /// Apps that run.
+    running: BTreeSet<String>,
 }
 
 impl Needed {
     /// What cannot be read needs nothing: it is made again when it is asked for.
     fn find(printer: &Printer, store: &Store) -> Result<Self, Failure> {
-        let mut manifests = Vec::new();
+        let mut needed = Self::default();
+        let mut manifests = BTreeSet::new();
         let tell = |failure: &Failure| printer.warning(&chain(failure));
-        for name in names(&store.stacks())? {
+        for name in store::folders(&store.stacks())? {
             match Stack::read(store, &name) {
                 Ok(stack) => manifests.extend(
                     stack
                         .into_iter()
-                        .flat_map(|it| [it.run_image, it.build_image]),
+                        .flat_map(|it| [it.run_image.digest, it.build_image.digest]),
                 ),
                 Err(failure) => tell(&failure),
             }
         }
-        for name in names(&store.apps())? {
+        for name in store::folders(&store.apps())? {
             let Ok(name) = AppName::parse(&name) else {
                 continue;
             };
             let app = App::of(store, name);
             match app.image() {
-                Ok(image) => manifests.extend(image.map(|image| image.manifest)),
+                Ok(image) => manifests.extend(image.map(|image| image.manifest.digest)),
                 Err(failure) => tell(&failure),
             }
             match app.state().newest(KEPT).or_fail(Exit::Store, || {
@@ -264,17 +274,20 @@ impl Needed {
                 Err(failure) => tell(&failure),
             }
             match Record::read(&app) {
-                Ok(record) => manifests.extend(record.map(|record| record.manifest)),
+                Ok(record) => manifests.extend(record.map(|record| record.manifest.digest)),
                 Err(failure) => tell(&failure),
+            }
+            if let Some(images) = in_use::images_of(printer, &app)? {
+                manifests.extend(images);
+                needed.running.insert(app.name.as_str().to_owned());
             }
         }
         for image in Images::of(store).all()? {
             match image {
-                Ok((image, _)) => manifests.push(image.manifest),
+                Ok((image, _)) => drop(manifests.insert(image.manifest.digest)),
                 Err(failure) => tell(&failure),
             }
         }
-        let mut needed = Self::default();
         needed.add_addons(store)?;
         for manifest in &manifests {
             needed
@@ -301,20 +314,17 @@ impl Needed {
     }
 
     /// A blob that is missing already needs nothing: the next build makes it again.
-    fn add_image(&mut self, store: &Store, manifest: &Descriptor) -> Result<(), Failure> {
-        self.blobs.insert(manifest.digest);
+    fn add_image(&mut self, store: &Store, manifest: &Digest) -> Result<(), Failure> {
+        self.blobs.insert(*manifest);
         let there = store
             .blobs()
-            .contains(&manifest.digest)
-            .or_fail(Exit::Store, || {
-                format!("cannot look for {}", manifest.digest)
-            })?;
+            .contains(manifest)
+            .or_fail(Exit::Store, || format!("cannot look for {manifest}"))?;
         if !there {
             return Ok(());
         }
-        let image = Image::load(store.blobs(), &manifest.digest).or_fail(Exit::Store, || {
-            format!("cannot read the image {}", manifest.digest)
-        })?;
+        let image = Image::load(store.blobs(), manifest)
+            .or_fail(Exit::Store, || format!("cannot read the image {manifest}"))?;
         self.blobs.insert(image.manifest.config.digest);
         self.blobs
             .extend(image.manifest.layers.iter().map(|layer| layer.digest));
@@ -324,10 +334,10 @@ impl Needed {
     }
 }
 
-fn images(releases: impl IntoIterator<Item = Release>) -> impl Iterator<Item = Descriptor> {
+fn images(releases: impl IntoIterator<Item = Release>) -> impl Iterator<Item = Digest> {
     releases
         .into_iter()
-        .filter_map(|release| Some(release.image?.manifest))
+        .filter_map(|release| Some(release.image?.manifest.digest))
 }
 
 fn all_blobs(store: &Store) -> Result<Vec<(Digest, u64)>, Failure> {
@@ -338,24 +348,6 @@ fn all_blobs(store: &Store) -> Result<Vec<(Digest, u64)>, Failure> {
         .or_fail(Exit::Store, listing)?
         .collect::<Result<_, _>>()
         .or_fail(Exit::Store, listing)
-}
-
-fn names(folder: &Path) -> Result<Vec<String>, Failure> {
-    let listing = || format!("cannot list {}", folder.display());
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).or_fail(Exit::Store, listing)? {
-        let entry = entry.or_fail(Exit::Store, listing)?;
-        let is_folder = entry.file_type().or_fail(Exit::Store, listing)?.is_dir();
-        // Names with a dot are the store's own: staging, marks of use.
-        if is_folder
-            && let Ok(name) = entry.file_name().into_string()
-            && !name.starts_with('.')
-        {
-            names.push(name);
-        }
-    }
-    names.sort();
-    Ok(names)
 }
 
 fn disk_usage(folder: &Path) -> Result<u64, Failure> {
