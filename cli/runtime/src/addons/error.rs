@@ -13,7 +13,7 @@ pub enum AddonError {
     Exists { name: String },
     #[error("{name:?} cannot be an add-on's name")]
     Name { name: String },
-    #[error("the app {app} has a config var {attachment}_URL already")]
+    #[error("the app {app} has an attachment {attachment} already")]
     Attached { attachment: String, app: String },
     #[error("cannot {attempt} {}", path.display())]
     File {

@@ -1,9 +1,11 @@
 //! Config vars that add-ons give to apps.
 
+use super::failure;
 use super::find::World;
 use crate::app::App;
 use crate::failure::{Exit, Failure};
 use crate::release::{self, Made, Phase, Plan};
+use crate::ui::error::chain;
 use crate::ui::printer::Printer;
 use slug_runtime::addons::{Addon, Attachment};
 use slug_runtime::state::{ConfigVars, Release};
@@ -44,6 +46,20 @@ pub(super) fn set_config_vars(
 pub(super) fn config_of(app: &App) -> Result<ConfigVars, Failure> {
     let current = app.current()?;
     Ok(current.map(|release| release.config).unwrap_or_default())
+}
+
+/// Makes attachments what they were: the release that they were changed for was not made. If that fails the change is
+/// half done, and doing the same again completes it.
+pub(super) fn put_back(
+    printer: &Printer,
+    world: &World,
+    addon: &str,
+    change: impl FnOnce(&mut Vec<Attachment>),
+) {
+    if let Err(error) = world.addons.update(addon, change) {
+        let failure = failure(format!("cannot undo what was done to {addon}"), error);
+        printer.warning(&chain(&failure));
+    }
 }
 
 /// Gives an app the config vars of attachments.
