@@ -1,6 +1,7 @@
 //! Add-ons: real servers, used by real apps, killed and found again.
 
 use crate::{BINARY, as_each_user};
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal as Kill, kill_process};
 use std::fs;
 use std::net::TcpListener;
@@ -305,6 +306,37 @@ as_each_user! {
         assert_eq!(now, noted);
         let ping = t.slugc_in(&blog).args(["redis:cli", "--", "ping"]).run();
         ping.success().says(&["PONG"]);
+    }
+}
+
+/// Whether nobody uses an add-on any more: its server may stop.
+fn is_unused(t: &TestContext, name: &str) -> bool {
+    let lock = t.store().join("addons").join(name).join("use.lock");
+    let lock = fs::File::open(lock).unwrap();
+    flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
+}
+
+as_each_user! {
+    /// Running dynos let go of an add-on that is detached, and go on.
+    fn detached_from_dynos_that_run(t: &TestContext) {
+        let (shop, blog) = (t.empty_app("shop"), t.fixture("procfile-duplicates"));
+        let addons = Addons::of(t, &shop);
+        let name = addons.create("redis");
+        blog.write("Procfile", "worker: echo \"cache: $CACHE_URL.\" && exec sleep 1000\n");
+        t.slugc_in(&blog).args(["build", "."]).run().success();
+        t.slugc_in(&blog).args(["addons:attach", &name, "--as", "CACHE"]).run().success();
+        let mut worker = t.slugc_in(&blog).args(["launch", "worker"]).start();
+        worker.wait_for("cache: redis://");
+        assert!(!is_unused(t, &name));
+        t.slugc_in(&blog).args(["addons:detach", "CACHE"]).run().success();
+        worker.wait_for("cache: .");
+        let start = Instant::now();
+        while !is_unused(t, &name) {
+            assert!(start.elapsed() < Duration::from_secs(40), "{}", worker.printed());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        worker.signal(Signal::INT);
+        assert_eq!(worker.wait(Duration::from_secs(40)).code(), 130);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::addon_root;
 use crate::args::{AttachArgs, CreateArgs};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::isolation;
-use crate::release::Phase;
+use crate::release::Occasion;
 use crate::ui::printer::Printer;
 use slug_runtime::addons::{self, Attachment, NewAddon, Plan, Service, colour_variable};
 use slug_runtime::state::config_vars;
@@ -145,7 +145,7 @@ fn attach_url(
         printer,
         world,
         &world.app,
-        Phase::Run,
+        Occasion::Change,
         format!("Set {variable} config vars"),
         |config| drop(config.insert(variable.clone(), url.to_owned())),
     )?;

@@ -8,7 +8,7 @@ use crate::addon_vars;
 use crate::args::{ConfirmedDatabaseArgs, DatabaseArgs, PromoteArgs, PsqlArgs};
 use crate::commands::running::pass_through;
 use crate::failure::{Exit, Failure, OrFail};
-use crate::release::Phase;
+use crate::release::Occasion;
 use crate::ui::printer::Printer;
 use slug_runtime::addons::{
     Addon, Attachment, Client, Service, Streams, colour_variable, run_client,
@@ -295,7 +295,7 @@ pub(super) fn promote(printer: &Printer, args: &PromoteArgs) -> Result<(), Failu
         printer,
         &world,
         &world.app,
-        Phase::Run,
+        Occasion::Change,
         format!("Promote {} to {first}_URL", addon.name),
         |config| {
             for (name, value) in given {
