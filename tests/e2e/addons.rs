@@ -396,6 +396,8 @@ as_each_user! {
         let name = addons.create("redis");
         let port = u16::try_from(addons.listed()[0]["port"].as_u64().unwrap()).unwrap();
         t.slugc_in(&app).args(["addons:stop", &name]).run().success();
+        let lock = t.store().join("addons").join(&name).join("supervisor.lock");
+        assert_eq!(fs::read_to_string(lock).unwrap(), "", "a pid that may be another's soon");
         let taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let refused = t.slugc_in(&app).args(["redis:cli", "--", "ping"]).run().failure(1);
         refused.says(&[&port.to_string(), "taken by"]);

@@ -6,7 +6,8 @@ use super::store::Addons;
 use super::{IDLE, SUPERVISE};
 use crate::state::files;
 use rustix::fs::FlockOperation;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -76,19 +77,45 @@ pub fn stop(addons: &Addons, name: &str) -> Result<bool, AddonError> {
     while is_running(addons, name)? {
         // Again now and then: it may not have caught signals yet.
         if rounds.is_multiple_of(50) {
-            let pid = fs::read_to_string(&path).map_err(failed("read", &path))?;
-            if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
-                match kill_process(pid, Signal::TERM) {
-                    Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-                    Err(error) => return Err(failed("stop the process in", &path)(error.into())),
-                }
-            }
+            terminate(&path, name)?;
         }
         rounds += 1;
         stopped = true;
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(stopped)
+}
+
+/// SIGTERM for the supervising process whose pid is in the lock. That of a killed one may be another process' by now,
+/// so it has to have that process' command line.
+fn terminate(lock: &Path, name: &str) -> Result<(), AddonError> {
+    let stopping = |error: Errno| failed("stop the process in", lock)(error.into());
+    let pid = fs::read_to_string(lock).map_err(failed("read", lock))?;
+    let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) else {
+        return Ok(());
+    };
+    // Opened first: it stays the process that is looked at, or nobody's.
+    let process = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(process) => process,
+        Err(Errno::SRCH) => return Ok(()),
+        Err(error) => return Err(stopping(error)),
+    };
+    if !is_supervisor(pid, name) {
+        return Ok(());
+    }
+    match pidfd_send_signal(process, Signal::TERM) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(error) => Err(stopping(error)),
+    }
+}
+
+/// Whether a process is one that [`start`] makes for this add-on.
+fn is_supervisor(pid: Pid, name: &str) -> bool {
+    let Ok(line) = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())) else {
+        return false;
+    };
+    let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+    matches!(words[..], [_, verb, _, of, ..] if verb == SUPERVISE.as_bytes() && of == name.as_bytes())
 }
 
 fn start(addons: &Addons, name: &str) -> Result<Child, AddonError> {
@@ -166,3 +193,7 @@ fn reason(folder: &Path) -> Result<Option<String>, AddonError> {
         Err(error) => Err(failed("read", &path)(error)),
     }
 }
+
+#[cfg(test)]
+#[path = "running_tests.rs"]
+mod tests;

@@ -9,7 +9,7 @@ use crate::port;
 use crate::scratch::remove_tree;
 use crate::signals::Signals;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, ftruncate};
 use rustix::io::Errno;
 use sandbox::{Child, Stream};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -97,8 +97,18 @@ fn run(addons: &Addons, addon: &Addon, folder: &Path, idle: Duration) -> Result<
     }
 }
 
+/// The lock of the supervising process, with its pid inside as long as it lives.
+struct Claim(File);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // The pid of a killed one stays, too: whoever reads it looks whose it is.
+        let _ = ftruncate(&self.0, 0);
+    }
+}
+
 /// Takes the lock of the supervising process and writes its pid there; `None` if another one lives.
-fn claim(folder: &Path) -> Result<Option<File>, AddonError> {
+fn claim(folder: &Path) -> Result<Option<Claim>, AddonError> {
     let path = folder.join(SUPERVISOR);
     // Those who look whether it is held hold it themselves for a moment.
     for _ in 0..50 {
@@ -106,7 +116,7 @@ fn claim(folder: &Path) -> Result<Option<File>, AddonError> {
         if let Some(file) = locks::try_lock(locks::open(&path)?, &path, operation)? {
             let pid = std::process::id().to_string();
             fs::write(&path, pid).map_err(failed("write", &path))?;
-            return Ok(Some(file));
+            return Ok(Some(Claim(file)));
         }
         std::thread::sleep(Duration::from_millis(10));
     }
