@@ -1,27 +1,27 @@
 //! Add-ons: real servers, used by real apps, killed and found again.
 
 use crate::{BINARY, as_each_user};
-use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal as Kill, kill_process};
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 use test_support::{
     App, Running, Signal, TestContext, Who, free_port, get, processes_with, wait_for_http,
 };
 
 /// Destroys an app's add-ons at the end of a test, however it ends.
-struct Addons<'a> {
+pub(crate) struct Addons<'a> {
     t: &'a TestContext,
     app: &'a App,
 }
 
 impl<'a> Addons<'a> {
-    fn of(t: &'a TestContext, app: &'a App) -> Self {
+    pub(crate) fn of(t: &'a TestContext, app: &'a App) -> Self {
         Self { t, app }
     }
 
-    fn create(&self, service: &str) -> String {
+    pub(crate) fn create(&self, service: &str) -> String {
         let made = self
             .t
             .slugc_in(self.app)
@@ -37,7 +37,7 @@ impl<'a> Addons<'a> {
             .to_owned()
     }
 
-    fn listed(&self) -> Vec<serde_json::Value> {
+    pub(crate) fn listed(&self) -> Vec<serde_json::Value> {
         let listed = self.t.slugc_in(self.app).args(["addons", "--json"]).run();
         listed.json().as_array().cloned().unwrap_or_default()
     }
@@ -241,106 +241,6 @@ as_each_user! {
 }
 
 as_each_user! {
-    /// What the release command refuses leaves add-ons as they were, and can be done once it agrees.
-    fn refused_by_the_release_command(t: &TestContext) {
-        let app = t.fixture("procfile-duplicates");
-        app.write("Procfile", "web: echo serving\nrelease: exec sh release.sh\n");
-        app.write(
-            "release.sh",
-            "test -z \"$PINNED\" || test \"$CACHE_URL$DATABASE_URL\" = \"$PINNED\"\n",
-        );
-        let other = t.empty_app("other");
-        let (addons, of_other) = (Addons::of(t, &app), Addons::of(t, &other));
-        let slugc = |line: &str| t.slugc_in(&app).args(line.split(' ')).run();
-        let attachments = || {
-            let mut all = Vec::new();
-            for addon in of_other.listed().into_iter().chain(addons.listed()) {
-                all.extend(addon["attachments"].as_array().cloned().unwrap_or_default());
-            }
-            all
-        };
-        let first = addons.create("postgres");
-        let second = addons.create("postgres");
-        let cache = of_other.create("redis");
-        slugc("build .").success();
-        let url = slugc("config:get DATABASE_URL").success().stdout;
-        slugc(&format!("config:set PINNED={}", url.trim_end())).success();
-        let before = attachments();
-        let config = slugc("config -s").success().stdout;
-        for line in [format!("pg:promote {second}"), format!("addons:attach {cache} --as CACHE")] {
-            slugc(&line).failure(7);
-            assert_eq!(attachments(), before, "{line}");
-            assert_eq!(slugc("config -s").success().stdout, config, "{line}");
-        }
-        slugc("pg:info").success().says(&[&first]);
-
-        slugc("config:unset PINNED").success();
-        slugc(&format!("pg:promote {second}")).success();
-        slugc("pg:info").success().says(&[&second]);
-        slugc(&format!("pg:promote {second}")).failure(2).says(&["already"]);
-        let lines = slugc("config -s").success().stdout;
-        assert_eq!(lines.matches(url.trim_end()).count(), 1, "it keeps its colour's name");
-        slugc(&format!("addons:attach {cache} --as CACHE")).success();
-        slugc(&format!("addons:attach {cache} --as CACHE")).failure(2).says(&["--as NAME"]);
-    }
-}
-
-as_each_user! {
-    /// A command that was killed after it had noted an attachment is completed by the same again.
-    fn half_done(t: &TestContext) {
-        let (shop, blog) = (t.empty_app("shop"), t.empty_app("blog"));
-        let addons = Addons::of(t, &shop);
-        let name = addons.create("redis");
-        let record = t.store().join("addons").join(&name).join("addon.json");
-        let mut noted: serde_json::Value =
-            serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
-        let half = serde_json::json!({"app": blog.name(), "name": "REDIS"});
-        noted["attachments"].as_array_mut().unwrap().push(half);
-        fs::write(&record, noted.to_string()).unwrap();
-        t.slugc_in(&blog)
-            .args(["addons:attach", &name])
-            .run()
-            .success()
-            .says(&["REDIS_URL"]);
-        let now: serde_json::Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
-        assert_eq!(now, noted);
-        let ping = t.slugc_in(&blog).args(["redis:cli", "--", "ping"]).run();
-        ping.success().says(&["PONG"]);
-    }
-}
-
-/// Whether nobody uses an add-on any more: its server may stop.
-fn is_unused(t: &TestContext, name: &str) -> bool {
-    let lock = t.store().join("addons").join(name).join("use.lock");
-    let lock = fs::File::open(lock).unwrap();
-    flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
-}
-
-as_each_user! {
-    /// Running dynos let go of an add-on that is detached, and go on.
-    fn detached_from_dynos_that_run(t: &TestContext) {
-        let (shop, blog) = (t.empty_app("shop"), t.fixture("procfile-duplicates"));
-        let addons = Addons::of(t, &shop);
-        let name = addons.create("redis");
-        blog.write("Procfile", "worker: echo \"cache: $CACHE_URL.\" && exec sleep 1000\n");
-        t.slugc_in(&blog).args(["build", "."]).run().success();
-        t.slugc_in(&blog).args(["addons:attach", &name, "--as", "CACHE"]).run().success();
-        let mut worker = t.slugc_in(&blog).args(["launch", "worker"]).start();
-        worker.wait_for("cache: redis://");
-        assert!(!is_unused(t, &name));
-        t.slugc_in(&blog).args(["addons:detach", "CACHE"]).run().success();
-        worker.wait_for("cache: .");
-        let start = Instant::now();
-        while !is_unused(t, &name) {
-            assert!(start.elapsed() < Duration::from_secs(40), "{}", worker.printed());
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        worker.signal(Signal::INT);
-        assert_eq!(worker.wait(Duration::from_secs(40)).code(), 130);
-    }
-}
-
-as_each_user! {
     fn wrong_words(t: &TestContext) {
         let app = t.empty_app("wrong");
         let refused = |words: &[&str], code: i32, says: &[&str]| {
@@ -434,6 +334,64 @@ as_each_user! {
             .run()
             .success()
             .says(&["one", "two"]);
+    }
+}
+
+/// A server that is still being set up can be stopped.
+fn stopped_while_it_is_set_up(t: &TestContext) {
+    let app = t.empty_app("stuck");
+    let addons = Addons::of(t, &app);
+    let first = addons.create("redis");
+    let folder = |name: &str| t.store().join("addons").join(name);
+    // The setup writes a file with cat, which takes its time.
+    let root = fs::read_to_string(folder(&first).join("root")).unwrap();
+    let cat = t.store().join("roots").join(root).join("usr/bin/cat");
+    fs::remove_file(&cat).unwrap();
+    fs::write(&cat, "#!/bin/sh\nexec sleep 1200\n").unwrap();
+    fs::set_permissions(&cat, fs::Permissions::from_mode(0o755)).unwrap();
+
+    let name = format!("{}-stuck", app.name());
+    let mut creation = t
+        .slugc_in(&app)
+        .args(["addons:create", "redis", "--name", &name])
+        .start();
+    let start = Instant::now();
+    while !creation.has_ended() {
+        if folder(&name).join("data.staged").exists() {
+            // Whoever waits for it starts it again, twice.
+            let stopped = t.slugc_in(&app).args(["addons:stop", &name]).run();
+            assert!(
+                stopped.code() == 0 || creation.has_ended(),
+                "{}",
+                stopped.stderr
+            );
+        }
+        assert!(
+            start.elapsed() < Duration::from_mins(5),
+            "{}",
+            creation.printed()
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    creation
+        .wait(Duration::from_secs(20))
+        .failure(1)
+        .says(&["could not be started"]);
+    assert!(!folder(&name).exists());
+    assert_eq!(processes_with(&name), Vec::<u32>::new());
+}
+
+#[test]
+fn stopped_while_it_is_set_up_as_root() {
+    if let Some(t) = TestContext::with_own_store(BINARY, Who::Root) {
+        stopped_while_it_is_set_up(&t);
+    }
+}
+
+#[test]
+fn stopped_while_it_is_set_up_as_plain_user() {
+    if let Some(t) = TestContext::with_own_store(BINARY, Who::Plain) {
+        stopped_while_it_is_set_up(&t);
     }
 }
 

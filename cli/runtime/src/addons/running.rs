@@ -2,7 +2,9 @@
 
 use super::error::{AddonError, failed};
 use super::locks::{self, READY, SUPERVISOR, USE};
+use super::record::Addon;
 use super::store::Addons;
+use super::supervisor;
 use super::{IDLE, SUPERVISE};
 use crate::state::files;
 use rustix::fs::FlockOperation;
@@ -12,7 +14,10 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long a server, and the process that it runs under, may take to be gone.
+const STOPPED: Duration = supervisor::STOPPING.saturating_add(Duration::from_secs(30));
 
 /// Add-ons in use: their servers do not stop while this lives. The default is none.
 #[derive(Debug, Default)]
@@ -42,24 +47,25 @@ pub fn ensure_running(store: &Path, names: &[&str]) -> Result<InUse, AddonError>
     let mut held = Vec::new();
     let mut waiting = Vec::new();
     for name in names {
-        addons.get(name)?;
+        let addon = addons.get(name)?;
         let folder = addons.folder(name);
         // One that is about to stop for want of use holds it until it has stopped.
-        let lock = locks::lock(&folder.join(USE), FlockOperation::LockShared)?;
-        held.push(lock);
+        let operation = FlockOperation::NonBlockingLockShared;
+        let lock = locks::lock_within(&folder.join(USE), operation, STOPPED)?;
+        held.push(lock.ok_or_else(|| not_stopped(name))?);
         let started = if is_running(&addons, name)? {
             None
         } else {
             Some(start(&addons, name)?)
         };
-        waiting.push((*name, started));
+        waiting.push((addon, started));
     }
     let mut in_use = InUse {
         locks: held,
         started: Vec::new(),
     };
-    for (name, started) in waiting {
-        in_use.started.extend(wait(&addons, name, started)?);
+    for (addon, started) in waiting {
+        in_use.started.extend(wait(&addons, &addon, started)?);
     }
     Ok(in_use)
 }
@@ -74,16 +80,27 @@ pub fn stop(addons: &Addons, name: &str) -> Result<bool, AddonError> {
     let path = addons.folder(name).join(SUPERVISOR);
     let mut stopped = false;
     let mut rounds = 0_u32;
+    let start = Instant::now();
     while is_running(addons, name)? {
         // Again now and then: it may not have caught signals yet.
         if rounds.is_multiple_of(50) {
             terminate(&path, name)?;
+        }
+        if start.elapsed() > STOPPED {
+            return Err(not_stopped(name));
         }
         rounds += 1;
         stopped = true;
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(stopped)
+}
+
+fn not_stopped(name: &str) -> AddonError {
+    AddonError::NotStopped {
+        name: name.to_owned(),
+        seconds: STOPPED.as_secs(),
+    }
 }
 
 /// SIGTERM for the supervising process whose pid is in the lock. That of a killed one may be another process' by now,
@@ -143,9 +160,13 @@ fn start(addons: &Addons, name: &str) -> Result<Child, AddonError> {
 /// Waits until a server answers. Returns the supervising process if it is the one that was started.
 fn wait(
     addons: &Addons,
-    name: &str,
+    addon: &Addon,
     mut started: Option<Child>,
 ) -> Result<Option<Child>, AddonError> {
+    let name = addon.name.as_str();
+    // Its own process gives up first and says why, unless it hangs itself.
+    let patience = supervisor::longest_start(addon.service) + STOPPED;
+    let start_of_all = Instant::now();
     let folder = addons.folder(name);
     let mut pause = Duration::from_millis(2);
     let mut starts = 0;
@@ -178,6 +199,13 @@ fn wait(
             return Err(AddonError::Start {
                 name: name.to_owned(),
                 reason,
+            });
+        }
+        if start_of_all.elapsed() > patience {
+            return Err(AddonError::NotReady {
+                name: name.to_owned(),
+                seconds: patience.as_secs(),
+                said: format!("see {}", folder.join("log").display()),
             });
         }
         std::thread::sleep(pause);
