@@ -13,6 +13,7 @@ mod images;
 mod in_use;
 mod isolation;
 mod kafka_programs;
+mod leftovers;
 mod logins;
 mod parts;
 mod place;

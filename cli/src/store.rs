@@ -80,6 +80,11 @@ impl Store {
         self.root.join("images")
     }
 
+    /// Made with the first add-on.
+    pub(crate) fn addons(&self) -> PathBuf {
+        self.root.join("addons")
+    }
+
     pub(crate) fn parts(&self) -> PathBuf {
         self.root.join("parts")
     }

@@ -9,6 +9,7 @@ use crate::build::sandboxed;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::images::Images;
 use crate::in_use;
+use crate::leftovers;
 use crate::parts::{self, Parts};
 use crate::stack::Stack;
 use crate::store::{self, Store};
@@ -76,7 +77,7 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
         stacks: disk_usage(&store.stacks())?,
         parts: disk_usage(&store.parts())?,
         tools: disk_usage(&store.tools())?,
-        addons: disk_usage(&store.root().join("addons"))?,
+        addons: disk_usage(&store.addons())?,
         apps,
         unused_blobs: unused,
     };
@@ -166,6 +167,7 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
         }
     }
     prune_tools(store)?;
+    leftovers::sweep(store)?;
     for name in store::folders(&store.apps())? {
         let Ok(name) = AppName::parse(&name) else {
             continue;
