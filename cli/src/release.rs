@@ -71,6 +71,8 @@ pub(crate) fn make_for(
         printer.warning(&format!("waiting for another release of {name}"));
         state.lock().or_fail(Exit::Store, locking)?
     };
+    // From here on nobody forgets the app or prunes what its release is made of.
+    let _used = store.use_lock()?;
     let current = app.current()?;
     let Some(new) = plan(current.as_ref())? else {
         return Ok(Made::Nothing { current });

@@ -1,6 +1,7 @@
 //! `slugc cache`, in stores of its own: the shared one is in use.
 
 use crate::BINARY;
+use rustix::fs::{FlockOperation, flock};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -130,6 +131,44 @@ fn check_leftovers(t: &TestContext) {
     t.give(&left);
     edit("true").success();
     assert!(!left.exists());
+}
+
+/// An app is not forgotten while a release of it is made, nor the other way round.
+fn check_beside_releases(t: &TestContext) {
+    let app = t.empty_app("changing");
+    let set = |var: &str| t.slugc_in(&app).args(["config:set", var]);
+    set("A=1").run().success();
+    let lock = |path: &str| {
+        let file = fs::File::open(t.store().join(path)).unwrap();
+        flock(&file, FlockOperation::LockExclusive).unwrap();
+        file
+    };
+    let prune = || t.slugc().args(["cache", "prune", "-a", app.name()]).run();
+    let releasing = lock(&format!("apps/{}/state.lock", app.name()));
+    prune().failure(3).says(&["makes a release of", "again"]);
+    drop(releasing);
+    let pruning = lock("use.lock");
+    let mut setting = set("B=2").start();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(!setting.has_ended(), "{}", setting.printed());
+    drop(pruning);
+    setting.wait(Duration::from_mins(1)).success();
+    prune().success();
+    assert!(!t.store().join("apps").join(app.name()).exists());
+}
+
+#[test]
+fn beside_releases_as_root() {
+    if let Some(t) = TestContext::with_own_store(BINARY, Who::Root) {
+        check_beside_releases(&t);
+    }
+}
+
+#[test]
+fn beside_releases_as_plain_user() {
+    if let Some(t) = TestContext::with_own_store(BINARY, Who::Plain) {
+        check_beside_releases(&t);
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ use oci_image::{Digest, Image};
 use serde::Serialize;
 use slug_runtime::addons::{Addons, Service};
 use slug_runtime::roots::Roots;
-use slug_runtime::state::Release;
+use slug_runtime::state::{Release, StateLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -127,10 +127,10 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
                     .hint("slugc cache lists the apps"),
             );
         }
-        refuse_to_forget(printer, store, &app)?;
-        apps.push(app);
+        let lock = refuse_to_forget(printer, store, &app)?;
+        apps.push((app, lock));
     }
-    for app in apps {
+    for (app, _lock) in apps {
         store::remove_tree(app.folder())?;
     }
     let needed = Needed::find(printer, store)?;
@@ -194,9 +194,21 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
     Ok(())
 }
 
-/// What runs and what has data is not forgotten in passing.
-fn refuse_to_forget(printer: &Printer, store: &Store, app: &App) -> Result<(), Failure> {
+/// What runs, what has data and what is being changed is not forgotten in passing.
+fn refuse_to_forget(printer: &Printer, store: &Store, app: &App) -> Result<StateLock, Failure> {
     let name = app.name.as_str();
+    // Whoever makes a release has this lock before the store's, so it is not waited for.
+    let lock = app
+        .state()
+        .try_claim()
+        .or_fail(Exit::Store, || format!("cannot forget {name}"))?
+        .ok_or_else(|| {
+            Failure::new(
+                Exit::Input,
+                format!("another command makes a release of {name}"),
+            )
+            .hint("do the same again when it is done")
+        })?;
     if supervisor::find(printer, app)?.is_some() {
         return Err(Failure::new(Exit::Input, format!("{name} runs"))
             .hint(format!("stop it first: slugc ps:stop -a {name}")));
@@ -208,7 +220,7 @@ fn refuse_to_forget(printer: &Printer, store: &Store, app: &App) -> Result<(), F
             )),
         );
     }
-    Ok(())
+    Ok(lock)
 }
 
 /// Tools of other versions of slugc go, and what a killed command left while it took one over.
