@@ -29,9 +29,11 @@ fn check(t: &TestContext) {
 
     assert!(before["tools"].as_u64() > Some(0), "{before}");
 
-    // What an older build left behind.
+    // What an older build left behind, once no release is made of it any more.
     kept.append("worker.py", "\n# A line more.\n");
     t.slugc_in(&kept).args(["build", "."]).run().success();
+    let releases = t.store().join("apps").join(kept.name()).join("releases");
+    fs::remove_file(releases.join("v1.json")).unwrap();
     assert!(usage()["unused_blobs"].as_u64() > Some(0), "{}", usage());
 
     t.slugc()
