@@ -22,7 +22,7 @@ use oci_image::{Digest, Image};
 use serde::Serialize;
 use slug_runtime::addons::{Addons, Service};
 use slug_runtime::roots::Roots;
-use slug_runtime::state::{Release, StateLock};
+use slug_runtime::state::{StateError, StateLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,8 +52,8 @@ struct Usage {
     tools: u64,
     addons: u64,
     apps: BTreeMap<String, u64>,
-    /// Of `blobs`, what no app and no stack needs.
-    unused_blobs: u64,
+    /// Of `blobs`, what no app and no stack needs; unknown where that cannot be found out.
+    unused_blobs: Option<u64>,
 }
 
 fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure> {
@@ -63,13 +63,17 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
         let used = disk_usage(&store.app(&name))?;
         apps.insert(name, used);
     }
-    let needed = Needed::find(printer, store)?;
-    let mut unused = 0;
-    for blob in all_blobs(store)? {
-        if !needed.blobs.contains(&blob.0) {
-            unused += blob.1;
+    let unused = match Needed::find(printer, store, &[]) {
+        Ok(needed) => {
+            let blobs = all_blobs(store)?.into_iter();
+            let unused = blobs.filter(|(digest, _)| !needed.blobs.contains(digest));
+            Some(unused.map(|(_, size)| size).sum())
         }
-    }
+        Err(failure) => {
+            printer.warning(&chain(&failure));
+            None
+        }
+    };
     let usage = Usage {
         store: store.root().to_owned(),
         blobs: disk_usage(&store.root().join("blobs"))?,
@@ -103,10 +107,12 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
             for (name, count) in &usage.apps {
                 printer.result(&format!("  {:>17}  {name}", size::bytes(*count)));
             }
-            printer.result(&format!(
-                "slugc cache prune would remove {} of blobs",
-                size::bytes(usage.unused_blobs)
-            ));
+            if let Some(unused) = usage.unused_blobs {
+                printer.result(&format!(
+                    "slugc cache prune would remove {} of blobs",
+                    size::bytes(unused)
+                ));
+            }
         }
     }
     Ok(())
@@ -130,10 +136,12 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
         let lock = refuse_to_forget(printer, store, &app)?;
         apps.push((app, lock));
     }
-    for (app, _lock) in apps {
+    let forgotten: Vec<&AppName> = apps.iter().map(|(app, _)| &app.name).collect();
+    // Found out before anything is removed: what stops it must not do half of it.
+    let needed = Needed::find(printer, store, &forgotten)?;
+    for (app, _lock) in &apps {
         store::remove_tree(app.folder())?;
     }
-    let needed = Needed::find(printer, store)?;
     for (digest, _) in all_blobs(store)? {
         if !needed.blobs.contains(&digest) {
             store
@@ -253,8 +261,9 @@ struct Needed {
 }
 
 impl Needed {
-    /// What cannot be read needs nothing: it is made again when it is asked for.
-    fn find(printer: &Printer, store: &Store) -> Result<Self, Failure> {
+    /// Everything that is needed when some apps are forgotten. What cannot be read needs nothing where it is made again
+    /// when it is asked for; releases are not.
+    fn find(printer: &Printer, store: &Store, without: &[&AppName]) -> Result<Self, Failure> {
         let mut needed = Self::default();
         let mut manifests = BTreeSet::new();
         let tell = |failure: &Failure| printer.warning(&chain(failure));
@@ -272,21 +281,15 @@ impl Needed {
             let Ok(name) = AppName::parse(&name) else {
                 continue;
             };
+            if without.contains(&&name) {
+                continue;
+            }
             let app = App::of(store, name);
             match app.image() {
                 Ok(image) => manifests.extend(image.map(|image| image.manifest.digest)),
                 Err(failure) => tell(&failure),
             }
-            match app.state().newest(KEPT).or_fail(Exit::Store, || {
-                format!("cannot read the releases of {}", app.name.as_str())
-            }) {
-                Ok(releases) => manifests.extend(images(releases)),
-                Err(failure) => tell(&failure),
-            }
-            match app.current() {
-                Ok(release) => manifests.extend(images(release)),
-                Err(failure) => tell(&failure),
-            }
+            manifests.extend(images_of_releases(&app)?);
             match Record::read(&app) {
                 Ok(record) => manifests.extend(record.map(|record| record.manifest.digest)),
                 Err(failure) => tell(&failure),
@@ -348,10 +351,23 @@ impl Needed {
     }
 }
 
-fn images(releases: impl IntoIterator<Item = Release>) -> impl Iterator<Item = Digest> {
-    releases
-        .into_iter()
+/// What an app runs, and what it can be rolled back to.
+fn images_of_releases(app: &App) -> Result<Vec<Digest>, Failure> {
+    let name = app.name.as_str();
+    let read = || Ok::<_, StateError>((app.state().newest(KEPT)?, app.state().current()?));
+    let (newest, current) = read()
+        .or_fail(Exit::Store, || {
+            format!("cannot tell which images {name} can be rolled back to")
+        })
+        .map_err(|failure| {
+            failure.hint(format!(
+                "nothing was removed; mend or remove that file, or forget the app: slugc cache prune -a {name}"
+            ))
+        })?;
+    let releases = newest.into_iter().chain(current);
+    Ok(releases
         .filter_map(|release| Some(release.image?.manifest.digest))
+        .collect())
 }
 
 fn all_blobs(store: &Store) -> Result<Vec<(Digest, u64)>, Failure> {
