@@ -210,6 +210,11 @@ impl App {
         self.folder.join("logs")
     }
 
+    /// Held shared while config vars are in somebody's editor.
+    pub(crate) fn edit_lock_file(&self) -> PathBuf {
+        self.folder.join("edit.lock")
+    }
+
     pub(crate) fn record_file(&self) -> PathBuf {
         self.folder.join("build.json")
     }

@@ -80,6 +80,11 @@ impl Store {
         self.root.join("images")
     }
 
+    /// Made with the first add-on.
+    pub(crate) fn addons(&self) -> PathBuf {
+        self.root.join("addons")
+    }
+
     pub(crate) fn parts(&self) -> PathBuf {
         self.root.join("parts")
     }
@@ -183,6 +188,24 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         Ok(())
     };
     attempt().or_fail(Exit::Store, || format!("cannot write {}", path.display()))
+}
+
+/// Names of the folders in one of the store's, sorted; not its own for staging and marks of use.
+pub(crate) fn folders(folder: &Path) -> Result<Vec<String>, Failure> {
+    let listing = || format!("cannot list {}", folder.display());
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).or_fail(Exit::Store, listing)? {
+        let entry = entry.or_fail(Exit::Store, listing)?;
+        let is_folder = entry.file_type().or_fail(Exit::Store, listing)?.is_dir();
+        if is_folder
+            && let Ok(name) = entry.file_name().into_string()
+            && !name.starts_with('.')
+        {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// Removes a tree that may not be there. Buildpacks may have left folders that nobody may write

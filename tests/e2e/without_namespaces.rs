@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use test_support::{
-    App, Need, Running, Signal, Slugc, TestContext, Who, fixtures, free_port, output_of,
+    App, Need, Running, Signal, Slugc, TestContext, Who, fixtures, free_port, get, output_of,
     processes_with, requires, wait_for_http,
 };
 
@@ -114,6 +114,32 @@ fn dynos_run_and_leave_nothing() {
     dyno.signal(Signal::INT);
     assert_eq!(dyno.wait(Duration::from_secs(35)).code(), 130);
     assert_eq!(processes_with(&marker), Vec::<u32>::new());
+}
+
+#[test]
+fn pruning_leaves_running_dynos_their_files() {
+    let Some(t) = TestContext::with_own_store(BINARY, Who::Root) else {
+        return;
+    };
+    let app = t.fixture("django-static-db");
+    weak(&t, &app).args(["build", "."]).run().success();
+    let port = free_port();
+    let mut dyno = weak(&t, &app)
+        .args(["launch", "web", "--port", &port.to_string()])
+        .start();
+    wait_for_http(port, "/titles.json", || reason(&mut dyno));
+    let trees = t.store().join("apps").join(app.name()).join("trees");
+    assert!(trees.join("build").is_dir());
+    weak(&t, &app).args(["cache", "prune"]).run().success();
+    assert!(!trees.join("build").exists());
+    let page = get(port, "/titles.json").unwrap();
+    assert!(page.body.contains("Solaris (1961)"), "{}", page.body);
+    weak(&t, &app).args(["ps:restart"]).run().success();
+    wait_for_http(port, "/titles.json", || reason(&mut dyno));
+    dyno.signal(Signal::INT);
+    assert_eq!(dyno.wait(Duration::from_secs(35)).code(), 130);
+    weak(&t, &app).args(["cache", "prune"]).run().success();
+    assert!(!trees.exists());
 }
 
 #[test]

@@ -50,10 +50,15 @@ pub(crate) struct Phase<'a> {
     pub(crate) quiet: bool,
 }
 
+/// The builds' roots as real trees.
+pub(crate) fn trees(app: &App) -> PathBuf {
+    app.trees().join(TREES)
+}
+
 /// Takes back what killed builds left in the app's trees. Comes before anything of its layers is
 /// read or removed.
 pub(crate) fn recover(app: &App) -> Result<(), Failure> {
-    let folder = app.trees().join(TREES);
+    let folder = trees(app);
     sandbox::recover(&folder).or_fail(Exit::Store, || {
         format!(
             "cannot take back what a killed build left in {}",
