@@ -4,6 +4,7 @@ mod addons;
 mod config;
 mod dynos;
 mod image;
+mod one_offs;
 mod releases;
 
 pub(crate) use addons::*;
@@ -17,8 +18,8 @@ pub(crate) use dynos::{
 pub(crate) use image::{
     CopyArgs, ImagesArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, RegistryArgs, RmiArgs, TagArgs,
 };
+pub(crate) use one_offs::{RunArgs, RunDetachedArgs, RunInsideArgs, TerminalArgs};
 pub(crate) use releases::{ReleasesArgs, ReleasesInfoArgs, RollbackArgs};
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Heroku for Python on one Linux machine: no Docker, no root, no account.
@@ -68,6 +69,12 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Run a one-off command in the image; its exit code passes through
     Run(RunArgs),
+    /// Run a one-off command in the background; its output goes to the app's logs
+    #[command(name = "run:detached")]
+    RunDetached(RunDetachedArgs),
+    /// Run a command inside a dyno that runs
+    #[command(name = "run:inside")]
+    RunInside(RunInsideArgs),
     /// Show the app's logs, or follow them with --tail
     Logs(LogsArgs),
     /// Show the app's config vars
@@ -189,29 +196,6 @@ pub(crate) struct DetailArgs {
     /// Print more about what is done and why
     #[arg(short, long)]
     pub(crate) verbose: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  slugc run python manage.py migrate
-  slugc run bash
-  slugc run -e DEBUG=1 -- python -m http.server
-
-A single argument goes through the image's shell: slugc run 'ls | wc -l'.")]
-pub(crate) struct RunArgs {
-    #[command(flatten)]
-    pub(crate) app: AppArgs,
-    /// A variable for the command; KEY alone takes this shell's value; may be repeated
-    #[arg(short = 'e', long = "env", value_name = "KEY[=VALUE]")]
-    pub(crate) env: Vec<String>,
-    /// The command and its arguments, or a process type
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "CMD"
-    )]
-    pub(crate) command: Vec<OsString>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -59,6 +59,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::MaintenanceOff(args) => commands::maintenance::run(&args, false),
         Command::Status(args) => commands::status::run(&args),
         Command::Run(args) => commands::run::run(args),
+        Command::RunDetached(args) => commands::run_detached::run(args),
+        Command::RunInside(args) => commands::run_inside::run(args),
         Command::Logs(args) => commands::logs::run(&args),
         Command::Config(args) => commands::config::run(&args),
         Command::ConfigGet(args) => commands::config_get::run(&args),

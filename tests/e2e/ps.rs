@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use test_support::{App, Signal, TestContext, free_port, get, processes_with};
 
 /// Ends the app's supervisor when the test ends, however it ends.
-struct Background<'a> {
+pub(crate) struct Background<'a> {
     t: &'a TestContext,
     app: &'a App,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl<'a> Background<'a> {
-    fn start(t: &'a TestContext, app: &'a App, words: &[&str]) -> Self {
+    pub(crate) fn start(t: &'a TestContext, app: &'a App, words: &[&str]) -> Self {
         let port = free_port();
         let started = t
             .slugc_in(app)
@@ -27,17 +27,17 @@ impl<'a> Background<'a> {
         Self { t, app, port }
     }
 
-    fn slugc(&self, words: &[&str]) -> test_support::Finished {
+    pub(crate) fn slugc(&self, words: &[&str]) -> test_support::Finished {
         self.t.slugc_in(self.app).args(words).run()
     }
 
-    fn dynos(&self) -> Vec<Value> {
+    pub(crate) fn dynos(&self) -> Vec<Value> {
         let dynos = self.slugc(&["ps", "--json"]).success().json();
         dynos.as_array().unwrap().clone()
     }
 
     /// Waits until exactly these dynos are in these states: `web.1 up`.
-    fn wait_for(&self, expected: &[&str]) -> Vec<Value> {
+    pub(crate) fn wait_for(&self, expected: &[&str]) -> Vec<Value> {
         let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let dynos = self.dynos();
@@ -57,12 +57,12 @@ impl<'a> Background<'a> {
         }
     }
 
-    fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         let status = self.slugc(&["status", "--json"]).success().json();
         u32::try_from(status["running"]["pid"].as_u64().unwrap()).unwrap()
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let logs = self
             .t
             .store()
@@ -83,7 +83,7 @@ impl<'a> Background<'a> {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    fn wait_for_log(&self, line: &str) {
+    pub(crate) fn wait_for_log(&self, line: &str) {
         let deadline = Instant::now() + Duration::from_mins(1);
         while !self.log().contains(line) {
             assert!(Instant::now() < deadline, "no {line:?} in {}", self.log());

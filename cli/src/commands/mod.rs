@@ -27,6 +27,8 @@ pub(crate) mod releases;
 pub(crate) mod releases_info;
 pub(crate) mod rollback;
 pub(crate) mod run;
+pub(crate) mod run_detached;
+pub(crate) mod run_inside;
 pub(crate) mod running;
 pub(crate) mod stack;
 pub(crate) mod status;

@@ -2,14 +2,14 @@
 
 use crate::app::App;
 use crate::args::StatusArgs;
-use crate::commands::ps::listed;
+use crate::commands::ps;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::store::Store;
-use crate::supervisor;
 use crate::ui::printer::{Detail, Printer};
 use crate::ui::{table, time};
 use jiff::Timestamp;
 use serde::Serialize;
+use slug_runtime::one_offs::OneOff;
 use slug_runtime::state::Release;
 use slug_runtime::supervisor::Status;
 use std::process::ExitCode;
@@ -25,16 +25,15 @@ struct Shown<'a> {
     maintenance: bool,
     /// Nothing while the app does not run.
     running: Option<&'a Status>,
+    one_offs: &'a [OneOff],
 }
 
 pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
     let printer = Printer::new(Detail::Normal);
     let store = Store::open()?;
     let app = App::known(&store, &args.app)?;
-    let running = supervisor::find(&printer, &app)?
-        .map(|client| client.status())
-        .transpose()
-        .map_err(|error| supervisor::refused(&app, error))?;
+    let dynos = ps::dynos(&printer, &app)?;
+    let running = dynos.status;
     let release = app.current()?;
     let image = release
         .as_ref()
@@ -53,6 +52,7 @@ pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
             stack: image.as_ref().map(|image| image.stack.as_str()),
             maintenance,
             running: running.as_ref(),
+            one_offs: &dynos.one_offs,
         };
         let json = serde_json::to_string_pretty(&shown);
         printer.result(&json.or_fail(Exit::General, || "cannot print JSON".to_owned())?);
@@ -82,8 +82,9 @@ pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
         .map(|(name, value)| (*name, value.as_str()))
         .collect();
     printer.result(&table::properties(&rows));
-    if let Some(status) = running.filter(|status| !status.dynos.is_empty()) {
-        printer.result(&format!("\n{}", listed(&status, now)));
+    if !dynos.all.is_empty() {
+        let release = running.map(|status| status.release);
+        printer.result(&format!("\n{}", ps::listed(&dynos.all, release, now)));
     }
     Ok(ExitCode::SUCCESS)
 }

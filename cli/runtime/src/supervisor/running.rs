@@ -3,6 +3,7 @@
 use crate::dyno::{self, App, DynoError, Prepared};
 use crate::logs::{LineSplitter, Source};
 use crate::names::DynoName;
+use crate::output::pipe;
 use crate::port;
 use crate::processes::Command;
 use crate::router::BackendId;
@@ -11,8 +12,6 @@ use crate::supervisor::journal::Journal;
 use crate::supervisor::limits::Limits;
 use crate::terminal::{Received, receive};
 use jiff::Timestamp;
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::pipe::{PipeFlags, pipe_with};
 use sandbox::{Child, Signal, Stream};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -108,7 +107,7 @@ impl Running {
             name: name.clone(),
             source,
         };
-        let (read, write) = output_pipe().map_err(watch)?;
+        let (read, write) = pipe().map_err(watch)?;
         dyno::give(&write, &sandbox).map_err(watch)?;
         sandbox.stdin = Stream::Null;
         sandbox.stdout = Stream::Fd(write.try_clone().map_err(watch)?);
@@ -339,11 +338,4 @@ impl Running {
     pub(crate) fn into_scratch(self) -> Scratch {
         self.scratch
     }
-}
-
-/// A pipe of which only the reading side, which stays here, never blocks.
-fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-    fcntl_setfl(&read, fcntl_getfl(&read)? | OFlags::NONBLOCK)?;
-    Ok((read, write))
 }
