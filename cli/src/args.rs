@@ -13,7 +13,8 @@ pub(crate) use config::{
     ConfigArgs, ConfigEditArgs, ConfigGetArgs, ConfigSetArgs, ConfigUnsetArgs,
 };
 pub(crate) use dynos::{
-    LaunchArgs, MaintenanceArgs, PsArgs, PsRestartArgs, PsScaleArgs, PsStopArgs, StatusArgs,
+    FeatureArgs, FeaturesArgs, LaunchArgs, MaintenanceArgs, PsArgs, PsRestartArgs, PsScaleArgs,
+    PsStopArgs, StatusArgs,
 };
 pub(crate) use image::{
     CopyArgs, ImagesArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, RegistryArgs, RmiArgs, TagArgs,
@@ -65,6 +66,14 @@ pub(crate) enum Command {
     /// Serve requests again
     #[command(name = "maintenance:off")]
     MaintenanceOff(MaintenanceArgs),
+    /// List what can be switched on and off
+    Features(FeaturesArgs),
+    /// Switch a feature on
+    #[command(name = "features:enable")]
+    FeaturesEnable(FeatureArgs),
+    /// Switch a feature off
+    #[command(name = "features:disable")]
+    FeaturesDisable(FeatureArgs),
     /// Show on one screen what runs
     Status(StatusArgs),
     /// Run a one-off command in the image; its exit code passes through

@@ -228,6 +228,44 @@ as_each_user! {
 }
 
 as_each_user! {
+    /// New dynos come first, unless told otherwise.
+    fn preboot(t: &TestContext) {
+        let app = t.fixture("flask-gunicorn");
+        t.slugc_in(&app).args(["build", "."]).run().success();
+        let shop = Background::start(t, &app, &[]);
+        shop.wait_for(&["web.1 up"]);
+        shop.slugc(&["features"]).success().says(&["[+] preboot"]);
+        shop.slugc(&["features:disable", "prebot"]).failure(2).says(&["did you mean preboot?"]);
+        shop.slugc(&["features:disable", "preboot"])
+            .success()
+            .says(&["Disabling preboot for ⬢ "]);
+        shop.slugc(&["features"]).success().says(&["[ ] preboot"]);
+        let order = |log: &str| {
+            let lines: Vec<&str> = log.lines().collect();
+            let last = |text: &str| lines.iter().rposition(|line| line.ends_with(text)).unwrap();
+            let ended = last("heroku[web.1]: Process exited with status 0");
+            let started = lines.iter().rposition(|line| line.contains("heroku[web.1]: Starting process")).unwrap();
+            (ended, started)
+        };
+        let settled = |release: u64| {
+            let deadline = Instant::now() + Duration::from_mins(1);
+            while shop.wait_for(&["web.1 up"])[0]["release"] != release {
+                assert!(Instant::now() < deadline, "no release {release}");
+            }
+        };
+        shop.slugc(&["config:set", "GREETER=moin"]).success();
+        settled(2);
+        let (ended, started) = order(&shop.log());
+        assert!(ended < started, "{}", shop.log());
+        shop.slugc(&["features:enable", "preboot"]).success();
+        shop.slugc(&["config:set", "GREETER=again"]).success();
+        settled(3);
+        let (ended, started) = order(&shop.log());
+        assert!(started < ended, "{}", shop.log());
+    }
+}
+
+as_each_user! {
     /// Nothing outlives a killed supervisor, and the next command says what happened, once.
     fn killed(t: &TestContext) {
         let app = t.fixture("flask-gunicorn");

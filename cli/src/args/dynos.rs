@@ -88,6 +88,28 @@ pub(crate) struct MaintenanceArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  slugc features
+  slugc features:disable preboot      stop old dynos before new ones start
+  slugc features:enable preboot")]
+pub(crate) struct FeaturesArgs {
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FeatureArgs {
+    /// The feature: preboot
+    #[arg(value_name = "FEATURE")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) app: AppArgs,

@@ -11,6 +11,7 @@ pub(crate) mod config_get;
 pub(crate) mod config_set;
 pub(crate) mod config_unset;
 pub(crate) mod copy;
+pub(crate) mod features;
 pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod launch;

@@ -149,9 +149,23 @@ impl AppState {
     }
 
     pub fn set_maintenance(&self, on: bool) -> Result<(), StateError> {
+        self.mark(self.maintenance_file(), on)
+    }
+
+    /// Whether new dynos come up before those that they replace go (Heroku's preboot), which is so
+    /// unless somebody said otherwise.
+    pub fn preboot(&self) -> bool {
+        !self.no_preboot_file().exists()
+    }
+
+    pub fn set_preboot(&self, on: bool) -> Result<(), StateError> {
+        self.mark(self.no_preboot_file(), !on)
+    }
+
+    /// Makes or removes an empty file that stands for a yes.
+    fn mark(&self, path: PathBuf, yes: bool) -> Result<(), StateError> {
         files::private_folder(&self.folder)?;
-        let path = self.maintenance_file();
-        let done = if on {
+        let done = if yes {
             fs::File::create(&path).map(drop)
         } else {
             files::remove(&path)
@@ -194,6 +208,10 @@ impl AppState {
 
     fn maintenance_file(&self) -> PathBuf {
         self.folder.join("maintenance")
+    }
+
+    fn no_preboot_file(&self) -> PathBuf {
+        self.folder.join("no-preboot")
     }
 }
 

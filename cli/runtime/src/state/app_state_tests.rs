@@ -41,6 +41,7 @@ fn an_app_without_a_folder_has_nothing() {
     assert_eq!(state.release(1).unwrap(), None);
     assert_eq!(state.formation().unwrap(), Formation::new());
     assert!(!state.maintenance());
+    assert!(state.preboot());
     assert!(!state.folder().exists(), "reading makes nothing");
 }
 
@@ -160,5 +161,7 @@ fn quantities_and_maintenance() {
     for on in [true, true, false, false] {
         state.set_maintenance(on).unwrap();
         assert_eq!(state.maintenance(), on);
+        state.set_preboot(!on).unwrap();
+        assert_eq!(state.preboot(), !on);
     }
 }

@@ -81,7 +81,7 @@ impl Supervision {
         let before: Vec<Key> = self.places.keys().cloned().collect();
         self.fill_places()?;
         for key in before {
-            self.renew(&key, overlap)?;
+            self.renew(&key, overlap, "Restarting")?;
         }
         Ok(())
     }
@@ -95,8 +95,9 @@ impl Supervision {
             Ok(keys) => keys,
             Err(denied) => return Ok(Err(denied)),
         };
+        let overlap = self.site.state.preboot();
         for key in keys {
-            self.renew(&key, true)?;
+            self.renew(&key, overlap, "Restarting")?;
         }
         Ok(Ok(()))
     }
@@ -164,8 +165,13 @@ impl Supervision {
         }))
     }
 
-    /// Gives a place a fresh dyno of the current release.
-    fn renew(&mut self, key: &Key, overlap: bool) -> Result<(), SupervisorError> {
+    /// Gives a place a fresh dyno of the current release; `why` is what the log says.
+    pub(crate) fn renew(
+        &mut self,
+        key: &Key,
+        overlap: bool,
+        why: &str,
+    ) -> Result<(), SupervisorError> {
         let Some(place) = self.places.get_mut(key) else {
             return Ok(());
         };
@@ -182,7 +188,9 @@ impl Supervision {
         }
         if let Some(id) = serving {
             if let Some(running) = self.running.get_mut(&id) {
-                running.say(&mut self.journal, "Restarting");
+                running.say(&mut self.journal, why);
+                // One that stays because its successor does not come up is not cycled again.
+                running.cycle_at = None;
             }
             if !overlap {
                 if let Some(place) = self.places.get_mut(key) {
@@ -243,6 +251,7 @@ impl Supervision {
             }
         };
         running.backend = backend;
+        running.cycle_at = Some(Instant::now() + self.limits.next_cycle());
         let is_up = running.phase == Phase::Up;
         let id = self.next_id;
         self.next_id += 1;
@@ -354,7 +363,7 @@ impl Supervision {
             }
             self.start_or_cool_off(&key);
         }
-        Ok(())
+        self.cycle(now)
     }
 
     /// When [`Self::on_time`] has something to do.

@@ -13,6 +13,7 @@
 mod api;
 mod client;
 mod cool_off;
+mod cycling;
 mod deployed;
 mod error;
 mod formation;

@@ -37,6 +37,8 @@ pub(crate) struct Running {
     /// When it began with what it does now.
     pub(crate) since: Timestamp,
     pub(crate) started: Instant,
+    /// When a fresh one takes its place, where one will.
+    pub(crate) cycle_at: Option<Instant>,
     /// The name as it stands in the log.
     label: String,
     child: Child,
@@ -139,6 +141,7 @@ impl Running {
             command,
             since: Timestamp::now(),
             started,
+            cycle_at: None,
             label,
             child,
             output: Some(read),
@@ -330,7 +333,8 @@ impl Running {
             // Its last answer rings the bell.
             Phase::Draining { until, .. } => Some(until),
             Phase::Stopping { kill_at, .. } => kill_at,
-            Phase::Up | Phase::TimedOut => None,
+            Phase::Up => self.cycle_at,
+            Phase::TimedOut => None,
         }
     }
 
