@@ -1,6 +1,7 @@
 //! What can be typed. Only types: nothing is resolved or read here.
 
 mod addons;
+mod apps;
 mod config;
 mod dynos;
 mod image;
@@ -8,13 +9,14 @@ mod one_offs;
 mod releases;
 
 pub(crate) use addons::*;
+pub(crate) use apps::{AppsArgs, AppsCreateArgs, AppsDestroyArgs, AppsSetupArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use config::{
     ConfigArgs, ConfigEditArgs, ConfigGetArgs, ConfigSetArgs, ConfigUnsetArgs,
 };
 pub(crate) use dynos::{
     FeatureArgs, FeaturesArgs, LaunchArgs, MaintenanceArgs, PsArgs, PsRestartArgs, PsScaleArgs,
-    PsStopArgs, StatusArgs,
+    PsStopArgs, PsTypeArgs, StatusArgs,
 };
 pub(crate) use image::{
     CopyArgs, ImagesArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, RegistryArgs, RmiArgs, TagArgs,
@@ -54,6 +56,9 @@ pub(crate) enum Command {
     /// Change how many dynos of each type run
     #[command(name = "ps:scale", alias = "scale")]
     PsScale(PsScaleArgs),
+    /// Show or change how large the dynos of each type are
+    #[command(name = "ps:type", aliases = ["ps:resize", "dyno:type", "dyno:resize"])]
+    PsType(PsTypeArgs),
     /// Restart a dyno, the dynos of a type, or all
     #[command(name = "ps:restart", alias = "restart")]
     PsRestart(PsRestartArgs),
@@ -74,7 +79,19 @@ pub(crate) enum Command {
     /// Switch a feature off
     #[command(name = "features:disable")]
     FeaturesDisable(FeatureArgs),
-    /// Show on one screen what runs
+    /// List the apps
+    Apps(AppsArgs),
+    /// Make an app that has no image yet
+    #[command(name = "apps:create", alias = "create")]
+    AppsCreate(AppsCreateArgs),
+    /// Make an app of a folder with an app.json: config vars, add-ons, image, script
+    #[command(name = "apps:setup")]
+    AppsSetup(AppsSetupArgs),
+    /// Remove an app: releases, config vars, logs, add-ons with their data
+    #[command(name = "apps:destroy", alias = "destroy")]
+    AppsDestroy(AppsDestroyArgs),
+    /// Show on one screen what runs, from which image, with which add-ons, on which port
+    #[command(aliases = ["apps:info", "info"])]
     Status(StatusArgs),
     /// Run a one-off command in the image; its exit code passes through
     Run(RunArgs),

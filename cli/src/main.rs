@@ -3,6 +3,7 @@
 mod addon_root;
 mod addon_vars;
 mod app;
+mod app_json;
 mod args;
 mod build;
 mod build_env;
@@ -18,6 +19,7 @@ mod place;
 mod project;
 mod quantities;
 mod release;
+mod setup;
 mod source;
 mod stack;
 mod store;
@@ -53,6 +55,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Launch(args) => commands::launch::run(&args),
         Command::Ps(args) => commands::ps::run(&args),
         Command::PsScale(args) => commands::ps_scale::run(&args),
+        Command::PsType(args) => commands::ps_type::run(&args),
         Command::PsRestart(args) => commands::ps_restart::run(&args),
         Command::PsStop(args) => commands::ps_stop::run(&args),
         Command::MaintenanceOn(args) => commands::maintenance::run(&args, true),
@@ -60,6 +63,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Features(args) => commands::features::run(&args),
         Command::FeaturesEnable(args) => commands::features::set(&args, true),
         Command::FeaturesDisable(args) => commands::features::set(&args, false),
+        Command::Apps(args) => commands::apps::run(&args),
+        Command::AppsCreate(args) => commands::apps::create(&args),
+        Command::AppsSetup(args) => commands::apps::setup(&args),
+        Command::AppsDestroy(args) => commands::apps::destroy(&args),
         Command::Status(args) => commands::status::run(&args),
         Command::Run(args) => commands::run::run(args),
         Command::RunDetached(args) => commands::run_detached::run(args),

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod addons;
+mod apps;
 mod bad_app;
 mod bad_machine;
 mod bad_mirror;

@@ -228,6 +228,45 @@ as_each_user! {
 }
 
 as_each_user! {
+    /// Dynos with a size that take more memory are warned of, and killed when it is far too much.
+    fn sizes(t: &TestContext) {
+        let app = t.fixture("flask-gunicorn");
+        app.write(
+            "Procfile",
+            "web: gunicorn --bind 0.0.0.0:$PORT --workers 1 app:app\n\
+             hungry: exec python -c 'import os, time; a = b\"x\" * (600 << 20); time.sleep(int(os.environ[\"PAUSE\"])); b = b\"y\" * (600 << 20); time.sleep(999)'\n",
+        );
+        t.slugc_in(&app).args(["build", "."]).run().success();
+        t.slugc_in(&app).args(["config:set", "PAUSE=9999"]).run().success();
+        let shop = Background::start(t, &app, &["web", "hungry"]);
+        shop.wait_for(&["hungry.1 up", "web.1 up"]);
+        shop.slugc(&["ps:type"]).success().says(&["hungry: 1, no size", "web: 1, no size"]);
+        shop.slugc(&["ps:resize", "hungry=standard-1x"])
+            .success()
+            .says(&["hungry: 1, Standard-1X, ", "web: 1, no size"]);
+        shop.wait_for_log("heroku[hungry.1]: Error R14 (Memory quota exceeded)");
+        assert!(shop.log().contains("heroku[hungry.1]: Process running mem="), "{}", shop.log());
+        shop.slugc(&["ps"]).success().says(&["=== hungry (Standard-1X): exec python"]);
+        let web = pid_of(&shop.wait_for(&["hungry.1 up", "web.1 up"]), "web.1");
+        // Far too much for it, and just enough for a larger one.
+        shop.slugc(&["config:set", "PAUSE=0"]).success();
+        shop.wait_for_log("heroku[hungry.1]: Error R15 (Memory quota vastly exceeded)");
+        shop.wait_for_log("heroku[hungry.1]: State changed from up to crashed");
+        assert!(shop.log().contains("heroku[hungry.1]: Process exited with status 137"), "{}", shop.log());
+        assert!(!shop.log().contains("heroku[web.1]: Process running"), "{}", shop.log());
+        shop.slugc(&["ps:scale", "hungry=0:performance-m"])
+            .success()
+            .says(&["hungry at 0:Performance-M", "web at 1"]);
+        let dynos = shop.wait_for(&["web.1 up"]);
+        assert_ne!(pid_of(&dynos, "web.1"), web);
+        let stored = shop.slugc(&["ps:type", "--json"]).success().json();
+        assert_eq!(stored[0]["size"], "performance-m", "{stored}");
+        assert_eq!(stored[0]["quantity"], 0, "{stored}");
+        shop.slugc(&["ps:type", "hungry=standart-1x"]).failure(2).says(&["did you mean standard-1x?"]);
+    }
+}
+
+as_each_user! {
     /// New dynos come first, unless told otherwise.
     fn preboot(t: &TestContext) {
         let app = t.fixture("flask-gunicorn");

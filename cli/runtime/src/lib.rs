@@ -31,6 +31,7 @@ pub mod release_phase;
 pub mod roots;
 pub mod router;
 pub mod run;
+pub mod size;
 pub mod state;
 pub mod supervisor;
 
@@ -38,6 +39,7 @@ mod dyno;
 mod logged;
 mod metadata;
 mod output;
+mod process_tree;
 mod scratch;
 mod signals;
 mod terminal;

@@ -1,6 +1,7 @@
 //! One file for each subcommand.
 
 pub(crate) mod addons;
+pub(crate) mod apps;
 mod background;
 pub(crate) mod build;
 pub(crate) mod cache;
@@ -22,6 +23,7 @@ pub(crate) mod ps;
 pub(crate) mod ps_restart;
 pub(crate) mod ps_scale;
 pub(crate) mod ps_stop;
+pub(crate) mod ps_type;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod releases;

@@ -58,6 +58,7 @@ fn as_status(one_off: &OneOff) -> DynoStatus {
         release: one_off.release.unwrap_or_default(),
         pid: Some(one_off.pid),
         port: None,
+        size: None,
         crashes: 0,
     }
 }
@@ -121,7 +122,9 @@ pub(crate) fn listed(all: &[DynoStatus], release: Option<u64>, now: Timestamp) -
             text.push('\n');
         }
         // Writing into a String cannot fail.
-        let _ = writeln!(text, "=== {name}: {what} ({})\n", dynos.len());
+        let size = dynos.iter().find_map(|dyno| dyno.size);
+        let size = size.map_or_else(String::new, |size| format!(" ({size})"));
+        let _ = writeln!(text, "=== {name}{size}: {what} ({})\n", dynos.len());
         for dyno in dynos {
             let _ = writeln!(text, "{}", line(dyno, release, now));
         }
@@ -149,6 +152,7 @@ fn line(dyno: &DynoStatus, release: Option<u64>, now: Timestamp) -> String {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use slug_runtime::size::Size;
 
     fn dyno(name: &str, state: DynoState, release: u64) -> DynoStatus {
         DynoStatus {
@@ -160,6 +164,7 @@ mod tests {
             release,
             pid: Some(1),
             port: None,
+            size: name.starts_with("web").then_some(Size::Standard2x),
             crashes: 0,
         }
     }
@@ -178,7 +183,7 @@ mod tests {
             listed(&dynos, Some(3), now),
             "=== run: one-off processes (1)\n\n\
              run.4711: up 2026/11/22 21:55:25 +0000 (~ 5m ago): gunicorn app\n\n\
-             === web: gunicorn app (3)\n\n\
+             === web (Standard-2X): gunicorn app (3)\n\n\
              web.1: starting 2026/11/22 21:55:25 +0000 (~ 5m ago)\n\
              web.1: up 2026/11/22 21:55:25 +0000 (~ 5m ago), still v2\n\
              web.2: up 2026/11/22 21:55:25 +0000 (~ 5m ago)\n\n\

@@ -25,29 +25,20 @@ pub(crate) fn run(args: &PsStopArgs) -> Result<ExitCode, Failure> {
     let app = App::known(&store, &args.app)?;
     let name = app.name.as_str();
     let refused = |error| supervisor::refused(&app, error);
-    let one_offs: Vec<OneOff> = running_one_offs(&app)?
-        .into_iter()
-        .filter(|one_off| match &target {
-            // Somebody sits in front of the others.
-            Target::All => one_off.is_detached,
-            Target::Type(process_type) => process_type.as_str() == "run",
-            Target::Dyno(dyno) => one_off.name == *dyno,
-        })
-        .collect();
     if target == Target::All {
-        let client = supervisor::find(&printer, &app)?;
-        if client.is_none() && one_offs.is_empty() {
-            printer.result(&format!("⬢ {name} does not run."));
-            return Ok(ExitCode::SUCCESS);
-        }
-        stop(&app, &one_offs)?;
-        if let Some(client) = client {
-            client.quit(PATIENCE).map_err(refused)?;
-        }
-        printer.result(&format!("Stopping ⬢ {name}... done"));
+        let done = all(&printer, &app)?;
+        printer.result(&if done {
+            format!("Stopping ⬢ {name}... done")
+        } else {
+            format!("⬢ {name} does not run.")
+        });
         return Ok(ExitCode::SUCCESS);
     }
     if is_one_off(&target) {
+        let mut one_offs = running_one_offs(&app)?;
+        if let Target::Dyno(dyno) = &target {
+            one_offs.retain(|one_off| one_off.name == *dyno);
+        }
         if one_offs.is_empty() {
             return Err(none(&app, &target)?);
         }
@@ -59,6 +50,24 @@ pub(crate) fn run(args: &PsStopArgs) -> Result<ExitCode, Failure> {
     }
     printer.result(&format!("Stopping {target} on ⬢ {name}... done"));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ends the supervisor and the detached one-offs, and waits for that; whether there was anything.
+pub(super) fn all(printer: &Printer, app: &App) -> Result<bool, Failure> {
+    let mut one_offs = running_one_offs(app)?;
+    // Somebody sits in front of the others.
+    one_offs.retain(|one_off| one_off.is_detached);
+    let client = supervisor::find(printer, app)?;
+    if client.is_none() && one_offs.is_empty() {
+        return Ok(false);
+    }
+    stop(app, &one_offs)?;
+    if let Some(client) = client {
+        client
+            .quit(PATIENCE)
+            .map_err(|error| supervisor::refused(app, error))?;
+    }
+    Ok(true)
 }
 
 /// `run` is the type of no formation: a Procfile's process of that name would be `run` on Heroku too.

@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::args::StatusArgs;
+use crate::commands::addons::{self, Summary};
 use crate::commands::ps;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::store::Store;
@@ -26,6 +27,7 @@ struct Shown<'a> {
     /// Nothing while the app does not run.
     running: Option<&'a Status>,
     one_offs: &'a [OneOff],
+    addons: &'a [Summary],
 }
 
 pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
@@ -34,6 +36,7 @@ pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
     let app = App::known(&store, &args.app)?;
     let dynos = ps::dynos(&printer, &app)?;
     let running = dynos.status;
+    let addons = addons::summaries(&store, &app)?;
     let release = app.current()?;
     let image = release
         .as_ref()
@@ -53,6 +56,7 @@ pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
             maintenance,
             running: running.as_ref(),
             one_offs: &dynos.one_offs,
+            addons: &addons,
         };
         let json = serde_json::to_string_pretty(&shown);
         printer.result(&json.or_fail(Exit::General, || "cannot print JSON".to_owned())?);
@@ -71,6 +75,7 @@ pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
     if let Some(port) = running.as_ref().and_then(|status| status.port) {
         rows.push(("Address", format!("http://localhost:{port}")));
     }
+    rows.extend(addons.iter().map(|addon| ("Add-on", described(addon))));
     if maintenance {
         rows.push((
             "Maintenance",
@@ -87,6 +92,20 @@ pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
         printer.result(&format!("\n{}", ps::listed(&dynos.all, release, now)));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn described(addon: &Summary) -> String {
+    let state = if addon.running {
+        format!("running on 127.0.0.1:{}", addon.port)
+    } else {
+        "stopped".to_owned()
+    };
+    format!(
+        "{} ({}), {}, {state}",
+        addon.name,
+        addon.plan,
+        addon.config_vars.join(" ")
+    )
 }
 
 fn released(release: Option<&Release>, now: Timestamp) -> String {

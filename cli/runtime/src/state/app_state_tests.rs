@@ -158,6 +158,10 @@ fn quantities_and_maintenance() {
     let formation = Formation::from([("web".parse().unwrap(), 2), ("worker".parse().unwrap(), 0)]);
     state.set_formation(&formation).unwrap();
     assert_eq!(state.formation().unwrap(), formation);
+    assert!(state.sizes().unwrap().is_empty());
+    let sizes = Sizes::from([("web".parse().unwrap(), Size::Standard2x)]);
+    state.set_sizes(&sizes).unwrap();
+    assert_eq!(state.sizes().unwrap(), sizes);
     for on in [true, true, false, false] {
         state.set_maintenance(on).unwrap();
         assert_eq!(state.maintenance(), on);

@@ -8,6 +8,7 @@ use crate::supervisor::chain;
 use crate::supervisor::cool_off::CoolOff;
 use crate::supervisor::deployed::Deployed;
 use crate::supervisor::error::SupervisorError;
+use crate::supervisor::memory::Quota;
 use crate::supervisor::messages::{Quantities, Target};
 use crate::supervisor::orders::Denied;
 use crate::supervisor::places::{self, Key, Place, Rest};
@@ -82,6 +83,20 @@ impl Supervision {
         self.fill_places()?;
         for key in before {
             self.renew(&key, overlap, "Restarting")?;
+        }
+        Ok(())
+    }
+
+    /// Takes other sizes into use: what is of another size now is replaced.
+    pub(crate) fn resize(&mut self) -> Result<(), SupervisorError> {
+        let before = std::mem::take(&mut self.sizes);
+        self.read_sizes();
+        let overlap = self.site.state.preboot();
+        let keys: Vec<Key> = self.places.keys().cloned().collect();
+        for key in keys {
+            if self.sizes.get(&key.0) != before.get(&key.0) {
+                self.renew(&key, overlap, "Restarting")?;
+            }
         }
         Ok(())
     }
@@ -251,6 +266,7 @@ impl Supervision {
             }
         };
         running.backend = backend;
+        running.quota = self.sizes.get(process_type).copied().map(Quota::of);
         running.cycle_at = Some(Instant::now() + self.limits.next_cycle());
         let is_up = running.phase == Phase::Up;
         let id = self.next_id;
@@ -363,6 +379,7 @@ impl Supervision {
             }
             self.start_or_cool_off(&key);
         }
+        self.measure(now)?;
         self.cycle(now)
     }
 
@@ -373,7 +390,8 @@ impl Supervision {
             _ => None,
         });
         let running = self.running.values().filter_map(Running::deadline);
-        running.chain(rests).min()
+        let measurement = self.next_measurement();
+        running.chain(rests).chain(measurement).min()
     }
 
     /// A dyno has ended: as it was told, or in a crash.

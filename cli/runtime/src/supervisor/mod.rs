@@ -20,6 +20,7 @@ mod formation;
 mod journal;
 mod limits;
 mod lock;
+mod memory;
 mod messages;
 mod orders;
 mod places;

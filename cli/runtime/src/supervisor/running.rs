@@ -10,6 +10,7 @@ use crate::router::BackendId;
 use crate::scratch::Scratch;
 use crate::supervisor::journal::Journal;
 use crate::supervisor::limits::Limits;
+use crate::supervisor::memory::Quota;
 use crate::terminal::{Received, receive};
 use jiff::Timestamp;
 use sandbox::{Child, Signal, Stream};
@@ -39,9 +40,11 @@ pub(crate) struct Running {
     pub(crate) started: Instant,
     /// When a fresh one takes its place, where one will.
     pub(crate) cycle_at: Option<Instant>,
+    /// How much memory it may take, where that is bounded.
+    pub(crate) quota: Option<Quota>,
     /// The name as it stands in the log.
     label: String,
-    child: Child,
+    pub(crate) child: Child,
     output: Option<OwnedFd>,
     lines: LineSplitter,
     scratch: Scratch,
@@ -142,6 +145,7 @@ impl Running {
             since: Timestamp::now(),
             started,
             cycle_at: None,
+            quota: None,
             label,
             child,
             output: Some(read),
