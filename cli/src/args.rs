@@ -1,25 +1,29 @@
 //! What can be typed. Only types: nothing is resolved or read here.
 
 mod addons;
+mod apps;
 mod config;
 mod dynos;
 mod image;
+mod one_offs;
 mod releases;
 
 use crate::ui::printer::Detail;
 pub(crate) use addons::*;
+pub(crate) use apps::{AppsArgs, AppsCreateArgs, AppsDestroyArgs, AppsSetupArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use config::{
     ConfigArgs, ConfigEditArgs, ConfigGetArgs, ConfigSetArgs, ConfigUnsetArgs,
 };
 pub(crate) use dynos::{
-    LaunchArgs, MaintenanceArgs, PsArgs, PsRestartArgs, PsScaleArgs, PsStopArgs, StatusArgs,
+    FeatureArgs, FeaturesArgs, LaunchArgs, MaintenanceArgs, PsArgs, PsRestartArgs, PsScaleArgs,
+    PsStopArgs, PsTypeArgs, StatusArgs,
 };
 pub(crate) use image::{
     CopyArgs, ImagesArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, RegistryArgs, RmiArgs, TagArgs,
 };
+pub(crate) use one_offs::{RunArgs, RunDetachedArgs, RunInsideArgs, TerminalArgs};
 pub(crate) use releases::{ReleasesArgs, ReleasesInfoArgs, RollbackArgs};
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Heroku for Python on one Linux machine: no Docker, no root, no account.
@@ -53,6 +57,9 @@ pub(crate) enum Command {
     /// Change how many dynos of each type run
     #[command(name = "ps:scale", alias = "scale")]
     PsScale(PsScaleArgs),
+    /// Show or change how large the dynos of each type are
+    #[command(name = "ps:type", aliases = ["ps:resize", "dyno:type", "dyno:resize"])]
+    PsType(PsTypeArgs),
     /// Restart a dyno, the dynos of a type, or all
     #[command(name = "ps:restart", alias = "restart")]
     PsRestart(PsRestartArgs),
@@ -65,10 +72,36 @@ pub(crate) enum Command {
     /// Serve requests again
     #[command(name = "maintenance:off")]
     MaintenanceOff(MaintenanceArgs),
-    /// Show on one screen what runs
+    /// List what can be switched on and off
+    Features(FeaturesArgs),
+    /// Switch a feature on
+    #[command(name = "features:enable")]
+    FeaturesEnable(FeatureArgs),
+    /// Switch a feature off
+    #[command(name = "features:disable")]
+    FeaturesDisable(FeatureArgs),
+    /// List the apps
+    Apps(AppsArgs),
+    /// Make an app that has no image yet
+    #[command(name = "apps:create", alias = "create")]
+    AppsCreate(AppsCreateArgs),
+    /// Make an app of a folder with an app.json: config vars, add-ons, image, script
+    #[command(name = "apps:setup")]
+    AppsSetup(AppsSetupArgs),
+    /// Remove an app: releases, config vars, logs, add-ons with their data
+    #[command(name = "apps:destroy", alias = "destroy")]
+    AppsDestroy(AppsDestroyArgs),
+    /// Show on one screen what runs, from which image, with which add-ons, on which port
+    #[command(aliases = ["apps:info", "info"])]
     Status(StatusArgs),
     /// Run a one-off command in the image; its exit code passes through
     Run(RunArgs),
+    /// Run a one-off command in the background; its output goes to the app's logs
+    #[command(name = "run:detached")]
+    RunDetached(RunDetachedArgs),
+    /// Run a command inside a dyno that runs
+    #[command(name = "run:inside")]
+    RunInside(RunInsideArgs),
     /// Show the app's logs, or follow them with --tail
     Logs(LogsArgs),
     /// Show the app's config vars
@@ -202,29 +235,6 @@ impl From<&DetailArgs> for Detail {
             Self::Normal
         }
     }
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  slugc run python manage.py migrate
-  slugc run bash
-  slugc run -e DEBUG=1 -- python -m http.server
-
-A single argument goes through the image's shell: slugc run 'ls | wc -l'.")]
-pub(crate) struct RunArgs {
-    #[command(flatten)]
-    pub(crate) app: AppArgs,
-    /// A variable for the command; KEY alone takes this shell's value; may be repeated
-    #[arg(short = 'e', long = "env", value_name = "KEY[=VALUE]")]
-    pub(crate) env: Vec<String>,
-    /// The command and its arguments, or a process type
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "CMD"
-    )]
-    pub(crate) command: Vec<OsString>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

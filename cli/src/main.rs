@@ -3,6 +3,7 @@
 mod addon_root;
 mod addon_vars;
 mod app;
+mod app_json;
 mod args;
 mod build;
 mod build_env;
@@ -20,6 +21,7 @@ mod place;
 mod project;
 mod quantities;
 mod release;
+mod setup;
 mod source;
 mod stack;
 mod store;
@@ -55,12 +57,22 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Launch(args) => commands::launch::run(&args),
         Command::Ps(args) => commands::ps::run(&args),
         Command::PsScale(args) => commands::ps_scale::run(&args),
+        Command::PsType(args) => commands::ps_type::run(&args),
         Command::PsRestart(args) => commands::ps_restart::run(&args),
         Command::PsStop(args) => commands::ps_stop::run(&args),
         Command::MaintenanceOn(args) => commands::maintenance::run(&args, true),
         Command::MaintenanceOff(args) => commands::maintenance::run(&args, false),
+        Command::Features(args) => commands::features::run(&args),
+        Command::FeaturesEnable(args) => commands::features::set(&args, true),
+        Command::FeaturesDisable(args) => commands::features::set(&args, false),
+        Command::Apps(args) => commands::apps::run(&args),
+        Command::AppsCreate(args) => commands::apps::create(&args),
+        Command::AppsSetup(args) => commands::apps::setup(&args),
+        Command::AppsDestroy(args) => commands::apps::destroy(&args),
         Command::Status(args) => commands::status::run(&args),
         Command::Run(args) => commands::run::run(args),
+        Command::RunDetached(args) => commands::run_detached::run(args),
+        Command::RunInside(args) => commands::run_inside::run(args),
         Command::Logs(args) => commands::logs::run(&args),
         Command::Config(args) => commands::config::run(&args),
         Command::ConfigGet(args) => commands::config_get::run(&args),

@@ -1,8 +1,10 @@
 //! `web=2 worker+1`: what is asked of a formation.
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, OrFail};
 use crate::supervisor::unknown_type;
 use cnb_spec::names::ProcessType;
+use slug_runtime::size::Size;
+use slug_runtime::state::Sizes;
 use slug_runtime::supervisor::Quantities;
 
 /// More dynos of one type are a slip of the finger.
@@ -13,6 +15,8 @@ const MOST: u32 = 1000;
 pub(crate) struct Change {
     name: String,
     how: How,
+    /// What size the dynos of this type are to have as well.
+    size: Option<Size>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,12 +34,13 @@ impl Change {
                 .hint("write web=2, web+1 or web-1")
         };
         if let Some((word, size)) = word.split_once(':') {
-            Self::parse(word)?;
-            return Err(Failure::new(
-                Exit::Usage,
-                format!("{word} is to have the size {size}, but dynos have no sizes here"),
-            )
-            .hint(format!("write {word}")));
+            let size = size
+                .parse::<Size>()
+                .or_fail(Exit::Usage, || format!("cannot understand {word}:{size}"))?;
+            return Ok(Self {
+                size: Some(size),
+                ..Self::parse(word)?
+            });
         }
         let (at, operator) = word
             .char_indices()
@@ -56,6 +61,7 @@ impl Change {
                 '+' => How::More(count),
                 _ => How::Fewer(count),
             },
+            size: None,
         })
     }
 
@@ -66,12 +72,18 @@ impl Change {
             None if word.parse::<ProcessType>().is_ok() => Ok(Self {
                 name: word.to_owned(),
                 how: How::Exactly(1),
+                size: None,
             }),
             None => Err(
                 Failure::new(Exit::Usage, format!("{word:?} cannot be a process type"))
                     .hint("write web or web=2"),
             ),
         }
+    }
+
+    /// The type and the size that its dynos are to have, where one was said.
+    pub(crate) fn size(&self) -> Option<(ProcessType, Size)> {
+        Some((self.name.parse().ok()?, self.size?))
     }
 
     /// Carries it out on quantities; `types` are those that the app has.
@@ -109,8 +121,13 @@ impl Change {
     }
 }
 
-/// `web=1 worker=0`, which `ps:scale` takes again; every type that the app has is named.
-pub(crate) fn shown(quantities: &Quantities, types: &[String], between: &str) -> Vec<String> {
+/// `web=1:Standard-2X worker=0`, which `ps:scale` takes again; every type that the app has is named.
+pub(crate) fn shown(
+    quantities: &Quantities,
+    sizes: &Sizes,
+    types: &[String],
+    between: &str,
+) -> Vec<String> {
     types
         .iter()
         .map(|name| {
@@ -118,7 +135,9 @@ pub(crate) fn shown(quantities: &Quantities, types: &[String], between: &str) ->
                 .iter()
                 .find(|(process_type, _)| process_type.as_str() == name)
                 .map_or(0, |(_, count)| *count);
-            format!("{name}{between}{count}")
+            let size = sizes.iter().find(|(kind, _)| kind.as_str() == name);
+            let size = size.map_or_else(String::new, |(_, size)| format!(":{size}"));
+            format!("{name}{between}{count}{size}")
         })
         .collect()
 }
@@ -144,19 +163,28 @@ mod tests {
         for word in words {
             Change::parse(word)?.apply(&mut quantities, &types())?;
         }
-        Ok(shown(&quantities, &types(), "=").join(" "))
+        let sizes = Sizes::from([("my-worker".parse().unwrap(), Size::Basic)]);
+        Ok(shown(&quantities, &sizes, &types(), "=").join(" "))
     }
 
     #[test]
     fn words() {
         for (words, expected) in [
-            (&["web=3"][..], "web=3 my-worker=0"),
-            (&["web+2", "my-worker=1"], "web=3 my-worker=1"),
-            (&["web-1"], "web=0 my-worker=0"),
-            (&["my-worker+2", "my-worker-1"], "web=1 my-worker=1"),
+            (&["web=3"][..], "web=3 my-worker=0:Basic"),
+            (&["web+2", "my-worker=1"], "web=3 my-worker=1:Basic"),
+            (&["web-1"], "web=0 my-worker=0:Basic"),
+            (&["my-worker+2", "my-worker-1"], "web=1 my-worker=1:Basic"),
         ] {
             assert_eq!(after(words).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn sizes() {
+        let size = |word: &str| Change::parse(word).unwrap().size();
+        let web = "web".parse().unwrap();
+        assert_eq!(size("web=2:Standard-2X"), Some((web, Size::Standard2x)));
+        assert_eq!(size("web=2"), None);
     }
 
     #[test]
@@ -166,7 +194,7 @@ mod tests {
             ("web=", "cannot understand"),
             ("=2", "cannot understand"),
             ("web=two", "cannot understand"),
-            ("web=2:Standard-2X", "dynos have no sizes here"),
+            ("web=2:Standart-2X", "cannot understand web=2:Standart-2X"),
             ("web-2", "web has 1, so 2 cannot be taken away"),
             ("web=1001", "more than 1000"),
             ("web=99999999999999", "more than 1000"),

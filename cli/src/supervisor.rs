@@ -78,10 +78,14 @@ pub(crate) fn refused(app: &App, error: ClientError) -> Failure {
     }
 }
 
-/// Tells a running app that it has a new release: its dynos are replaced, the new ones first.
+/// Tells a running app that it has a new release: its dynos are replaced, the new ones first unless
+/// its owner said otherwise.
 pub(crate) fn reload(printer: &Printer, app: &App) -> Result<(), Failure> {
     if let Some(client) = find(printer, app)? {
-        client.reload(true).map_err(|error| refused(app, error))?;
+        let overlap = app.state().preboot();
+        client
+            .reload(overlap)
+            .map_err(|error| refused(app, error))?;
     }
     Ok(())
 }

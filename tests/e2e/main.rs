@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod addons;
+mod apps;
 mod attachments;
 mod bad_app;
 mod bad_machine;
@@ -20,6 +21,7 @@ mod inspect;
 mod launch;
 mod logins;
 mod logs;
+mod one_offs;
 mod places;
 mod ps;
 mod push;

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use test_support::{App, Signal, TestContext, free_port, get, processes_with};
 
 /// Ends the app's supervisor when the test ends, however it ends.
-struct Background<'a> {
+pub(crate) struct Background<'a> {
     t: &'a TestContext,
     app: &'a App,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl<'a> Background<'a> {
-    fn start(t: &'a TestContext, app: &'a App, words: &[&str]) -> Self {
+    pub(crate) fn start(t: &'a TestContext, app: &'a App, words: &[&str]) -> Self {
         let port = free_port();
         let started = t
             .slugc_in(app)
@@ -27,17 +27,17 @@ impl<'a> Background<'a> {
         Self { t, app, port }
     }
 
-    fn slugc(&self, words: &[&str]) -> test_support::Finished {
+    pub(crate) fn slugc(&self, words: &[&str]) -> test_support::Finished {
         self.t.slugc_in(self.app).args(words).run()
     }
 
-    fn dynos(&self) -> Vec<Value> {
+    pub(crate) fn dynos(&self) -> Vec<Value> {
         let dynos = self.slugc(&["ps", "--json"]).success().json();
         dynos.as_array().unwrap().clone()
     }
 
     /// Waits until exactly these dynos are in these states: `web.1 up`.
-    fn wait_for(&self, expected: &[&str]) -> Vec<Value> {
+    pub(crate) fn wait_for(&self, expected: &[&str]) -> Vec<Value> {
         let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let dynos = self.dynos();
@@ -57,12 +57,12 @@ impl<'a> Background<'a> {
         }
     }
 
-    fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         let status = self.slugc(&["status", "--json"]).success().json();
         u32::try_from(status["running"]["pid"].as_u64().unwrap()).unwrap()
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let logs = self
             .t
             .store()
@@ -83,7 +83,7 @@ impl<'a> Background<'a> {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    fn wait_for_log(&self, line: &str) {
+    pub(crate) fn wait_for_log(&self, line: &str) {
         let deadline = Instant::now() + Duration::from_mins(1);
         while !self.log().contains(line) {
             assert!(Instant::now() < deadline, "no {line:?} in {}", self.log());
@@ -224,6 +224,83 @@ as_each_user! {
             assert!(answers.contains(&Ok(greeting.to_owned())), "{greeting}");
         }
         println!("{} requests, none failed", answers.len());
+    }
+}
+
+as_each_user! {
+    /// Dynos with a size that take more memory are warned of, and killed when it is far too much.
+    fn sizes(t: &TestContext) {
+        let app = t.fixture("flask-gunicorn");
+        app.write(
+            "Procfile",
+            "web: gunicorn --bind 0.0.0.0:$PORT --workers 1 app:app\n\
+             hungry: exec python -c 'import os, time; a = b\"x\" * (600 << 20); time.sleep(int(os.environ[\"PAUSE\"])); b = b\"y\" * (600 << 20); time.sleep(999)'\n",
+        );
+        t.slugc_in(&app).args(["build", "."]).run().success();
+        t.slugc_in(&app).args(["config:set", "PAUSE=9999"]).run().success();
+        let shop = Background::start(t, &app, &["web", "hungry"]);
+        shop.wait_for(&["hungry.1 up", "web.1 up"]);
+        shop.slugc(&["ps:type"]).success().says(&["hungry: 1, no size", "web: 1, no size"]);
+        shop.slugc(&["ps:resize", "hungry=standard-1x"])
+            .success()
+            .says(&["hungry: 1, Standard-1X, ", "web: 1, no size"]);
+        shop.wait_for_log("heroku[hungry.1]: Error R14 (Memory quota exceeded)");
+        assert!(shop.log().contains("heroku[hungry.1]: Process running mem="), "{}", shop.log());
+        shop.slugc(&["ps"]).success().says(&["=== hungry (Standard-1X): exec python"]);
+        let web = pid_of(&shop.wait_for(&["hungry.1 up", "web.1 up"]), "web.1");
+        // Far too much for it, and just enough for a larger one.
+        shop.slugc(&["config:set", "PAUSE=0"]).success();
+        shop.wait_for_log("heroku[hungry.1]: Error R15 (Memory quota vastly exceeded)");
+        shop.wait_for_log("heroku[hungry.1]: State changed from up to crashed");
+        assert!(shop.log().contains("heroku[hungry.1]: Process exited with status 137"), "{}", shop.log());
+        assert!(!shop.log().contains("heroku[web.1]: Process running"), "{}", shop.log());
+        shop.slugc(&["ps:scale", "hungry=0:performance-m"])
+            .success()
+            .says(&["hungry at 0:Performance-M", "web at 1"]);
+        let dynos = shop.wait_for(&["web.1 up"]);
+        assert_ne!(pid_of(&dynos, "web.1"), web);
+        let stored = shop.slugc(&["ps:type", "--json"]).success().json();
+        assert_eq!(stored[0]["size"], "performance-m", "{stored}");
+        assert_eq!(stored[0]["quantity"], 0, "{stored}");
+        shop.slugc(&["ps:type", "hungry=standart-1x"]).failure(2).says(&["did you mean standard-1x?"]);
+    }
+}
+
+as_each_user! {
+    /// New dynos come first, unless told otherwise.
+    fn preboot(t: &TestContext) {
+        let app = t.fixture("flask-gunicorn");
+        t.slugc_in(&app).args(["build", "."]).run().success();
+        let shop = Background::start(t, &app, &[]);
+        shop.wait_for(&["web.1 up"]);
+        shop.slugc(&["features"]).success().says(&["[+] preboot"]);
+        shop.slugc(&["features:disable", "prebot"]).failure(2).says(&["did you mean preboot?"]);
+        shop.slugc(&["features:disable", "preboot"])
+            .success()
+            .says(&["Disabling preboot for ⬢ "]);
+        shop.slugc(&["features"]).success().says(&["[ ] preboot"]);
+        let order = |log: &str| {
+            let lines: Vec<&str> = log.lines().collect();
+            let last = |text: &str| lines.iter().rposition(|line| line.ends_with(text)).unwrap();
+            let ended = last("heroku[web.1]: Process exited with status 0");
+            let started = lines.iter().rposition(|line| line.contains("heroku[web.1]: Starting process")).unwrap();
+            (ended, started)
+        };
+        let settled = |release: u64| {
+            let deadline = Instant::now() + Duration::from_mins(1);
+            while shop.wait_for(&["web.1 up"])[0]["release"] != release {
+                assert!(Instant::now() < deadline, "no release {release}");
+            }
+        };
+        shop.slugc(&["config:set", "GREETER=moin"]).success();
+        settled(2);
+        let (ended, started) = order(&shop.log());
+        assert!(ended < started, "{}", shop.log());
+        shop.slugc(&["features:enable", "preboot"]).success();
+        shop.slugc(&["config:set", "GREETER=again"]).success();
+        settled(3);
+        let (ended, started) = order(&shop.log());
+        assert!(started < ended, "{}", shop.log());
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a dyno is told about its app and its release (Dev Center, "Dyno Metadata").
 
 use jiff::Timestamp;
+use oci_image::Digest;
 
 /// Facts that all dynos of a release share.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,9 +12,30 @@ pub struct Metadata {
     /// What the release runs: the commit if one is known, else the image's digest.
     pub slug_commit: String,
     pub slug_description: String,
+    /// The digest of the image's manifest.
+    pub image: String,
 }
 
 impl Metadata {
+    /// Those of a release. `description` is the release's, `Deploy 1a2b3c4d`.
+    pub fn of_release(
+        app_name: &str,
+        version: u64,
+        created_at: Timestamp,
+        description: &str,
+        image: &Digest,
+    ) -> Self {
+        let commit = description.strip_prefix("Deploy ");
+        Self {
+            app_name: app_name.to_owned(),
+            release_version: version,
+            release_created_at: created_at,
+            slug_commit: commit.map_or_else(|| image.hex(), str::to_owned),
+            slug_description: description.to_owned(),
+            image: image.to_string(),
+        }
+    }
+
     /// The variables and their values.
     pub(crate) fn variables(&self) -> [(&'static str, String); 5] {
         [
@@ -47,6 +69,7 @@ mod tests {
             release_created_at: "2026-01-02T03:04:05.678Z".parse().unwrap(),
             slug_commit: "1a2b3c4d".to_owned(),
             slug_description: "Deploy 1a2b3c4d".to_owned(),
+            image: String::new(),
         };
         assert_eq!(
             metadata.variables().map(|(_, value)| value),

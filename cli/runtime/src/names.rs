@@ -2,10 +2,11 @@
 
 use cnb_spec::names::ProcessType;
 use rustix::rand::{GetRandomFlags, getrandom};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A dyno's name, which it also finds in `$DYNO`: `web.1`, `run.4711`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DynoName {
     kind: String,
     number: u32,
@@ -37,6 +38,18 @@ impl DynoName {
         Self {
             kind: "run".to_owned(),
             number: 1000 + u32::from(u16::from_le_bytes(bytes)) % 9000,
+        }
+    }
+
+    /// The one-off after this one, for where this name is taken.
+    pub(crate) fn next_one_off(&self) -> Self {
+        Self {
+            kind: self.kind.clone(),
+            number: if self.number < 9999 {
+                self.number + 1
+            } else {
+                1000
+            },
         }
     }
 }

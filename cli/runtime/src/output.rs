@@ -1,6 +1,8 @@
 //! The way from the supervising loop to standard output, which may be slow, stopped or closed.
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::pipe::{PipeFlags, pipe_with};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -116,4 +118,11 @@ fn write_batches(mut file: File, batches: Receiver<Vec<u8>>, room: &OwnedFd) {
 /// A full counter is readable too, which is all that is wanted.
 fn wake(room: &OwnedFd) {
     let _ = rustix::io::write(room, &1_u64.to_ne_bytes());
+}
+
+/// A pipe of which only the reading side, which stays here, never blocks.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    fcntl_setfl(&read, fcntl_getfl(&read)? | OFlags::NONBLOCK)?;
+    Ok((read, write))
 }

@@ -1,5 +1,6 @@
 //! The port of the web dyno, and who listens where.
 
+use crate::process_tree::{ProcessTree, processes};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -174,7 +175,7 @@ pub(crate) fn accepts(port: u16) -> bool {
 pub(crate) fn ports_of(ancestor: u32) -> BTreeSet<u16> {
     let listeners = listeners();
     let mut ports = BTreeSet::new();
-    for pid in descendants(ancestor) {
+    for pid in ProcessTree::now().family(ancestor) {
         for inode in sockets_of(pid) {
             ports.extend(listeners.get(&inode));
         }
@@ -244,38 +245,6 @@ fn listening_sockets(table: &str) -> Vec<(u64, u16)> {
             Some((inode, u16::from_str_radix(port, 16).ok()?))
         })
         .collect()
-}
-
-fn processes() -> impl Iterator<Item = u32> {
-    fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-}
-
-/// The process itself and what descends from it, as far as /proc shows it.
-fn descendants(ancestor: u32) -> Vec<u32> {
-    let parents: Vec<(u32, u32)> = processes()
-        .filter_map(|pid| Some((pid, parent_of(pid)?)))
-        .collect();
-    let mut family = vec![ancestor];
-    let mut next = 0;
-    while let Some(parent) = family.get(next).copied() {
-        family.extend(
-            parents
-                .iter()
-                .filter_map(|(pid, of)| (*of == parent).then_some(*pid)),
-        );
-        next += 1;
-    }
-    family
-}
-
-fn parent_of(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything, closing parentheses too.
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// Inodes of a process's sockets; none where this user may not look.
@@ -362,17 +331,5 @@ mod tests {
              1: 0100007F:1388 0100007F:9C40 01 00000000:00000000 00:00000000 00000000     0        0 4243 1 0000 100\n";
         assert_eq!(listening_sockets(table), [(4242, 5000)]);
         assert!(listening_sockets("").is_empty());
-    }
-
-    #[test]
-    fn children_belong_to_the_family() {
-        let mut child = std::process::Command::new("/bin/sh")
-            .args(["-c", "sleep 5 & wait"])
-            .spawn()
-            .unwrap();
-        let family = descendants(std::process::id());
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(family.contains(&child.id()));
     }
 }

@@ -179,6 +179,33 @@ impl Processes {
         Ok(Command { argv, shown: line })
     }
 
+    /// The command of a program inside a dyno that runs, whose environment it takes over as it is: the
+    /// launcher, which would make it once more, is left out.
+    pub(crate) fn inside(&self, words: &[String]) -> Result<Command, ProcessesError> {
+        let [first, rest @ ..] = words else {
+            return Err(ProcessesError::NoCommand);
+        };
+        let line = match self.find(first) {
+            Some(process) => process.with_arguments(rest).shown,
+            None if rest.is_empty() => first.clone(),
+            None => {
+                return Ok(Command {
+                    argv: words.to_vec(),
+                    shown: shell_words(words),
+                });
+            }
+        };
+        let shell = match &self.kind {
+            // As the launcher does.
+            Kind::Buildpacks => "bash",
+            Kind::Plain { .. } => "/bin/sh",
+        };
+        Ok(Command {
+            argv: vec![shell.to_owned(), "-c".to_owned(), line.clone()],
+            shown: line,
+        })
+    }
+
     fn find(&self, process_type: &str) -> Option<&Process> {
         let mut processes = self.all.iter();
         processes.find(|process| process.process_type.as_str() == process_type)

@@ -52,6 +52,19 @@ fn unknown_types_are_named_with_what_there_is() {
 }
 
 #[test]
+fn programs_inside_dynos_leave_the_launcher_out() {
+    let inside = |words: &[&str]| {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        processes().inside(&words).unwrap().argv
+    };
+    assert_eq!(inside(&["echo $A; ls"]), ["bash", "-c", "echo $A; ls"]);
+    assert_eq!(inside(&["ls", "a b"]), ["ls", "a b"]);
+    let line = "python \"do work.py\" 'a b'";
+    assert_eq!(inside(&["worker", "a b"]), ["bash", "-c", line]);
+    assert!(processes().inside(&[]).is_err());
+}
+
+#[test]
 fn one_offs_go_through_the_launcher() {
     assert_eq!(one_off(&["echo $A; ls"]), [LAUNCHER, "echo $A; ls"]);
     assert_eq!(

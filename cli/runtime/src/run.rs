@@ -1,19 +1,22 @@
 //! One-off dynos: one command, the caller's own streams, its exit code passed through.
 
 use crate::dyno::{self, App, DynoError, Prepared};
-use crate::names::DynoName;
+use crate::one_offs::{self, OneOff};
 use crate::processes::{Processes, ProcessesError};
 use crate::signals::Signals;
 use crate::terminal::{self, Pty, RawMode, Received};
+use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::isatty;
-use sandbox::{Child, Sandbox, Signal, Stream};
+use sandbox::{Child, Sandbox, Signal, Stream, Visitor};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 /// What [`run_one_off`] needs.
@@ -46,6 +49,8 @@ pub enum RunError {
     Terminal { source: io::Error },
     #[error("cannot catch signals")]
     Signals { source: io::Error },
+    #[error("cannot keep the records of one-off dynos in {}", path.display())]
+    Names { path: PathBuf, source: io::Error },
     #[error("lost the dyno {name}")]
     Lost { name: String, source: io::Error },
 }
@@ -64,11 +69,32 @@ pub fn run_one_off(inputs: &RunInputs<'_>) -> Result<i32, RunError> {
     let command = processes
         .and_then(|processes| processes.one_off(inputs.command))
         .map_err(|source| RunError::Command { source })?;
-    let name = DynoName::one_off();
+    let name = one_offs::fresh_name(inputs.app.run_dir).map_err(|source| RunError::Names {
+        path: inputs.app.run_dir.to_owned(),
+        source,
+    })?;
     let term = inputs.terminal.term();
     let prepared = dyno::prepare(&inputs.app, &name, &command, None, term)?;
     let Prepared { sandbox, scratch } = prepared;
-    let code = attend(sandbox, term.is_some(), &command.shown);
+    let metadata = inputs.app.metadata;
+    let code = attend(sandbox, term.is_some(), |sandbox| {
+        let child = start(sandbox, &command.shown)?;
+        let one_off = OneOff {
+            name: name.to_string(),
+            command: command.shown.clone(),
+            since: Timestamp::now(),
+            release: metadata.map(|metadata| metadata.release_version),
+            image: metadata.map(|metadata| metadata.image.clone()),
+            pid: child.pid(),
+            attendant: std::process::id(),
+            is_detached: false,
+        };
+        one_off.record(&scratch).map_err(|source| RunError::Names {
+            path: inputs.app.run_dir.to_owned(),
+            source,
+        })?;
+        Ok(child)
+    });
     drop(scratch);
     code
 }
@@ -84,10 +110,23 @@ pub(crate) fn in_foreground(
     if let Some(term) = term {
         sandbox.env.push(("TERM".into(), term.into()));
     }
-    attend(sandbox, term.is_some(), shown)
+    attend(sandbox, term.is_some(), |sandbox| start(sandbox, shown))
 }
 
-fn attend(mut sandbox: Sandbox, has_terminal: bool, shown: &str) -> Result<i32, RunError> {
+fn start(sandbox: &Sandbox, shown: &str) -> Result<Child, RunError> {
+    Ok(sandbox::spawn(sandbox).map_err(|source| DynoError::Start {
+        command: shown.to_owned(),
+        source,
+    })?)
+}
+
+/// Starts a program with the caller's streams, in a terminal of its own if there is to be one, and
+/// returns its exit code.
+pub(crate) fn attend<P: Attended>(
+    mut sandbox: Sandbox,
+    has_terminal: bool,
+    start: impl FnOnce(&Sandbox) -> Result<P, RunError>,
+) -> Result<i32, RunError> {
     let pty = if has_terminal {
         Some(attach_terminal(&mut sandbox)?)
     } else {
@@ -96,10 +135,7 @@ fn attend(mut sandbox: Sandbox, has_terminal: bool, shown: &str) -> Result<i32, 
     let mut signals = Signals::catch(&[SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH])
         .map_err(|source| RunError::Signals { source })?;
     let name = sandbox.hostname.clone();
-    let mut child = sandbox::spawn(&sandbox).map_err(|source| DynoError::Start {
-        command: shown.to_owned(),
-        source,
-    })?;
+    let mut child = start(&sandbox)?;
     // Holds the follower of the terminal, whose end would not be seen otherwise.
     drop(sandbox);
     let watched = match pty {
@@ -115,9 +151,67 @@ fn attend(mut sandbox: Sandbox, has_terminal: bool, shown: &str) -> Result<i32, 
     Ok(sandbox::exit_code(status))
 }
 
+/// A program with the caller's streams.
+pub(crate) trait Attended {
+    /// Readable when it has ended.
+    fn pidfd(&self) -> BorrowedFd<'_>;
+    /// Signals its process group.
+    fn signal(&self, signal: Signal) -> io::Result<()>;
+    /// Signals all that it has started.
+    fn signal_all(&self, signal: Signal) -> io::Result<()>;
+    fn kill(&self) -> io::Result<()>;
+    fn wait(&mut self) -> io::Result<ExitStatus>;
+}
+
+/// A dyno's own.
+impl Attended for Child {
+    fn pidfd(&self) -> BorrowedFd<'_> {
+        Child::pidfd(self)
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        Child::signal(self, signal)
+    }
+
+    fn signal_all(&self, signal: Signal) -> io::Result<()> {
+        Child::signal_all(self, signal)
+    }
+
+    fn kill(&self) -> io::Result<()> {
+        Child::kill(self)
+    }
+
+    fn wait(&mut self) -> io::Result<ExitStatus> {
+        Child::wait(self)
+    }
+}
+
+/// One more in a dyno that runs, whose other programs are none of the caller's business.
+impl Attended for Visitor {
+    fn pidfd(&self) -> BorrowedFd<'_> {
+        Visitor::pidfd(self)
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        Visitor::signal(self, signal)
+    }
+
+    fn signal_all(&self, signal: Signal) -> io::Result<()> {
+        Visitor::signal(self, signal)
+    }
+
+    fn kill(&self) -> io::Result<()> {
+        Visitor::kill(self)
+    }
+
+    fn wait(&mut self) -> io::Result<ExitStatus> {
+        Visitor::wait(self)
+    }
+}
+
 impl<'a> Terminal<'a> {
     /// The value of `TERM`, if there is to be a terminal.
-    fn term(self) -> Option<&'a str> {
+    pub(crate) fn term(self) -> Option<&'a str> {
         match self {
             Self::WhenThereIsOne { term } if is_terminal() => Some(term.unwrap_or("xterm")),
             _ => None,
@@ -147,7 +241,7 @@ fn attach_terminal(sandbox: &mut Sandbox) -> Result<OwnedFd, RunError> {
 }
 
 /// Waits for the end of a dyno that has the caller's own streams.
-fn pass_signals(child: &Child, signals: &mut Signals) -> io::Result<()> {
+fn pass_signals(child: &impl Attended, signals: &mut Signals) -> io::Result<()> {
     loop {
         let mut waits = vec![PollFd::from_borrowed_fd(child.pidfd(), PollFlags::IN)];
         waits.extend(watch(signals));
@@ -161,7 +255,7 @@ fn pass_signals(child: &Child, signals: &mut Signals) -> io::Result<()> {
 }
 
 /// Carries bytes between the user's terminal and the dyno's until the dyno ends.
-fn relay(child: &Child, leader: &OwnedFd, signals: &mut Signals) -> io::Result<()> {
+fn relay(child: &impl Attended, leader: &OwnedFd, signals: &mut Signals) -> io::Result<()> {
     let user = stdin();
     let _raw = RawMode::enter(user)?;
     let mut typed: VecDeque<u8> = VecDeque::new();
@@ -237,7 +331,7 @@ fn wait(descriptors: &mut [PollFd<'_>]) -> io::Result<()> {
     }
 }
 
-fn pass_on(arrived: Vec<i32>, child: &Child) -> io::Result<()> {
+fn pass_on(arrived: Vec<i32>, child: &impl Attended) -> io::Result<()> {
     for number in arrived {
         match number {
             // What a terminal sends goes where a terminal sends it.

@@ -64,6 +64,27 @@ pub(crate) struct PsScaleArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  slugc ps:type                              show the sizes
+  slugc ps:type web=standard-2x worker=basic
+  slugc ps:type standard-1x                  for all types
+  slugc ps:type web=none                     as much memory as it likes
+
+A dyno that takes more memory than its size has is told of in the log (R14), one that takes more than
+twice as much is killed (R15). Sizes are Heroku's: eco, basic and standard-1x have 512 MiB, standard-2x
+1 GiB, performance-m 2.5 GiB, performance-l 14 GiB.")]
+pub(crate) struct PsTypeArgs {
+    /// A size for a type, or for all types
+    #[arg(value_name = "TYPE=SIZE|SIZE")]
+    pub(crate) changes: Vec<String>,
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct PsRestartArgs {
     /// The dyno, as web.1, or the process type [default: all dynos]
     #[arg(value_name = "DYNO|TYPE")]
@@ -83,6 +104,28 @@ pub(crate) struct PsStopArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct MaintenanceArgs {
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  slugc features
+  slugc features:disable preboot      stop old dynos before new ones start
+  slugc features:enable preboot")]
+pub(crate) struct FeaturesArgs {
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FeatureArgs {
+    /// The feature: preboot
+    #[arg(value_name = "FEATURE")]
+    pub(crate) name: String,
     #[command(flatten)]
     pub(crate) app: AppArgs,
 }

@@ -9,6 +9,8 @@ use crate::commands::launch::already_runs;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::supervisor;
 use crate::ui::printer::Printer;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -37,23 +39,11 @@ pub(crate) fn start(
     if let Some(port) = args.port {
         command.arg(format!("--port={port}"));
     }
-    command
-        .arg("--")
-        .args(&args.formation)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
-    let mut child = command.spawn().or_fail(Exit::General, attempt)?;
-    let variables = serde_json::to_vec(overrides).or_fail(Exit::General, attempt)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // One that ended already says why itself.
-        drop(stdin.write_all(&variables));
-    }
-    if !is_ready(&mut child) {
-        let status = child.wait().or_fail(Exit::General, attempt)?;
-        // It has said why.
-        let code = status.code().and_then(|code| u8::try_from(code).ok());
-        return Ok(ExitCode::from(code.filter(|code| *code != 0).unwrap_or(1)));
-    }
+    command.arg("--").args(&args.formation);
+    let child = match spawn(command, overrides, attempt)? {
+        Started::Ready(child) => child,
+        Started::Failed(code) => return Ok(code),
+    };
     let pid = child.id();
     let status = supervisor::running(printer, app)?
         .status()
@@ -70,21 +60,50 @@ pub(crate) fn start(
     Ok(ExitCode::SUCCESS)
 }
 
+/// What became of a process in the background.
+pub(crate) enum Started {
+    Ready(Child),
+    /// It has said why, and ended with this.
+    Failed(ExitCode),
+}
+
+/// Starts the same program once more, tells it what it has to know, and waits until it is ready.
+pub(crate) fn spawn(
+    mut command: Command,
+    told: &impl Serialize,
+    attempt: impl Fn() -> String,
+) -> Result<Started, Failure> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().or_fail(Exit::General, &attempt)?;
+    let told = serde_json::to_vec(told).or_fail(Exit::General, &attempt)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that ended already says why itself.
+        drop(stdin.write_all(&told));
+    }
+    if is_ready(&mut child) {
+        return Ok(Started::Ready(child));
+    }
+    let status = child.wait().or_fail(Exit::General, &attempt)?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    let code = code.filter(|code| *code != 0).unwrap_or(1);
+    Ok(Started::Failed(ExitCode::from(code)))
+}
+
 fn is_ready(child: &mut Child) -> bool {
     let mut said = [0; READY.len()];
     let stdout = child.stdout.as_mut();
     stdout.is_some_and(|stdout| stdout.read_exact(&mut said).is_ok()) && said == READY
 }
 
-/// In the process in the background: leaves the caller's terminal, and takes the variables.
-pub(crate) fn leave_session() -> Result<BTreeMap<String, String>, Failure> {
+/// In the process in the background: leaves the caller's terminal, and takes what it is told.
+pub(crate) fn leave_session<T: DeserializeOwned>() -> Result<T, Failure> {
     let attempt = || "cannot go into the background".to_owned();
     rustix::process::setsid().or_fail(Exit::General, attempt)?;
-    let mut variables = Vec::new();
+    let mut told = Vec::new();
     std::io::stdin()
-        .read_to_end(&mut variables)
+        .read_to_end(&mut told)
         .or_fail(Exit::General, attempt)?;
-    serde_json::from_slice(&variables).or_fail(Exit::General, attempt)
+    serde_json::from_slice(&told).or_fail(Exit::General, attempt)
 }
 
 /// In the process in the background: tells the caller, and lets go of the caller's streams.

@@ -12,7 +12,39 @@ use crate::release;
 use crate::store::Store;
 use crate::transfer::{Fetched, Transfer};
 use crate::ui::printer::{Detail, Printer};
+use std::path::Path;
 use std::process::ExitCode;
+
+/// Builds an app's folder as it is, without anything that `slugc build` may be told.
+pub(crate) fn of_app(
+    printer: &Printer,
+    store: &Store,
+    app: &App,
+    path: &Path,
+    mirror: Option<&str>,
+) -> Result<(), Failure> {
+    let project = project::read(path)?;
+    let env = build_env::collect(&project.env, &[], &[])?;
+    let _used = store.use_lock()?;
+    let built = build::build(
+        store,
+        printer,
+        &Request {
+            app,
+            path,
+            project: &project,
+            env: &env,
+            buildpacks: &[],
+            clear_cache: false,
+            refresh: false,
+            tags: &[],
+            mirror,
+        },
+    )?;
+    let release = release::deploy(printer, store, app)?;
+    build::summary::print(printer, app, &built, release.as_ref());
+    Ok(())
+}
 
 pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     let printer = Printer::new(Detail::from(&args.detail));

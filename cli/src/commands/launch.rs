@@ -7,6 +7,7 @@ use crate::commands::background;
 use crate::commands::running::{exit_of_dyno, exit_of_process, pass_through};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::quantities::{self, Change};
+use crate::setup;
 use crate::store::Store;
 use crate::supervisor;
 use crate::ui::printer::{Detail, Printer};
@@ -32,6 +33,9 @@ pub(crate) fn run(args: &LaunchArgs) -> Result<ExitCode, Failure> {
     if !app.folder().is_dir() {
         app.built_image()?;
     }
+    if !args.background {
+        setup::on_launch(&printer, &store, &app)?;
+    }
     if args.detach {
         let overrides = build_env::collect(&[], &[], &args.env)?;
         return background::start(&printer, &app, args, &overrides);
@@ -41,6 +45,16 @@ pub(crate) fn run(args: &LaunchArgs) -> Result<ExitCode, Failure> {
     } else {
         build_env::collect(&[], &[], &args.env)?
     };
+    let sizes: Vec<_> = changes.iter().filter_map(Change::size).collect();
+    if let Some((process_type, size)) = sizes.first() {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("a launch changes no sizes, but {process_type} is to have {size}"),
+        )
+        .hint(format!(
+            "slugc ps:type {process_type}={size} keeps it for all launches"
+        )));
+    }
     // `cache prune` waits until this supervisor can tell what its dynos use. Afterwards it asks: a supervisor lives
     // long and must not keep it waiting.
     let used = store.use_lock()?;

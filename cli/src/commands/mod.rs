@@ -1,6 +1,7 @@
 //! One file for each subcommand.
 
 pub(crate) mod addons;
+pub(crate) mod apps;
 mod background;
 pub(crate) mod build;
 pub(crate) mod cache;
@@ -11,6 +12,7 @@ pub(crate) mod config_get;
 pub(crate) mod config_set;
 pub(crate) mod config_unset;
 pub(crate) mod copy;
+pub(crate) mod features;
 pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod launch;
@@ -21,12 +23,15 @@ pub(crate) mod ps;
 pub(crate) mod ps_restart;
 pub(crate) mod ps_scale;
 pub(crate) mod ps_stop;
+pub(crate) mod ps_type;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod releases;
 pub(crate) mod releases_info;
 pub(crate) mod rollback;
 pub(crate) mod run;
+pub(crate) mod run_detached;
+pub(crate) mod run_inside;
 pub(crate) mod running;
 pub(crate) mod stack;
 pub(crate) mod status;

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::args::PsScaleArgs;
-use crate::commands::launch;
+use crate::commands::{launch, ps_type};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::quantities::{Change, shown};
 use crate::store::Store;
@@ -31,8 +31,9 @@ pub(crate) fn run(args: &PsScaleArgs) -> Result<ExitCode, Failure> {
         Some(client) => live(&client.status().map_err(refused)?),
         None => launch::stored(&app, &processes)?,
     };
+    let mut sizes = ps_type::sizes(&app)?;
     if changes.is_empty() {
-        printer.result(&shown(&quantities, &types, "=").join(" "));
+        printer.result(&shown(&quantities, &sizes, &types, "=").join(" "));
         return Ok(ExitCode::SUCCESS);
     }
     for change in &changes {
@@ -43,9 +44,18 @@ pub(crate) fn run(args: &PsScaleArgs) -> Result<ExitCode, Failure> {
         .or_fail(Exit::Store, || {
             format!("cannot keep the formation of {}", app.name.as_str())
         })?;
-    let now = shown(&quantities, &types, " at ").join(", ");
+    let before = sizes.clone();
+    sizes.extend(changes.iter().filter_map(Change::size));
+    let has_other_sizes = sizes != before;
+    if has_other_sizes {
+        ps_type::set_sizes(&app, &sizes)?;
+    }
+    let now = shown(&quantities, &sizes, &types, " at ").join(", ");
     match client {
         Some(client) => {
+            if has_other_sizes {
+                client.resize().map_err(refused)?;
+            }
             client.scale(&quantities).map_err(refused)?;
             printer.result(&format!("Scaling dynos... done, now running {now}"));
         }
@@ -54,7 +64,7 @@ pub(crate) fn run(args: &PsScaleArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn live(status: &Status) -> Quantities {
+pub(super) fn live(status: &Status) -> Quantities {
     let formation = status.formation.iter();
     formation
         .filter_map(|(name, count)| Some((name.parse().ok()?, *count)))
@@ -62,7 +72,7 @@ fn live(status: &Status) -> Quantities {
 }
 
 /// What the current release's image offers.
-fn processes(store: &Store, app: &App) -> Result<Processes, Failure> {
+pub(super) fn processes(store: &Store, app: &App) -> Result<Processes, Failure> {
     let name = app.name.as_str();
     let digest = match app.current()?.and_then(|release| release.image) {
         Some(image) => image.manifest.digest,

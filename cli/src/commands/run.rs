@@ -1,49 +1,67 @@
 //! `slugc run CMD…`: a one-off dyno.
 
-use crate::args::RunArgs;
+use crate::args::{RunArgs, TerminalArgs};
 use crate::commands::running::{Ready, exit_of_dyno, exit_of_process, pass_through};
 use crate::failure::{Exit, Failure};
 use crate::ui::printer::{Detail, Printer};
 use slug_runtime::run::{RunError, RunInputs, Terminal, run_one_off};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let printer = Printer::new(Detail::Normal);
-    let ready = Ready::open(&printer, &args.app, &args.env)?;
-    let command = args
-        .command
-        .into_iter()
-        .map(|word| {
-            word.into_string().map_err(|word| {
-                Failure::new(
-                    Exit::Usage,
-                    format!("the argument {} is not UTF-8", word.display()),
-                )
-                .hint("put the command into a script of the app and run that")
-            })
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+    let ready = Ready::open(&printer, &args.one_off.app, &args.one_off.env)?;
+    let command = words(args.one_off.command)?;
     let term = std::env::var("TERM").ok();
     let code = run_one_off(&RunInputs {
         app: ready.app(),
         command: &command,
-        terminal: Terminal::WhenThereIsOne {
-            term: term.as_deref(),
-        },
+        terminal: terminal(&args.terminal, term.as_deref()),
     })
-    .map_err(|error| {
-        // Only the program: arguments may be secrets.
-        let program = command.first().map_or("", String::as_str);
-        let program = program.split_whitespace().next().unwrap_or(program);
-        Failure::new(exit_of(&error), format!("cannot run {program}")).because(error)
-    })?;
+    .map_err(|error| failed(&command, error))?;
     Ok(pass_through(code))
+}
+
+/// Whether the command gets a terminal; `term` is this shell's `TERM`.
+pub(crate) fn terminal<'a>(args: &TerminalArgs, term: Option<&'a str>) -> Terminal<'a> {
+    if args.no_tty {
+        Terminal::Never
+    } else {
+        Terminal::WhenThereIsOne { term }
+    }
+}
+
+/// A command line as text, which is what an image's processes are.
+pub(crate) fn words(command: Vec<OsString>) -> Result<Vec<String>, Failure> {
+    let words = command.into_iter().map(|word| {
+        word.into_string().map_err(|word| {
+            Failure::new(
+                Exit::Usage,
+                format!("the argument {} is not UTF-8", word.display()),
+            )
+            .hint("put the command into a script of the app and run that")
+        })
+    });
+    words.collect()
+}
+
+/// The program that a command line is about; arguments may be secrets.
+pub(crate) fn program(command: &[String]) -> &str {
+    let first = command.first().map_or("", String::as_str);
+    first.split_whitespace().next().unwrap_or(first)
+}
+
+/// Why a command did not run.
+pub(crate) fn failed(command: &[String], error: RunError) -> Failure {
+    let message = format!("cannot run {}", program(command));
+    Failure::new(exit_of(&error), message).because(error)
 }
 
 fn exit_of(error: &RunError) -> Exit {
     match error {
         RunError::Command { source } => exit_of_process(source),
         RunError::Dyno(error) => exit_of_dyno(error),
+        RunError::Names { .. } => Exit::Store,
         _ => Exit::General,
     }
 }

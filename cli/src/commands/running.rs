@@ -14,7 +14,7 @@ use slug_runtime::addons::InUse;
 use slug_runtime::processes::ProcessesError;
 use slug_runtime::roots::Roots;
 use slug_runtime::state::{ConfigVars, ReleaseImage};
-use slug_runtime::{DynoError, HostFiles};
+use slug_runtime::{DynoError, HostFiles, Metadata};
 use std::path::{Path, PathBuf};
 
 /// An image that is ready to run, with the config vars that it runs with.
@@ -24,8 +24,12 @@ pub(crate) struct Ready {
     pub(crate) config: ConfigVars,
     pub(crate) host: HostFiles,
     pub(crate) run_dir: PathBuf,
+    /// The folder of the app's log.
+    pub(crate) logs: PathBuf,
+    /// What the dyno is told about its release, if it has one.
+    metadata: Option<Metadata>,
     /// Keeps `cache prune` away while the image runs.
-    _used: Lock,
+    used: Option<Lock>,
     /// Keeps the add-ons' servers running.
     pub(crate) addons: InUse,
 }
@@ -36,8 +40,9 @@ impl Ready {
         let env = build_env::collect(&[], &[], env)?;
         let store = Store::open()?;
         let app = App::of(&store, AppName::choose(app, Path::new("."))?);
-        let (image, mut config) = match app.current()? {
-            Some(release) => (release.image, release.config),
+        let release = app.current()?;
+        let (image, mut config) = match &release {
+            Some(release) => (release.image.clone(), release.config.clone()),
             // Built by a slugc that made no releases.
             None if app.newest_release()?.is_none() => {
                 (Some(app.built_image()?.into()), ConfigVars::new())
@@ -49,7 +54,17 @@ impl Ready {
             return Err(no_release(&app));
         };
         config.extend(env);
-        Self::of(printer, &store, &app, &image, config)
+        let metadata = release.map(|release| {
+            Metadata::of_release(
+                app.name.as_str(),
+                release.version,
+                release.created_at,
+                &release.description,
+                &image.manifest.digest,
+            )
+        });
+        let ready = Self::of(printer, &store, &app, &image, config)?;
+        Ok(Self { metadata, ..ready })
     }
 
     /// Finds a release's image and unpacks what of it is not unpacked yet.
@@ -100,7 +115,9 @@ impl Ready {
                 ca_bundle: host::ca_bundle(),
             },
             run_dir: app.folder().join("run"),
-            _used: used,
+            logs: app.logs(),
+            metadata: None,
+            used: Some(used),
             addons,
         })
     }
@@ -110,10 +127,15 @@ impl Ready {
             image: &self.image,
             lowers: &self.lowers,
             config_vars: &self.config,
-            metadata: None,
+            metadata: self.metadata.as_ref(),
             host: &self.host,
             run_dir: &self.run_dir,
         }
+    }
+
+    /// Lets `cache prune` run; it keeps the images of an app's last releases.
+    pub(crate) fn let_go(&mut self) {
+        self.used = None;
     }
 }
 

@@ -2,14 +2,15 @@
 
 use crate::app::App;
 use crate::args::StatusArgs;
-use crate::commands::ps::listed;
+use crate::commands::addons::{self, Summary};
+use crate::commands::ps;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::store::Store;
-use crate::supervisor;
 use crate::ui::printer::{Detail, Printer};
 use crate::ui::{table, time};
 use jiff::Timestamp;
 use serde::Serialize;
+use slug_runtime::one_offs::OneOff;
 use slug_runtime::state::Release;
 use slug_runtime::supervisor::Status;
 use std::process::ExitCode;
@@ -25,16 +26,17 @@ struct Shown<'a> {
     maintenance: bool,
     /// Nothing while the app does not run.
     running: Option<&'a Status>,
+    one_offs: &'a [OneOff],
+    addons: &'a [Summary],
 }
 
 pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
     let printer = Printer::new(Detail::Normal);
     let store = Store::open()?;
     let app = App::known(&store, &args.app)?;
-    let running = supervisor::find(&printer, &app)?
-        .map(|client| client.status())
-        .transpose()
-        .map_err(|error| supervisor::refused(&app, error))?;
+    let dynos = ps::dynos(&printer, &app)?;
+    let running = dynos.status;
+    let addons = addons::summaries(&store, &app)?;
     let release = app.current()?;
     let image = release
         .as_ref()
@@ -53,6 +55,8 @@ pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
             stack: image.as_ref().map(|image| image.stack.as_str()),
             maintenance,
             running: running.as_ref(),
+            one_offs: &dynos.one_offs,
+            addons: &addons,
         };
         let json = serde_json::to_string_pretty(&shown);
         printer.result(&json.or_fail(Exit::General, || "cannot print JSON".to_owned())?);
@@ -71,6 +75,7 @@ pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
     if let Some(port) = running.as_ref().and_then(|status| status.port) {
         rows.push(("Address", format!("http://localhost:{port}")));
     }
+    rows.extend(addons.iter().map(|addon| ("Add-on", described(addon))));
     if maintenance {
         rows.push((
             "Maintenance",
@@ -82,10 +87,25 @@ pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
         .map(|(name, value)| (*name, value.as_str()))
         .collect();
     printer.result(&table::properties(&rows));
-    if let Some(status) = running.filter(|status| !status.dynos.is_empty()) {
-        printer.result(&format!("\n{}", listed(&status, now)));
+    if !dynos.all.is_empty() {
+        let release = running.map(|status| status.release);
+        printer.result(&format!("\n{}", ps::listed(&dynos.all, release, now)));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn described(addon: &Summary) -> String {
+    let state = if addon.running {
+        format!("running on 127.0.0.1:{}", addon.port)
+    } else {
+        "stopped".to_owned()
+    };
+    format!(
+        "{} ({}), {}, {state}",
+        addon.name,
+        addon.plan,
+        addon.config_vars.join(" ")
+    )
 }
 
 fn released(release: Option<&Release>, now: Timestamp) -> String {

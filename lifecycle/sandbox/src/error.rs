@@ -47,6 +47,15 @@ pub enum Error {
         /// Why each stronger tier failed, and what to change.
         refusals: Vec<Refusal>,
     },
+    /// The sandbox to enter does not run, or is not the caller's.
+    #[error("cannot find the running sandbox of process {init}")]
+    Gone {
+        /// The sandbox's init.
+        init: u32,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
     /// A directory or file that should be seen inside cannot be opened.
     #[error("cannot open {} for the sandbox", path.display())]
     Source {

@@ -131,7 +131,7 @@ fn close_others(plan: &Plan, descriptors: &Descriptors) -> Result<(), Errno> {
     close_range(next.unsigned_abs(), u32::MAX)
 }
 
-fn close_range(first: u32, last: u32) -> Result<(), Errno> {
+pub(crate) fn close_range(first: u32, last: u32) -> Result<(), Errno> {
     // SAFETY: this process is a copy that uses none of the descriptors in between.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
@@ -235,7 +235,7 @@ fn raise_loopback() -> Result<(), Errno> {
     Ok(())
 }
 
-fn report(ready: RawFd, failure: Failure) {
+pub(crate) fn report(ready: RawFd, failure: Failure) {
     // SAFETY: open in this process until exec or `close`.
     let ready = unsafe { BorrowedFd::borrow_raw(ready) };
     // If the caller is gone there is nobody to tell, and this process ends next.
@@ -409,7 +409,7 @@ fn for_each_child(mut act: impl FnMut(libc::pid_t)) {
     }
 }
 
-fn end(code: libc::c_int) -> ! {
+pub(crate) fn end(code: libc::c_int) -> ! {
     // SAFETY: ends this process without running what the caller registered for its own end.
     unsafe { libc::_exit(code) }
 }

@@ -13,6 +13,8 @@
 //! the calling process by a pidfd, so a SIGKILL of the caller ends it too; not by
 //! `PR_SET_PDEATHSIG`, which fires when the spawning *thread* ends.
 //!
+//! [`enter`] starts one more program in a sandbox that runs.
+//!
 //! Where the kernel or a container refuses namespaces, a weaker kind is made, see [`Tier`] and
 //! [`spawn()`]: for root, a chroot into a real tree of hard links; else Landlock alone. Both are
 //! found out by trying ([`probe`]).
@@ -25,6 +27,7 @@
 mod changes;
 mod child;
 mod chroot;
+mod enter;
 mod error;
 mod filter;
 mod init;
@@ -45,6 +48,7 @@ mod write_back;
 
 pub use child::{Child, Signaller, exit_code};
 pub use chroot::recover;
+pub use enter::{Visitor, enter, program_of};
 pub use error::Error;
 pub use rustix::process::Signal;
 pub use spawn::{spawn, spawn_at};

@@ -46,11 +46,21 @@ pub(crate) struct Plan {
     /// What to chroot into, in [`Tier::Chroot`].
     pub(crate) tree: Option<TreeFds>,
     pub(crate) terminal: bool,
+    pub(crate) ended_by: EndedBy,
     /// Memory that the program's process runs on until exec; never read as a vector.
     pub(crate) program_stack: Vec<u128>,
     /// The caller's command line and first environment in memory; init wipes its copy, because
     /// `/proc/1/cmdline` is readable by everyone inside.
     pub(crate) caller_strings: [Range<usize>; 2],
+}
+
+/// What ends the program when its parent has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EndedBy {
+    /// The parent is pid 1 of the program's namespace.
+    Namespace,
+    /// A signal of the kernel's.
+    Parent,
 }
 
 /// The laid-out root.
@@ -220,6 +230,11 @@ impl Plan {
             landlock,
             tree: None,
             terminal: sandbox.terminal,
+            ended_by: if tier.has_namespaces() {
+                EndedBy::Namespace
+            } else {
+                EndedBy::Parent
+            },
             program_stack: Vec::with_capacity(PROGRAM_STACK / size_of::<u128>()),
             caller_strings: tier::caller_strings(),
         })

@@ -8,7 +8,7 @@ use rustix::process::{Signal, ioctl_tiocsctty, set_parent_process_death_signal, 
 use seccompiler::sock_filter;
 
 use crate::landlocked;
-use crate::plan::{Descriptors, Plan};
+use crate::plan::{Descriptors, EndedBy, Plan};
 use crate::privileges;
 use crate::step::{At, Failure, Step, check};
 
@@ -32,8 +32,8 @@ fn prepare(plan: &Plan, descriptors: &Descriptors) -> Result<(), Failure> {
         rustix::process::chroot(c".").at(Step::Chroot)?;
     }
     privileges::become_program(plan).at(Step::Privileges)?;
-    if !plan.tier.has_namespaces() {
-        // Without a pid namespace nothing else ends it with its init. Changing ids resets it.
+    if plan.ended_by == EndedBy::Parent {
+        // Changing ids resets it.
         set_parent_process_death_signal(Some(Signal::KILL)).at(Step::Privileges)?;
     }
     umask(Mode::from_raw_mode(0o022));

@@ -158,14 +158,17 @@ struct Started {
 impl Started {
     /// Waits until the program runs (exec closes the pipe) or something failed.
     fn outcome(&self) -> io::Result<Option<Failure>> {
-        let mut bytes = Vec::with_capacity(Failure::SIZE);
-        (&self.ready)
-            .take(Failure::SIZE as u64)
-            .read_to_end(&mut bytes)?;
-        Ok(<[u8; Failure::SIZE]>::try_from(bytes)
-            .ok()
-            .and_then(Failure::decode))
+        outcome(&mut &self.ready)
     }
+}
+
+/// Reads until exec closes the pipe, or a failure.
+pub(crate) fn outcome(ready: &mut impl Read) -> io::Result<Option<Failure>> {
+    let mut bytes = Vec::with_capacity(Failure::SIZE);
+    ready.take(Failure::SIZE as u64).read_to_end(&mut bytes)?;
+    Ok(<[u8; Failure::SIZE]>::try_from(bytes)
+        .ok()
+        .and_then(Failure::decode))
 }
 
 fn start(
@@ -218,7 +221,7 @@ fn clone(
     Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
 }
 
-fn block_signals() -> io::Result<libc::sigset_t> {
+pub(crate) fn block_signals() -> io::Result<libc::sigset_t> {
     let mut old = MaybeUninit::uninit();
     // SAFETY: sigfillset initializes the new set, pthread_sigmask the old one when it succeeds.
     unsafe {
@@ -231,7 +234,7 @@ fn block_signals() -> io::Result<libc::sigset_t> {
     }
 }
 
-fn restore_signals(mask: &libc::sigset_t) -> io::Result<()> {
+pub(crate) fn restore_signals(mask: &libc::sigset_t) -> io::Result<()> {
     // SAFETY: `mask` is initialized; the old set is not asked for.
     match unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, std::ptr::null_mut()) } {
         0 => Ok(()),
@@ -240,16 +243,16 @@ fn restore_signals(mask: &libc::sigset_t) -> io::Result<()> {
 }
 
 /// Both sides of a standard stream.
-struct Side {
+pub(crate) struct Side {
     /// What the program gets.
-    inside: RawFd,
+    pub(crate) inside: RawFd,
     /// Keeps `inside` open until the program has it, if this made it.
     _owned: Option<OwnedFd>,
     outside: Option<OwnedFd>,
 }
 
 impl Side {
-    fn new(wanted: &Stream, own: RawFd, program_reads: bool) -> io::Result<Self> {
+    pub(crate) fn new(wanted: &Stream, own: RawFd, program_reads: bool) -> io::Result<Self> {
         let owned = |inside: OwnedFd, outside| Self {
             inside: inside.as_raw_fd(),
             _owned: Some(inside),
@@ -289,7 +292,7 @@ impl Side {
     }
 }
 
-fn explain(sandbox: &Sandbox, tier: Tier, failure: Failure) -> Error {
+pub(crate) fn explain(sandbox: &Sandbox, tier: Tier, failure: Failure) -> Error {
     let source = io::Error::from(failure.errno);
     let index = usize::try_from(failure.index).unwrap_or(usize::MAX);
     let path =

@@ -1,5 +1,6 @@
 //! The state of one app, in its folder.
 
+use crate::size::Size;
 use crate::state::{NewRelease, Release, StateError, StateLock, Status, files};
 use cnb_spec::names::ProcessType;
 use jiff::Timestamp;
@@ -10,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// How many dynos of each process type run. A type that is not there was never scaled.
 pub type Formation = BTreeMap<ProcessType, u32>;
+/// The sizes of dynos by process type.
+pub type Sizes = BTreeMap<ProcessType, Size>;
 
 /// The state of one app.
 #[derive(Debug, Clone)]
@@ -151,15 +154,39 @@ impl AppState {
         files::replace(&self.formation_file(), formation)
     }
 
+    /// The sizes of dynos; types without one take as much memory as they like.
+    pub fn sizes(&self) -> Result<Sizes, StateError> {
+        Ok(files::read(&self.sizes_file())?.unwrap_or_default())
+    }
+
+    pub fn set_sizes(&self, sizes: &Sizes) -> Result<(), StateError> {
+        files::private_folder(&self.folder)?;
+        files::replace(&self.sizes_file(), sizes)
+    }
+
     /// Whether maintenance mode is on.
     pub fn maintenance(&self) -> bool {
         self.maintenance_file().exists()
     }
 
     pub fn set_maintenance(&self, on: bool) -> Result<(), StateError> {
+        self.mark(self.maintenance_file(), on)
+    }
+
+    /// Whether new dynos come up before those that they replace go (Heroku's preboot), which is so
+    /// unless somebody said otherwise.
+    pub fn preboot(&self) -> bool {
+        !self.no_preboot_file().exists()
+    }
+
+    pub fn set_preboot(&self, on: bool) -> Result<(), StateError> {
+        self.mark(self.no_preboot_file(), !on)
+    }
+
+    /// Makes or removes an empty file that stands for a yes.
+    fn mark(&self, path: PathBuf, yes: bool) -> Result<(), StateError> {
         files::private_folder(&self.folder)?;
-        let path = self.maintenance_file();
-        let done = if on {
+        let done = if yes {
             fs::File::create(&path).map(drop)
         } else {
             files::remove(&path)
@@ -200,8 +227,16 @@ impl AppState {
         self.folder.join("formation.json")
     }
 
+    fn sizes_file(&self) -> PathBuf {
+        self.folder.join("sizes.json")
+    }
+
     fn maintenance_file(&self) -> PathBuf {
         self.folder.join("maintenance")
+    }
+
+    fn no_preboot_file(&self) -> PathBuf {
+        self.folder.join("no-preboot")
     }
 }
 

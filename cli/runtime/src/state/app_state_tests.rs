@@ -42,6 +42,7 @@ fn an_app_without_a_folder_has_nothing() {
     assert_eq!(state.release(1).unwrap(), None);
     assert_eq!(state.formation().unwrap(), Formation::new());
     assert!(!state.maintenance());
+    assert!(state.preboot());
     assert!(!state.folder().exists(), "reading makes nothing");
 }
 
@@ -158,9 +159,15 @@ fn quantities_and_maintenance() {
     let formation = Formation::from([("web".parse().unwrap(), 2), ("worker".parse().unwrap(), 0)]);
     state.set_formation(&formation).unwrap();
     assert_eq!(state.formation().unwrap(), formation);
+    assert!(state.sizes().unwrap().is_empty());
+    let sizes = Sizes::from([("web".parse().unwrap(), Size::Standard2x)]);
+    state.set_sizes(&sizes).unwrap();
+    assert_eq!(state.sizes().unwrap(), sizes);
     for on in [true, true, false, false] {
         state.set_maintenance(on).unwrap();
         assert_eq!(state.maintenance(), on);
+        state.set_preboot(!on).unwrap();
+        assert_eq!(state.preboot(), !on);
     }
 }
 

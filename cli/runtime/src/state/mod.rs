@@ -4,6 +4,8 @@
 //! ```text
 //! releases/vN.json   one release, config values inside; 0600
 //! formation.json     how many dynos of each type
+//! sizes.json         how large the dynos of a type are
+//! no-preboot         there while old dynos are to end before new ones start
 //! maintenance        there while maintenance mode is on
 //! state.lock         held while a release is made
 //! ```
@@ -19,7 +21,7 @@ pub(crate) mod files;
 mod lock;
 mod release;
 
-pub use app_state::{AppState, Formation};
+pub use app_state::{AppState, Formation, Sizes};
 pub use config_vars::ConfigVars;
 pub use lock::StateLock;
 pub use release::{NewRelease, Release, ReleaseImage, Status};

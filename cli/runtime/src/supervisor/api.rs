@@ -7,6 +7,7 @@
 //! POST /stop        likewise; stopped until restarted
 //! POST /quit                         stop everything and end
 //! POST /reload      {"overlap": true}  the app has a new release
+//! POST /resize                       the sizes of dynos may have changed
 //! POST /maintenance                  the app's maintenance mode may have changed
 //! ```
 //! Every answer is a [`Status`](super::messages::Status), or `{"error": "…"}` with 4xx or 5xx.
@@ -141,6 +142,7 @@ async fn order(site: &Site, request: Request<Incoming>) -> Result<Order, Failed>
         (&Method::POST, "/restart") => parse(&body).map(Order::Restart),
         (&Method::POST, "/stop") => parse(&body).map(Order::Stop),
         (&Method::POST, "/quit") => Ok(Order::Quit),
+        (&Method::POST, "/resize") => Ok(Order::Resize),
         (&Method::POST, "/maintenance") => Ok(Order::Maintenance),
         (&Method::POST, "/reload") => {
             let Reload { overlap } = parse(&body)?;

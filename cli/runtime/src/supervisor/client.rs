@@ -125,6 +125,11 @@ impl Client {
         self.call(Method::POST, "/reload", &Reload { overlap })
     }
 
+    /// Tells that the sizes of dynos changed: those of another size are replaced.
+    pub fn resize(&self) -> Result<Status, ClientError> {
+        self.call(Method::POST, "/resize", &())
+    }
+
     /// Tells that the app's maintenance mode changed.
     pub fn maintenance(&self) -> Result<Status, ClientError> {
         self.call(Method::POST, "/maintenance", &())

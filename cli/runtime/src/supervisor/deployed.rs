@@ -37,13 +37,12 @@ impl Deployed {
     }
 
     pub(crate) fn metadata(&self, app_name: &str) -> Metadata {
-        let commit = self.description.strip_prefix("Deploy ");
-        Metadata {
-            app_name: app_name.to_owned(),
-            release_version: self.version,
-            release_created_at: self.created_at,
-            slug_commit: commit.map_or_else(|| self.digest.hex(), str::to_owned),
-            slug_description: self.description.clone(),
-        }
+        Metadata::of_release(
+            app_name,
+            self.version,
+            self.created_at,
+            &self.description,
+            &self.digest,
+        )
     }
 }

@@ -8,6 +8,7 @@ use crate::supervisor::chain;
 use crate::supervisor::cool_off::CoolOff;
 use crate::supervisor::deployed::Deployed;
 use crate::supervisor::error::SupervisorError;
+use crate::supervisor::memory::Quota;
 use crate::supervisor::messages::{Quantities, Target};
 use crate::supervisor::orders::Denied;
 use crate::supervisor::places::{self, Key, Place, Rest};
@@ -81,7 +82,21 @@ impl Supervision {
         let before: Vec<Key> = self.places.keys().cloned().collect();
         self.fill_places()?;
         for key in before {
-            self.renew(&key, overlap)?;
+            self.renew(&key, overlap, "Restarting")?;
+        }
+        Ok(())
+    }
+
+    /// Takes other sizes into use: what is of another size now is replaced.
+    pub(crate) fn resize(&mut self) -> Result<(), SupervisorError> {
+        let before = std::mem::take(&mut self.sizes);
+        self.read_sizes();
+        let overlap = self.site.state.preboot();
+        let keys: Vec<Key> = self.places.keys().cloned().collect();
+        for key in keys {
+            if self.sizes.get(&key.0) != before.get(&key.0) {
+                self.renew(&key, overlap, "Restarting")?;
+            }
         }
         Ok(())
     }
@@ -95,8 +110,9 @@ impl Supervision {
             Ok(keys) => keys,
             Err(denied) => return Ok(Err(denied)),
         };
+        let overlap = self.site.state.preboot();
         for key in keys {
-            self.renew(&key, true)?;
+            self.renew(&key, overlap, "Restarting")?;
         }
         Ok(Ok(()))
     }
@@ -164,8 +180,13 @@ impl Supervision {
         }))
     }
 
-    /// Gives a place a fresh dyno of the current release.
-    fn renew(&mut self, key: &Key, overlap: bool) -> Result<(), SupervisorError> {
+    /// Gives a place a fresh dyno of the current release; `why` is what the log says.
+    pub(crate) fn renew(
+        &mut self,
+        key: &Key,
+        overlap: bool,
+        why: &str,
+    ) -> Result<(), SupervisorError> {
         let Some(place) = self.places.get_mut(key) else {
             return Ok(());
         };
@@ -182,7 +203,9 @@ impl Supervision {
         }
         if let Some(id) = serving {
             if let Some(running) = self.running.get_mut(&id) {
-                running.say(&mut self.journal, "Restarting");
+                running.say(&mut self.journal, why);
+                // One that stays because its successor does not come up is not cycled again.
+                running.cycle_at = None;
             }
             if !overlap {
                 if let Some(place) = self.places.get_mut(key) {
@@ -243,6 +266,8 @@ impl Supervision {
             }
         };
         running.backend = backend;
+        running.quota = self.sizes.get(process_type).copied().map(Quota::of);
+        running.cycle_at = Some(Instant::now() + self.limits.next_cycle());
         let is_up = running.phase == Phase::Up;
         let id = self.next_id;
         self.next_id += 1;
@@ -354,7 +379,8 @@ impl Supervision {
             }
             self.start_or_cool_off(&key);
         }
-        Ok(())
+        self.measure(now)?;
+        self.cycle(now)
     }
 
     /// When [`Self::on_time`] has something to do.
@@ -364,7 +390,8 @@ impl Supervision {
             _ => None,
         });
         let running = self.running.values().filter_map(Running::deadline);
-        running.chain(rests).min()
+        let measurement = self.next_measurement();
+        running.chain(rests).chain(measurement).min()
     }
 
     /// A dyno has ended: as it was told, or in a crash.

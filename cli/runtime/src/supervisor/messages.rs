@@ -1,6 +1,7 @@
 //! What commands and the supervisor say to each other, as JSON over the control API.
 
 use crate::names::DynoName;
+use crate::size::Size;
 use cnb_spec::names::ProcessType;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,9 @@ pub struct DynoStatus {
     pub pid: Option<u32>,
     /// `PORT` of a web dyno.
     pub port: Option<u16>,
+    /// Its size, where it has one.
+    #[serde(default)]
+    pub size: Option<Size>,
     /// Crashes in a row.
     pub crashes: u32,
 }

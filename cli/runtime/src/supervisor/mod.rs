@@ -13,12 +13,14 @@
 mod api;
 mod client;
 mod cool_off;
+mod cycling;
 mod deployed;
 mod error;
 mod formation;
 mod journal;
 mod limits;
 mod lock;
+mod memory;
 mod messages;
 mod orders;
 mod places;

@@ -23,6 +23,8 @@ pub(crate) enum Order {
         /// Whether the new dynos come up before the old ones go.
         overlap: bool,
     },
+    /// The sizes of dynos may have changed.
+    Resize,
     /// The app's maintenance mode may have changed.
     Maintenance,
 }

@@ -54,6 +54,7 @@ impl Supervision {
                 release: self.deployed.version,
                 pid: None,
                 port: None,
+                size: self.sizes.get(process_type).copied(),
                 crashes: place.cool_off.in_a_row(),
             });
         }
@@ -83,6 +84,7 @@ fn status(running: &Running, process_type: &str, crashes: u32) -> DynoStatus {
         release: running.release,
         pid: Some(running.pid()),
         port: running.port,
+        size: running.quota.map(|quota| quota.size),
         crashes,
     }
 }

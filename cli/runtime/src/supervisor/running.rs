@@ -3,16 +3,16 @@
 use crate::dyno::{self, App, DynoError, Prepared};
 use crate::logs::LineSplitter;
 use crate::names::DynoName;
+use crate::output::pipe;
 use crate::port;
 use crate::processes::Command;
 use crate::router::BackendId;
 use crate::scratch::Scratch;
 use crate::supervisor::journal::Journal;
 use crate::supervisor::limits::Limits;
+use crate::supervisor::memory::Quota;
 use crate::terminal::{Received, receive};
 use jiff::Timestamp;
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::pipe::{PipeFlags, pipe_with};
 use sandbox::{Child, Signal, Stream};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -38,9 +38,13 @@ pub(crate) struct Running {
     /// When it began with what it does now.
     pub(crate) since: Timestamp,
     pub(crate) started: Instant,
+    /// When a fresh one takes its place, where one will.
+    pub(crate) cycle_at: Option<Instant>,
+    /// How much memory it may take, where that is bounded.
+    pub(crate) quota: Option<Quota>,
     /// The name as it stands in the log.
     label: String,
-    child: Child,
+    pub(crate) child: Child,
     output: Option<OwnedFd>,
     lines: LineSplitter,
     scratch: Scratch,
@@ -108,7 +112,7 @@ impl Running {
             name: name.clone(),
             source,
         };
-        let (read, write) = output_pipe().map_err(watch)?;
+        let (read, write) = pipe().map_err(watch)?;
         dyno::give(&write, &sandbox).map_err(watch)?;
         sandbox.stdin = Stream::Null;
         sandbox.stdout = Stream::Fd(write.try_clone().map_err(watch)?);
@@ -140,6 +144,8 @@ impl Running {
             command,
             since: Timestamp::now(),
             started,
+            cycle_at: None,
+            quota: None,
             label,
             child,
             output: Some(read),
@@ -330,7 +336,8 @@ impl Running {
             // Its last answer rings the bell.
             Phase::Draining { until, .. } => Some(until),
             Phase::Stopping { kill_at, .. } => kill_at,
-            Phase::Up | Phase::TimedOut => None,
+            Phase::Up => self.cycle_at,
+            Phase::TimedOut => None,
         }
     }
 
@@ -338,11 +345,4 @@ impl Running {
     pub(crate) fn into_scratch(self) -> Scratch {
         self.scratch
     }
-}
-
-/// A pipe of which only the reading side, which stays here, never blocks.
-fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-    fcntl_setfl(&read, fcntl_getfl(&read)? | OFlags::NONBLOCK)?;
-    Ok((read, write))
 }

@@ -6,7 +6,7 @@ use crate::output::Flow;
 use crate::port::PortChoice;
 use crate::processes::Processes;
 use crate::signals::Signals;
-use crate::state::AppState;
+use crate::state::{AppState, Sizes};
 use crate::supervisor::chain;
 use crate::supervisor::deployed::Deployed;
 use crate::supervisor::error::SupervisorError;
@@ -51,6 +51,9 @@ pub(crate) struct Supervision {
     /// The release's config vars and the launch's own variables.
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) wanted: Quantities,
+    pub(crate) sizes: Sizes,
+    /// When memory is measured next.
+    pub(crate) measure_at: Instant,
     pub(crate) places: BTreeMap<Key, Place>,
     pub(crate) running: BTreeMap<Id, Running>,
     pub(crate) next_id: Id,
@@ -114,6 +117,8 @@ impl Supervision {
             deployed,
             processes,
             wanted,
+            sizes: Sizes::new(),
+            measure_at: Instant::now(),
             places: BTreeMap::new(),
             running: BTreeMap::new(),
             next_id: 0,
@@ -129,6 +134,7 @@ impl Supervision {
         };
         supervision.overlay_config();
         supervision.read_maintenance();
+        supervision.read_sizes();
         supervision
     }
 
@@ -139,6 +145,16 @@ impl Supervision {
 
     fn read_maintenance(&mut self) {
         self.routing.set_maintenance(self.site.state.maintenance());
+    }
+
+    pub(crate) fn read_sizes(&mut self) {
+        match self.site.state.sizes() {
+            Ok(sizes) => self.sizes = sizes,
+            // Dynos are more than their sizes.
+            Err(error) => self
+                .journal
+                .say("api", &format!("Error: {}", chain(&error))),
+        }
     }
 
     /// Ends everything at once, because the supervisor as a whole failed.
@@ -290,6 +306,10 @@ impl Supervision {
             }
             Order::Deploy { deployed, overlap } => {
                 self.deploy(*deployed, overlap)?;
+                Ok(())
+            }
+            Order::Resize => {
+                self.resize()?;
                 Ok(())
             }
             Order::Maintenance => {

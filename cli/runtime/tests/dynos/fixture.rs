@@ -382,6 +382,11 @@ fn launch_part() -> Result<i32, Box<dyn Error>> {
         limits: Limits {
             boot: seconds("BOOT_SECONDS"),
             exit: seconds("EXIT_SECONDS"),
+            cycle: match std::env::var_os("CYCLE_SECONDS") {
+                Some(_) => seconds("CYCLE_SECONDS"),
+                None => Limits::default().cycle,
+            },
+            cycle_spread: Duration::ZERO,
             ..Limits::default()
         },
     };

@@ -180,6 +180,34 @@ fn a_release_replaces_every_dyno() {
 }
 
 #[test]
+fn old_dynos_are_cycled_without_losing_requests() {
+    let fixture = Fixture::new(everybody()[0]);
+    let mut command = fixture.launch("web=1 polite=1");
+    let mut child = command.env("CYCLE_SECONDS", "3").spawn().unwrap();
+    let client = fixture.client();
+    let names = ["web.1", "polite.1"];
+    let before = fixture.wait_for_status(&client, "two", |s| all_up(s, &names));
+    fixture.wait_for("heroku[web.1]: Cycling");
+    fixture.wait_for("heroku[polite.1]: Cycling");
+    fixture.wait_for_status(&client, "fresh ones", |status| {
+        all_up(status, &names)
+            && names
+                .iter()
+                .all(|name| dyno(status, name).pid != dyno(&before, name).pid)
+    });
+    let log = fixture.log();
+    let first = |text: &str| log.iter().position(|line| line == text).unwrap();
+    // The fresh one listens before the old one is told to end.
+    let stop = first("heroku[web.1]: Stopping all processes with SIGTERM");
+    let up = "heroku[web.1]: State changed from starting to up";
+    let ups = log[..stop].iter().filter(|line| *line == up).count();
+    assert!(ups >= 2, "{log:#?}");
+    assert!(first("heroku[web.1]: Cycling") < stop);
+    signal(&child, Signal::TERM);
+    child.wait().unwrap();
+}
+
+#[test]
 fn a_release_that_does_not_come_up_leaves_the_one_before_serving() {
     let fixture = Fixture::new(everybody()[0]);
     let mut command = fixture.launch("web=1");

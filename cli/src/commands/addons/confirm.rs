@@ -6,7 +6,7 @@ use std::io::{BufRead, IsTerminal};
 
 /// Goes on only if `given` is the app's name, or the user types it when asked on a terminal.
 /// `command` is what to type instead, without the confirmation.
-pub(super) fn confirm(
+pub(crate) fn confirm(
     printer: &Printer,
     app: &str,
     given: Option<&str>,

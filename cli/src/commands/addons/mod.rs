@@ -8,10 +8,13 @@ mod database;
 mod find;
 mod key_value;
 mod listing;
+mod of_app;
 mod removing;
 mod topics;
 
+pub(crate) use confirm::confirm;
 pub(crate) use find::start_for;
+pub(crate) use of_app::{Summary, create_for, destroy_all, refuse_if_shared, summaries};
 
 use crate::args::AddonCommand;
 use crate::failure::{Exit, Failure, OrFail};

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod enter;
 mod files;
 mod fixture;
 mod life;
