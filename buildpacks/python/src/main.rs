@@ -15,6 +15,8 @@ mod install;
 mod interpreter;
 mod layers;
 mod log;
+mod project;
+mod python_range;
 mod python_version;
 mod records;
 mod redact;
@@ -60,32 +62,41 @@ impl Buildpack for PythonBuildpack {
         errors::warn_of_stray_venvs(&checks::stray_venvs(&context.app_dir));
         let env = tool_env::with_user_variables(context.platform.env());
 
+        let choice = project::choose(&context.app_dir, &env)?;
+
         log::section("Python");
         let mut tools = Tools::new(&context, &env)?;
-        let python = tools.python()?;
+        let python = tools.python(choice.as_ref().map(|choice| &choice.source))?;
 
         log::section("Requirements");
-        let requirements = if checks::requirements_file(&context.app_dir)
-            .map_err(BuildpackError::Check)?
-        {
-            let read =
-                requirements::read(&context.app_dir, &env).map_err(BuildpackError::Requirements)?;
-            if read.empty {
+        let plan = match choice {
+            Some(choice) => {
+                choice.explain();
+                Some(
+                    project::plan(&context.app_dir, choice, &env)
+                        .map_err(BuildpackError::Project)?,
+                )
+            }
+            None => None,
+        };
+        match &plan {
+            None => {
                 log::step(
-                    "requirements.txt asks for nothing: the app gets Python without any packages.",
+                    "There is no requirements.txt: the app gets Python without any packages.",
                 );
             }
-            Some(read)
-        } else {
-            log::step("There is no requirements.txt: the app gets Python without any packages.");
-            None
-        };
-        let installer = tools.installer(&python, requirements.as_ref())?;
+            Some(plan) if plan.empty => log::step(format!(
+                "{} asks for nothing: the app gets Python without any packages.",
+                plan.source
+            )),
+            Some(_) => {}
+        }
+        let installer = tools.installer(&python, plan.as_ref())?;
         let mut venv = layers::venv::provide(
             &context,
             &layers::venv::Inputs {
                 python: &python,
-                requirements: requirements.as_ref(),
+                plan: plan.as_ref(),
                 installer: &installer,
                 env: &env,
             },

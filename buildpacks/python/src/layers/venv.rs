@@ -12,8 +12,8 @@
 use crate::bytecode;
 use crate::install::{self, Freshness, Installer};
 use crate::interpreter::Interpreter;
+use crate::project::{Plan, Source};
 use crate::records::{self, Installed, Package};
-use crate::requirements::Requirements;
 use crate::{BuildpackError, PythonBuildpack, files, fingerprint, log, tool_env};
 use libcnb::Env;
 use libcnb::build::BuildContext;
@@ -77,7 +77,8 @@ enum Decision {
 /// What the environment is made of.
 pub(crate) struct Inputs<'a> {
     pub(crate) python: &'a Interpreter,
-    pub(crate) requirements: Option<&'a Requirements>,
+    /// What is asked for; `None`: nothing.
+    pub(crate) plan: Option<&'a Plan>,
     pub(crate) installer: &'a Installer,
     /// The user's variables over the buildpack's.
     pub(crate) env: &'a Env,
@@ -153,10 +154,10 @@ pub(crate) fn provide(
             inputs.python.executable.display()
         ),
         platform: platform(context),
-        installer: inputs.installer.to_string(),
+        installer: installer(inputs),
         requirements: inputs
-            .requirements
-            .map(|requirements| requirements.fingerprint.clone())
+            .plan
+            .map(|plan| plan.fingerprint.clone())
             .unwrap_or_default(),
         settings: tool_env::fingerprint(inputs.env),
         period: period.filter(|_| !forced).unwrap_or_default(),
@@ -194,7 +195,7 @@ pub(crate) fn provide(
         layer,
         metadata: wanted,
     };
-    let freshness = if forced || inputs.requirements.is_some_and(|some| some.local_sources) {
+    let freshness = if forced || inputs.plan.is_some_and(|plan| plan.local_sources) {
         Freshness::Revalidated
     } else {
         Freshness::Cached
@@ -228,7 +229,8 @@ pub(crate) fn provide(
             }
             if !matches!(inputs.installer, Installer::Nothing) {
                 log::step(format!(
-                    "Installing requirements.txt with {}.",
+                    "Installing {} with {}.",
+                    file(inputs),
                     inputs.installer
                 ));
             }
@@ -274,6 +276,18 @@ fn decide(cached: &Metadata, wanted: &Metadata, forced: bool, can_update: bool) 
     }
 }
 
+/// The installer, with what it installs from: each way leaves its own marks in an environment.
+fn installer(inputs: &Inputs) -> String {
+    match inputs.plan.map(|plan| &plan.source) {
+        None | Some(Source::Requirements) => inputs.installer.to_string(),
+        Some(source) => format!("{} from {source}", inputs.installer),
+    }
+}
+
+fn file<'a>(inputs: &'a Inputs) -> &'a str {
+    inputs.plan.map_or("nothing", |plan| plan.source.file())
+}
+
 /// Makes the environment from nothing.
 fn make(
     venv: &mut Venv,
@@ -286,6 +300,7 @@ fn make(
     create(venv, inputs.python).map_err(|source| error_at(&venv.path, source))?;
     install::install(
         inputs.installer,
+        inputs.plan,
         &venv.path,
         freshness,
         &context.app_dir,
@@ -313,6 +328,7 @@ fn update(
     }
     install::install(
         inputs.installer,
+        inputs.plan,
         &venv.path,
         freshness,
         &context.app_dir,

@@ -9,5 +9,8 @@
 mod caching;
 mod context;
 mod django;
+mod index;
+mod locks;
 mod messages;
 mod packages;
+mod projects;
