@@ -20,6 +20,7 @@ mod launch;
 mod logins;
 mod logs;
 mod places;
+mod projects;
 mod ps;
 mod push;
 mod registry;

@@ -11,6 +11,7 @@ mod source;
 use crate::bytecode::BytecodeError;
 use crate::checks::CheckError;
 use crate::django::DjangoError;
+use crate::hooks::HookError;
 use crate::install::InstallError;
 use crate::interpreter::InterpreterError;
 use crate::layers::pip::PipError;
@@ -46,6 +47,8 @@ pub(crate) enum BuildpackError {
     PythonVersion(#[source] PythonVersionError),
     #[error("a Python does not work")]
     Interpreter(#[source] InterpreterError),
+    #[error("a script of the app failed")]
+    Hook(#[source] HookError),
     #[error("the stack has no Python")]
     NoPython,
     #[error("Python could not be installed")]
@@ -114,6 +117,7 @@ fn explanation_of(error: &BuildpackError) -> Explanation {
         BuildpackError::PythonVersion(error) => project::python_version(error),
         BuildpackError::Project(error) => source::project(error),
         BuildpackError::ProjectTool(error) => environment::project_tool(error),
+        BuildpackError::Hook(error) => source::hook(error),
         BuildpackError::NoPython => environment::no_python(),
         BuildpackError::Python(error) => environment::python(error),
         BuildpackError::Uv(error) => environment::uv(error),

@@ -11,6 +11,7 @@ mod django;
 mod errors;
 mod files;
 mod fingerprint;
+mod hooks;
 mod install;
 mod interpreter;
 mod layers;
@@ -24,9 +25,11 @@ mod requirements;
 mod text_file;
 mod tool_env;
 mod tools;
+mod web;
 
 use crate::bytecode::BytecodeError;
 use crate::errors::BuildpackError;
+use crate::hooks::Hook;
 use crate::tools::Tools;
 use libcnb::build::{BuildContext, BuildResult, BuildResultBuilder};
 use libcnb::data::build_plan::BuildPlanBuilder;
@@ -62,6 +65,7 @@ impl Buildpack for PythonBuildpack {
         errors::warn_of_stray_venvs(&checks::stray_venvs(&context.app_dir));
         let env = tool_env::with_user_variables(context.platform.env());
 
+        hooks::run(Hook::Before, &context.app_dir, &env).map_err(BuildpackError::Hook)?;
         let choice = project::choose(&context.app_dir, &env)?;
 
         log::section("Python");
@@ -105,7 +109,8 @@ impl Buildpack for PythonBuildpack {
         // Django imports its own modules while the other processors compile the rest.
         let modules = std::mem::take(&mut venv.uncompiled);
         let is_new = !modules.is_empty();
-        let is_changed = venv.is_changed();
+        // The app's own script may still write to the environment.
+        let is_announced = venv.is_changed() && !Hook::After.is_there(&context.app_dir);
         let compilation =
             bytecode::start(&venv.python(), modules).map_err(BuildpackError::Bytecode)?;
         let collecting = AtomicBool::new(true);
@@ -113,7 +118,7 @@ impl Buildpack for PythonBuildpack {
             let compilation = scope.spawn(|| {
                 let compiled = compilation.finish();
                 // A layer that nobody waits for is as well read afterwards.
-                if compiled.is_ok() && is_changed && collecting.load(Ordering::Relaxed) {
+                if compiled.is_ok() && is_announced && collecting.load(Ordering::Relaxed) {
                     layers::announce(&context, &env, &layers::venv::NAME);
                 }
                 compiled
@@ -134,7 +139,13 @@ impl Buildpack for PythonBuildpack {
         if is_new {
             log::step(format!("Compiled {compiled} modules to bytecode."));
         }
-        BuildResultBuilder::new().build()
+        let for_app = django::environment(&venv, &env);
+        hooks::run(Hook::After, &context.app_dir, &for_app).map_err(BuildpackError::Hook)?;
+        let mut result = BuildResultBuilder::new();
+        if let Some(launch) = web::suggest(&context.app_dir, &venv.site_packages, &env) {
+            result = result.launch(launch);
+        }
+        result.build()
     }
 
     fn on_error(&self, error: libcnb::Error<BuildpackError>) {

@@ -154,6 +154,8 @@ pub(crate) struct Plan {
     pub(crate) local_sources: bool,
     /// Whether there is nothing to install.
     pub(crate) empty: bool,
+    /// Whether every version is fixed, so that no look at the index can change any.
+    pub(crate) locked: bool,
     pub(crate) selection: Selection,
     /// The packages that are built from folders of the app, as far as a lock names them.
     pub(crate) local_packages: Vec<String>,
@@ -238,6 +240,7 @@ pub(crate) fn plan(app_dir: &Path, choice: Choice, env: &Env) -> Result<Plan, Pr
         fingerprint: read.fingerprint,
         local_sources: read.local_sources,
         empty: read.empty,
+        locked: false,
         selection,
         local_packages: Vec::new(),
     })

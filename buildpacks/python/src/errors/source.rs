@@ -1,6 +1,7 @@
 //! Words about what packages are installed from.
 
 use super::{Explanation, chain, project as other};
+use crate::hooks::HookError;
 use crate::project::{MANAGER_VARIABLE, ORDER, ProjectError};
 
 pub(super) fn project(error: &ProjectError) -> Explanation {
@@ -98,4 +99,17 @@ pub(super) fn project(error: &ProjectError) -> Explanation {
             ),
         ),
     }
+}
+
+pub(super) fn hook(error: &HookError) -> Explanation {
+    let path = error.hook.path();
+    Explanation::new(
+        format!("{path} failed"),
+        format!(
+            "The app's own script {path}, which runs during each build, did not succeed: {}.\n\
+             Its output is above. It runs in the app's root with the build's variables; correct it, or remove it if it \
+             is not\nmeant for builds.",
+            error.source
+        ),
+    )
 }

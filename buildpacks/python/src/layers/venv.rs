@@ -29,12 +29,12 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 /// Raised when what this file makes of the same inputs changes.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// The layer's name.
 pub(crate) static NAME: LazyLock<LayerName> = LazyLock::new(|| layer_name!("venv"));
@@ -143,6 +143,7 @@ pub(crate) fn provide(
     let refresh = inputs
         .env
         .get(REFRESH_VARIABLE)
+        .filter(|_| inputs.plan.is_none_or(|plan| !plan.locked))
         .filter(|value| tool_env::is_on(value));
     let period = refresh.map(|value| value.to_string_lossy().into_owned());
     let forced = period.as_deref().is_some_and(is_switch);
@@ -298,6 +299,7 @@ fn make(
     venv.layer.write_metadata(&venv.metadata)?;
     venv.layer.write_env(layer_env(&venv.path))?;
     create(venv, inputs.python).map_err(|source| error_at(&venv.path, source))?;
+    write_exec_d(&venv.path).map_err(|source| error_at(&venv.path, source))?;
     install::install(
         inputs.installer,
         inputs.plan,
@@ -412,6 +414,16 @@ fn create(venv: &Venv, python: &Interpreter) -> io::Result<()> {
             python.version
         ),
     )
+}
+
+/// What web processes run before they start (Buildpack specification, Exec.d).
+fn write_exec_d(venv: &Path) -> io::Result<()> {
+    const WEB_CONCURRENCY: &str = include_str!("../launch/web_concurrency.sh");
+    let folder = venv.join("exec.d/web");
+    fs::create_dir_all(&folder)?;
+    let program = folder.join("web_concurrency");
+    fs::write(&program, WEB_CONCURRENCY)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
 }
 
 /// What the app and later buildpacks see. `bin` and `lib` come by themselves, by the specification.

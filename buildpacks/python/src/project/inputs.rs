@@ -91,7 +91,13 @@ pub(super) fn read(
             inputs.local_paths_at(&table, &["tool", "uv"])?;
         }
     }
+    let locked = match &source {
+        Source::Script(file) => super::script_lock(app_dir, file).is_some(),
+        Source::Requirements | Source::Pyproject { .. } | Source::SetupPy => false,
+        _ => true,
+    };
     Ok(Plan {
+        locked,
         fingerprint: fingerprint::hex(&inputs.hash.finalize()),
         local_sources: inputs.local_sources,
         empty,

@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod apps;
 mod caching;
 mod context;
 mod django;
