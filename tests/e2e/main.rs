@@ -23,6 +23,7 @@ mod logins;
 mod logs;
 mod one_offs;
 mod places;
+mod projects;
 mod ps;
 mod push;
 mod registry;

@@ -3,6 +3,7 @@
 use super::{Explanation, chain};
 use crate::interpreter::InterpreterError;
 use crate::layers::pip::PipError;
+use crate::layers::project_tool::ProjectToolError;
 use crate::layers::python::PythonError;
 use crate::layers::uv::{UV_VERSION, UvError};
 use crate::python_version::PYTHON_VERSION_FILE;
@@ -63,6 +64,35 @@ pub(super) fn uv(error: &UvError) -> Explanation {
                  Build on a stack with Python (slug-13 has one)."
             ),
         ),
+    }
+}
+
+pub(super) fn project_tool(error: &ProjectToolError) -> Explanation {
+    match error {
+        ProjectToolError::Version { kind, value } => Explanation::new(
+            format!("{} names no version", kind.version_variable()),
+            format!(
+                "{} is \"{value}\". It takes one exact version of {}, such as 2.1.0, or is left unset for the one that \
+                 this\nbuildpack is tested with.",
+                kind.version_variable(),
+                kind.name()
+            ),
+        ),
+        ProjectToolError::Install { kind, version, .. } => Explanation::new(
+            format!("{} {version} could not be fetched", kind.name()),
+            format!(
+                "The lock is installed by {name} itself, which comes from the package index that pip is set to; uv could \
+                 not\ninstall it, its own words are above.\n\n\
+                 What to do:\n  \
+                 * If the network was down for a moment, build again.\n  \
+                 * If packages come from an index of your own, set PIP_INDEX_URL (-e PIP_INDEX_URL=...), and see that it \
+                 has\n    {name} {version} and what it needs, with the same files as the public index.\n  \
+                 * If {variable} is set, check that this version exists.",
+                name = kind.name(),
+                variable = kind.version_variable(),
+            ),
+        ),
+        ProjectToolError::Prepare { .. } => broken(error),
     }
 }
 

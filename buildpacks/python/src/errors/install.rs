@@ -3,6 +3,8 @@
 use super::Explanation;
 use crate::install::InstallError;
 
+mod lock;
+
 /// Headers and programs that builds of common packages miss, with Debian's package for them and, where
 /// there is one, a package that needs no compiler.
 const LIBRARIES: [(&str, &str, Option<&str>); 17] = [
@@ -54,8 +56,8 @@ pub(super) fn explain(error: &InstallError) -> Explanation {
     Explanation::new(
         title,
         format!(
-            "{} could not install requirements.txt; its own words are above.\n\n{advice}",
-            error.installer
+            "{} could not install {}; its own words are above.\n\n{advice}",
+            error.installer, error.file
         ),
     )
 }
@@ -89,6 +91,9 @@ fn cause(error: &InstallError, output: &str) -> (String, String) {
              another\nfile of that version (write the hashes of all its files: uv pip compile --generate-hashes), or the \
              index, a proxy\nor a mirror serves something else. Do not remove the hash before you know which.",
         );
+    }
+    if let Some(found) = lock::cause(error, output) {
+        return found;
     }
     if has(&[
         "401 Unauthorized",

@@ -12,8 +12,8 @@
 use crate::bytecode::{self, Ahead};
 use crate::install::{self, Freshness, Installer};
 use crate::interpreter::Interpreter;
+use crate::project::{Plan, Source};
 use crate::records::{self, Installed, Package};
-use crate::requirements::Requirements;
 use crate::{BuildpackError, PythonBuildpack, files, fingerprint, log, tool_env};
 use libcnb::Env;
 use libcnb::build::BuildContext;
@@ -29,12 +29,12 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 /// Raised when what this file makes of the same inputs changes.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// The layer's name.
 pub(crate) static NAME: LazyLock<LayerName> = LazyLock::new(|| layer_name!("venv"));
@@ -77,7 +77,8 @@ enum Decision {
 /// What the environment is made of.
 pub(crate) struct Inputs<'a> {
     pub(crate) python: &'a Interpreter,
-    pub(crate) requirements: Option<&'a Requirements>,
+    /// What is asked for; `None`: nothing.
+    pub(crate) plan: Option<&'a Plan>,
     pub(crate) installer: &'a Installer,
     /// The user's variables over the buildpack's.
     pub(crate) env: &'a Env,
@@ -144,6 +145,7 @@ pub(crate) fn provide(
     let refresh = inputs
         .env
         .get(REFRESH_VARIABLE)
+        .filter(|_| inputs.plan.is_none_or(|plan| !plan.locked))
         .filter(|value| tool_env::is_on(value));
     let period = refresh.map(|value| value.to_string_lossy().into_owned());
     let forced = period.as_deref().is_some_and(is_switch);
@@ -155,10 +157,10 @@ pub(crate) fn provide(
             inputs.python.executable.display()
         ),
         platform: platform(context),
-        installer: inputs.installer.to_string(),
+        installer: installer(inputs),
         requirements: inputs
-            .requirements
-            .map(|requirements| requirements.fingerprint.clone())
+            .plan
+            .map(|plan| plan.fingerprint.clone())
             .unwrap_or_default(),
         settings: tool_env::fingerprint(inputs.env),
         period: period.filter(|_| !forced).unwrap_or_default(),
@@ -197,7 +199,7 @@ pub(crate) fn provide(
         layer,
         metadata: wanted,
     };
-    let freshness = if forced || inputs.requirements.is_some_and(|some| some.local_sources) {
+    let freshness = if forced || inputs.plan.is_some_and(|plan| plan.local_sources) {
         Freshness::Revalidated
     } else {
         Freshness::Cached
@@ -231,7 +233,8 @@ pub(crate) fn provide(
             }
             if !matches!(inputs.installer, Installer::Nothing) {
                 log::step(format!(
-                    "Installing requirements.txt with {}.",
+                    "Installing {} with {}.",
+                    file(inputs),
                     inputs.installer
                 ));
             }
@@ -277,6 +280,18 @@ fn decide(cached: &Metadata, wanted: &Metadata, forced: bool, can_update: bool) 
     }
 }
 
+/// The installer, with what it installs from: each way leaves its own marks in an environment.
+fn installer(inputs: &Inputs) -> String {
+    match inputs.plan.map(|plan| &plan.source) {
+        None | Some(Source::Requirements) => inputs.installer.to_string(),
+        Some(source) => format!("{} from {source}", inputs.installer),
+    }
+}
+
+fn file<'a>(inputs: &'a Inputs) -> &'a str {
+    inputs.plan.map_or("nothing", |plan| plan.source.file())
+}
+
 /// Makes the environment from nothing.
 fn make(
     venv: &mut Venv,
@@ -287,6 +302,7 @@ fn make(
     venv.layer.write_metadata(&venv.metadata)?;
     venv.layer.write_env(layer_env(&venv.path))?;
     create(venv, inputs.python).map_err(|source| error_at(&venv.path, source))?;
+    write_exec_d(&venv.path).map_err(|source| error_at(&venv.path, source))?;
     install(venv, inputs, freshness, context)?;
     let failed = |source| error_at(&venv.path, source);
     let after = records::installed(&venv.site_packages).map_err(failed)?;
@@ -331,6 +347,7 @@ fn install(
     }
     install::install(
         inputs.installer,
+        inputs.plan,
         &venv.path,
         freshness,
         &context.app_dir,
@@ -408,6 +425,16 @@ fn create(venv: &Venv, python: &Interpreter) -> io::Result<()> {
             python.version
         ),
     )
+}
+
+/// What web processes run before they start (Buildpack specification, Exec.d).
+fn write_exec_d(venv: &Path) -> io::Result<()> {
+    const WEB_CONCURRENCY: &str = include_str!("../launch/web_concurrency.sh");
+    let folder = venv.join("exec.d/web");
+    fs::create_dir_all(&folder)?;
+    let program = folder.join("web_concurrency");
+    fs::write(&program, WEB_CONCURRENCY)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
 }
 
 /// What the app and later buildpacks see. `bin` and `lib` come by themselves, by the specification.
