@@ -37,10 +37,11 @@ pub(crate) enum Step {
     Exec,
     HandOver,
     Chroot,
+    Trace,
 }
 
 impl Step {
-    const ALL: [Self; 29] = [
+    const ALL: [Self; 30] = [
         Self::Descriptors,
         Self::IdMap,
         Self::Propagation,
@@ -70,6 +71,7 @@ impl Step {
         Self::Exec,
         Self::HandOver,
         Self::Chroot,
+        Self::Trace,
     ];
 
     /// The step in words that follow "cannot".
@@ -106,6 +108,7 @@ impl Step {
             Self::Exec => "run the program",
             Self::HandOver => "hand the in-memory upper directory to the caller",
             Self::Chroot => "enter the root by chroot",
+            Self::Trace => "trace the program",
         }
     }
 }
