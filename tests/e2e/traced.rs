@@ -116,7 +116,7 @@ fn files_of_the_machine_are_not_there() {
     let secret = t.home().join("credentials-of-the-test");
     fs::write(&secret, "s3cret-of-a-test").unwrap();
     t.give(&secret);
-    let script = r##"
+    let script = r#"
 import os, sys
 secret, owner = sys.argv[1], int(sys.argv[2])
 up = "/".join([".."] * 30)
@@ -146,7 +146,7 @@ except OSError:
     pass
 print("ways:", len(ways) > 8)
 sys.exit(found)
-"##;
+"#;
     let finished = weak(&t, &app)
         .args(["run", "--", "python", "-c", script])
         .arg(&secret)
