@@ -32,6 +32,7 @@ mod run;
 mod sandbox;
 mod stack;
 mod tools;
+mod traced;
 mod without_namespaces;
 
 use test_support::{Binary, TestContext, Who};
