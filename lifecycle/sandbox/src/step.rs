@@ -42,7 +42,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 30] = [
+    const ALL: [Self; 31] = [
         Self::Descriptors,
         Self::IdMap,
         Self::Propagation,
