@@ -2,10 +2,11 @@
 
 import gc
 import select
+import time
 
 # How many bytes of sources are kept at most.
 ROOM = 64 << 20
-# Between two looks that found nothing, in seconds.
+# Between two looks at least, in seconds.
 PAUSE = 0.01
 # What a module may be that no Python, or only another one, can compile; importing it will tell.
 NO_CODE = (SyntaxError, ValueError, RecursionError)
@@ -77,13 +78,14 @@ def look_again(cache, trees):
 def compile_ahead(cache, packages):
     """Compiles modules while uv unpacks them, until there is something to read on standard input; returns their
     sources and their bytecode by the paths that they will have. Which bytes they will have there is looked at then."""
-    ahead, trees, found, room, pause = {}, {}, [], ROOM, 0
-    while not select.select([sys.stdin], [], [], pause)[0]:
-        pause = 0
+    ahead, trees, found, room, due = {}, {}, [], ROOM, 0
+    while not select.select([sys.stdin], [], [], 0 if found else max(0, due - time.monotonic()))[0]:
         try:
             if not found:
+                start = time.monotonic()
                 found = look_again(cache, trees)
-                pause = 0 if found else PAUSE
+                # The processor has more to do than to look: mostly it belongs to uv.
+                due = time.monotonic() + PAUSE + 4 * (time.monotonic() - start)
                 continue
             tree, path = found.pop()
             source = tree.read(path)
@@ -94,7 +96,7 @@ def compile_ahead(cache, packages):
                 ahead[path] = source, packed(code, source)
         except (OSError, *NO_CODE):
             # Gone meanwhile, or not all there yet.
-            pause = 0 if found else PAUSE
+            due = max(due, time.monotonic() + PAUSE)
     return ahead
 
 
