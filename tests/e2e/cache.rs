@@ -3,6 +3,7 @@
 use crate::BINARY;
 use rustix::fs::{FlockOperation, flock};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 use test_support::{TestContext, Who};
@@ -35,6 +36,23 @@ fn check(t: &TestContext) {
     let releases = t.store().join("apps").join(kept.name()).join("releases");
     fs::remove_file(releases.join("v1.json")).unwrap();
     assert!(usage()["unused_blobs"].as_u64() > Some(0), "{}", usage());
+
+    // What a buildpack has closed to everybody is not looked into, which is said.
+    let closed = t
+        .store()
+        .join("apps")
+        .join(forgotten.name())
+        .join("layers/closed");
+    fs::create_dir(&closed).unwrap();
+    t.give(&closed);
+    for (mode, is_closed) in [(0o755, false), (0o000, true), (0o444, true)] {
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(closed.join("file"), "").unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(mode)).unwrap();
+        let shown = t.slugc().arg("cache").run().success();
+        let says = shown.stderr.contains("layers/closed cannot be looked into");
+        assert_eq!(says, is_closed && t.who() != Who::Root, "{}", shown.stderr);
+    }
 
     t.slugc()
         .args(["cache", "prune", "-a", forgotten.name()])
