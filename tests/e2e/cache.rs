@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
-use test_support::{TestContext, Who};
+use test_support::{Signal, TestContext, Who};
 
 fn check(t: &TestContext) {
     let kept = t.fixture("worker-only");
@@ -173,6 +173,20 @@ fn check_beside_releases(t: &TestContext) {
     assert!(!setting.has_ended(), "{}", setting.printed());
     drop(pruning);
     setting.wait(Duration::from_mins(1)).success();
+    // Who waits for a command says for which.
+    app.write("Procfile", "web: sleep 1000\n");
+    app.write("requirements.txt", "");
+    t.slugc_in(&app).args(["build", "."]).run().success();
+    let mut busy = t
+        .slugc_in(&app)
+        .args(["run", "echo begun; sleep 1000"])
+        .start();
+    busy.wait_for("begun");
+    let mut pruning = t.slugc().args(["cache", "prune"]).start();
+    pruning.wait_for("waiting for other commands of slugc to end: run (process ");
+    busy.signal(Signal::TERM);
+    busy.wait(Duration::from_secs(40));
+    pruning.wait(Duration::from_mins(1)).success();
     prune().success();
     assert!(!t.store().join("apps").join(app.name()).exists());
 }

@@ -133,9 +133,7 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
 
 /// Waits for every running command, then removes what nothing refers to.
 fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Failure> {
-    let _alone = store.exclusive_lock(|| {
-        printer.warning("waiting for other commands of slugc to end");
-    })?;
+    let _alone = store.exclusive_lock(printer)?;
     let before = disk_usage(store.root(), &mut Vec::new())?;
     let mut apps = Vec::new();
     for name in forget {

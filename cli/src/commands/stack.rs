@@ -25,9 +25,8 @@ pub(crate) fn run(action: StackAction) -> Result<ExitCode, Failure> {
         } => {
             let printer = Printer::new(Detail::of(&detail));
             // Roots of the same name are replaced: nobody may be running in them.
-            let waiting = || printer.warning("waiting for other commands of slugc to end");
             let _lock = if force {
-                let lock = store.exclusive_lock(waiting)?;
+                let lock = store.exclusive_lock(&printer)?;
                 let old = Stack::read(&store, &name)?;
                 remove_roots(&printer, &store, old.as_ref())?;
                 lock
@@ -66,9 +65,7 @@ pub(crate) fn run(action: StackAction) -> Result<ExitCode, Failure> {
         StackAction::Inspect { name, output } => inspect(&store, &name, output)?,
         StackAction::Rm { name } => {
             let printer = Printer::new(Detail::Normal);
-            let _alone = store.exclusive_lock(|| {
-                printer.warning("waiting for other commands of slugc to end");
-            })?;
+            let _alone = store.exclusive_lock(&printer)?;
             let folder = store.stack(&name);
             if name.contains('/') || name.starts_with('.') || !folder.is_dir() {
                 return Err(missing(&name));
