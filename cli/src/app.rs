@@ -89,9 +89,6 @@ pub(crate) struct AppImage {
     pub(crate) manifest: Descriptor,
     /// The stack that it stands on.
     pub(crate) stack: String,
-    /// Names given with `-t`.
-    #[serde(default)]
-    pub(crate) tags: Vec<String>,
     /// The folder that it was built from.
     pub(crate) source: PathBuf,
 }

@@ -1,11 +1,12 @@
 //! What dynos use of the store while they run. Their supervisors live long, so they do not hold the lock that keeps
 //! other commands' blobs and roots.
 
-use crate::app::App;
+use crate::app::{App, AppName};
 use crate::failure::{Exit, Failure, OrFail};
+use crate::store::{self, Store};
 use crate::supervisor;
 use crate::ui::printer::Printer;
-use oci_image::Digest;
+use oci_image::{Digest, Image};
 use slug_runtime::supervisor::{ClientError, Status};
 use std::collections::BTreeSet;
 
@@ -55,4 +56,27 @@ fn unknown(name: &str, error: ClientError) -> Failure {
     .hint(format!(
         "nothing was removed; end it with slugc ps:stop -a {name}, then do the same again"
     ))
+}
+
+/// An app whose dynos run on one of these unpacked layers. The same holds as for [`images_of`].
+pub(crate) fn app_on(
+    printer: &Printer,
+    store: &Store,
+    layers: &[Digest],
+) -> Result<Option<AppName>, Failure> {
+    for name in store::folders(&store.apps())? {
+        let Ok(name) = AppName::parse(&name) else {
+            continue;
+        };
+        let app = App::of(store, name);
+        for manifest in images_of(printer, &app)?.into_iter().flatten() {
+            let image = Image::load(store.blobs(), &manifest)
+                .or_fail(Exit::Store, || format!("cannot read the image {manifest}"))?;
+            let diff_ids = &image.config.rootfs.diff_ids;
+            if layers.iter().any(|layer| diff_ids.contains(layer)) {
+                return Ok(Some(app.name));
+            }
+        }
+    }
+    Ok(None)
 }

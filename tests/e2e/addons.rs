@@ -402,6 +402,8 @@ fn prune_keeps_what_servers_need(t: &TestContext) {
     let ping = || t.slugc_in(&app).args(["redis:cli", "--", "ping"]).run();
     t.slugc().args(["cache", "prune"]).run().success();
     ping().success();
+    let in_use = t.slugc().args(["stack", "rm", "addon-redis"]).run();
+    in_use.failure(3).says(&[&name, "slugc addons:stop"]);
     t.slugc_in(&app)
         .args(["addons:stop", &name])
         .run()

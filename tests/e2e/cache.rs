@@ -3,9 +3,10 @@
 use crate::BINARY;
 use rustix::fs::{FlockOperation, flock};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
-use test_support::{TestContext, Who};
+use test_support::{Signal, TestContext, Who};
 
 fn check(t: &TestContext) {
     let kept = t.fixture("worker-only");
@@ -35,6 +36,23 @@ fn check(t: &TestContext) {
     let releases = t.store().join("apps").join(kept.name()).join("releases");
     fs::remove_file(releases.join("v1.json")).unwrap();
     assert!(usage()["unused_blobs"].as_u64() > Some(0), "{}", usage());
+
+    // What a buildpack has closed to everybody is not looked into, which is said.
+    let closed = t
+        .store()
+        .join("apps")
+        .join(forgotten.name())
+        .join("layers/closed");
+    fs::create_dir(&closed).unwrap();
+    t.give(&closed);
+    for (mode, is_closed) in [(0o755, false), (0o000, true), (0o444, true)] {
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(closed.join("file"), "").unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(mode)).unwrap();
+        let shown = t.slugc().arg("cache").run().success();
+        let says = shown.stderr.contains("layers/closed cannot be looked into");
+        assert_eq!(says, is_closed && t.who() != Who::Root, "{}", shown.stderr);
+    }
 
     t.slugc()
         .args(["cache", "prune", "-a", forgotten.name()])
@@ -155,6 +173,20 @@ fn check_beside_releases(t: &TestContext) {
     assert!(!setting.has_ended(), "{}", setting.printed());
     drop(pruning);
     setting.wait(Duration::from_mins(1)).success();
+    // Who waits for a command says for which.
+    app.write("Procfile", "web: sleep 1000\n");
+    app.write("requirements.txt", "");
+    t.slugc_in(&app).args(["build", "."]).run().success();
+    let mut busy = t
+        .slugc_in(&app)
+        .args(["run", "echo begun; sleep 1000"])
+        .start();
+    busy.wait_for("begun");
+    let mut pruning = t.slugc().args(["cache", "prune"]).start();
+    pruning.wait_for("waiting for other commands of slugc to end: run (process ");
+    busy.signal(Signal::TERM);
+    busy.wait(Duration::from_secs(40));
+    pruning.wait(Duration::from_mins(1)).success();
     prune().success();
     assert!(!t.store().join("apps").join(app.name()).exists());
 }

@@ -25,6 +25,7 @@ use slug_runtime::roots::Roots;
 use slug_runtime::state::{StateError, StateLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -58,9 +59,11 @@ struct Usage {
 
 fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure> {
     let _used = store.use_lock()?;
+    let mut closed = Vec::new();
+    let mut measure = |folder: &Path| disk_usage(folder, &mut closed);
     let mut apps = BTreeMap::new();
     for name in store::folders(&store.apps())? {
-        let used = disk_usage(&store.app(&name))?;
+        let used = measure(&store.app(&name))?;
         apps.insert(name, used);
     }
     let unused = match Needed::find(printer, store, &[]) {
@@ -76,15 +79,25 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
     };
     let usage = Usage {
         store: store.root().to_owned(),
-        blobs: disk_usage(&store.root().join("blobs"))?,
-        roots: disk_usage(&store.roots())?,
-        stacks: disk_usage(&store.stacks())?,
-        parts: disk_usage(&store.parts())?,
-        tools: disk_usage(&store.tools())?,
-        addons: disk_usage(&store.addons())?,
+        blobs: measure(&store.root().join("blobs"))?,
+        roots: measure(&store.roots())?,
+        stacks: measure(&store.stacks())?,
+        parts: measure(&store.parts())?,
+        tools: measure(&store.tools())?,
+        addons: measure(&store.addons())?,
         apps,
         unused_blobs: unused,
     };
+    if let Some(first) = closed.first() {
+        let others = match closed.len() {
+            1 => String::new(),
+            count => format!(" and {} others", count - 1),
+        };
+        printer.warning(&format!(
+            "{}{others} cannot be looked into: what is in there counts as nothing",
+            first.display()
+        ));
+    }
     match output {
         Output::Json => printer.result(
             &serde_json::to_string_pretty(&usage).or_fail(Exit::General, || {
@@ -120,10 +133,8 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
 
 /// Waits for every running command, then removes what nothing refers to.
 fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Failure> {
-    let _alone = store.exclusive_lock(|| {
-        printer.warning("waiting for other commands of slugc to end");
-    })?;
-    let before = disk_usage(store.root())?;
+    let _alone = store.exclusive_lock(printer)?;
+    let before = disk_usage(store.root(), &mut Vec::new())?;
     let mut apps = Vec::new();
     for name in forget {
         let app = App::of(store, AppName::parse(name)?);
@@ -194,7 +205,7 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
     for name in store::folders(&store.stacks())? {
         store::remove_tree(&store.stack(&name).join("downloads"))?;
     }
-    let after = disk_usage(store.root())?;
+    let after = disk_usage(store.root(), &mut Vec::new())?;
     printer.result(&format!(
         "Removed {}",
         size::bytes(before.saturating_sub(after))
@@ -380,23 +391,24 @@ fn all_blobs(store: &Store) -> Result<Vec<(Digest, u64)>, Failure> {
         .or_fail(Exit::Store, listing)
 }
 
-fn disk_usage(folder: &Path) -> Result<u64, Failure> {
+/// What the disk gives to a tree, in bytes; `closed` is told what cannot be looked into.
+fn disk_usage(folder: &Path, closed: &mut Vec<PathBuf>) -> Result<u64, Failure> {
     let mut seen = BTreeSet::new();
-    add_usage(folder, &mut seen).or_fail(Exit::Store, || {
+    add_usage(folder, &mut seen, closed).or_fail(Exit::Store, || {
         format!("cannot measure {}", folder.display())
     })
 }
 
-fn add_usage(path: &Path, seen: &mut BTreeSet<u64>) -> std::io::Result<u64> {
+fn add_usage(
+    path: &Path,
+    seen: &mut BTreeSet<u64>,
+    closed: &mut Vec<PathBuf>,
+) -> std::io::Result<u64> {
     use std::os::unix::fs::MetadataExt;
-    let gone = |error: std::io::Error| match error.kind() {
-        // Another command removed it meanwhile, or a buildpack closed it to everybody.
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => Ok(0),
-        _ => Err(error),
-    };
     let meta = match fs::symlink_metadata(path) {
-        Ok(meta) => meta,
-        Err(error) => return gone(error),
+        // Another command removed it meanwhile.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+        meta => meta?,
     };
     if meta.nlink() > 1 && !meta.is_dir() && !seen.insert(meta.ino()) {
         return Ok(0);
@@ -404,11 +416,23 @@ fn add_usage(path: &Path, seen: &mut BTreeSet<u64>) -> std::io::Result<u64> {
     let mut total = meta.blocks() * 512;
     if meta.is_dir() {
         let entries = match fs::read_dir(path) {
-            Ok(entries) => entries,
-            Err(error) => return gone(error),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(total),
+            // A buildpack closed it to everybody.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                closed.push(path.to_owned());
+                return Ok(total);
+            }
+            entries => entries?,
         };
         for entry in entries {
-            total += add_usage(&entry?.path(), seen)?;
+            total += match add_usage(&entry?.path(), seen, closed) {
+                // It can be listed, but not entered.
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    closed.push(path.to_owned());
+                    return Ok(total);
+                }
+                size => size?,
+            };
         }
     }
     Ok(total)
