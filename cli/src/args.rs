@@ -22,7 +22,7 @@ pub(crate) use dynos::{
 pub(crate) use image::{
     CopyArgs, ImagesArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, RegistryArgs, RmiArgs, TagArgs,
 };
-pub(crate) use one_offs::{RunArgs, RunDetachedArgs, RunInsideArgs, TerminalArgs};
+pub(crate) use one_offs::{OneOffArgs, RunArgs, RunDetachedArgs, RunInsideArgs, TerminalArgs};
 pub(crate) use releases::{ReleasesArgs, ReleasesInfoArgs, RollbackArgs};
 use std::path::PathBuf;
 
@@ -92,7 +92,7 @@ pub(crate) enum Command {
     #[command(name = "apps:destroy", alias = "destroy")]
     AppsDestroy(AppsDestroyArgs),
     /// Show on one screen what runs, from which image, with which add-ons, on which port
-    #[command(aliases = ["apps:info", "info"])]
+    #[command(alias = "apps:info")]
     Status(StatusArgs),
     /// Run a one-off command in the image; its exit code passes through
     Run(RunArgs),

@@ -334,6 +334,7 @@ as_each_user! {
             .run()
             .success()
             .says(&["one", "two"]);
+        consumer_groups(t, &app, &name, &topic);
     }
 }
 
@@ -393,6 +394,60 @@ fn stopped_while_it_is_set_up_as_plain_user() {
     if let Some(t) = TestContext::with_own_store(BINARY, Who::Plain) {
         stopped_while_it_is_set_up(&t);
     }
+}
+
+/// The group of the fixture's consumer, and what may be changed of its topic.
+fn consumer_groups(t: &TestContext, app: &App, name: &str, topic: &str) {
+    let slugc = |words: &[&str]| t.slugc_in(app).args(words).run();
+    slugc(&["kafka:wait"]).success().says(&["is available"]);
+    slugc(&["kafka:info"])
+        .success()
+        .says(&[&format!("=== {name}"), "running"]);
+    let groups = slugc(&["kafka:consumer-groups"]).success();
+    let group = groups
+        .stdout
+        .lines()
+        .find(|line| line.ends_with("readers"))
+        .unwrap();
+    slugc(&["kafka:consumer-groups:create", "other"])
+        .success()
+        .says(&["Nothing to do"]);
+    slugc(&["kafka:consumer-groups:info", group])
+        .success()
+        .says(&[topic, "CURRENT-OFFSET"]);
+    slugc(&["kafka:consumer-groups:destroy", group])
+        .failure(2)
+        .says(&["its consumers begin anew", "--confirm"]);
+    // The killed consumer is a member until its session is over.
+    let start = Instant::now();
+    loop {
+        let gone = slugc(&[
+            "kafka:consumer-groups:destroy",
+            group,
+            "--confirm",
+            app.name(),
+        ]);
+        if gone.code() == 0 && !slugc(&["kafka:consumer-groups"]).stdout.contains(group) {
+            break;
+        }
+        assert!(
+            start.elapsed() < Duration::from_mins(2),
+            "{} {}",
+            gone.stdout,
+            gone.stderr
+        );
+    }
+    slugc(&["kafka:topics:retention-time", topic, "36h"]).success();
+    slugc(&["kafka:topics:compaction", topic, "enable"]).success();
+    slugc(&["kafka:topics:info", topic])
+        .success()
+        .says(&["retention.ms=129600000", "cleanup.policy=compact"]);
+    slugc(&["kafka:topics:retention-time", topic, "soon"])
+        .failure(2)
+        .says(&["\"soon\" is no time"]);
+    slugc(&["kafka:topics:compaction", topic, "on"])
+        .failure(2)
+        .says(&["neither enable nor disable"]);
 }
 
 fn prune_keeps_what_servers_need(t: &TestContext) {

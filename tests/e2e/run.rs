@@ -19,6 +19,11 @@ as_each_user! {
             .says(&["arguments: a b c", "port: none"]);
         // A single word goes through the shell.
         run(&["echo $((6 * 7)) && echo $DYNO"]).success().says(&["42", "run."]);
+        // Heroku's words are understood.
+        run(&["-x", "--no-tty", "--size", "standard-2x", "--", "sh", "-c", "echo $HEROKU_RELEASE_VERSION; exit 4"])
+            .failure(4)
+            .says(&["v1\n", "the size has no effect"]);
+        run(&["--size", "huge", "true"]).failure(2).says(&["there is no dyno size huge"]);
     }
 }
 

@@ -91,6 +91,30 @@ pub(crate) enum AddonCommand {
     /// Print a topic's records as they arrive
     #[command(name = "kafka:topics:tail")]
     TopicTail(TopicTailArgs),
+    /// Change how long a topic keeps its records
+    #[command(name = "kafka:topics:retention-time")]
+    TopicRetention(TopicSettingArgs),
+    /// Have a topic keep the newest record of each key, or not
+    #[command(name = "kafka:topics:compaction")]
+    TopicCompaction(TopicSettingArgs),
+    /// Show a Kafka server: plan, state, port
+    #[command(name = "kafka:info", visible_alias = "kafka")]
+    KafkaInfo(KafkaArgs),
+    /// Start a Kafka server and wait until it answers
+    #[command(name = "kafka:wait")]
+    KafkaWait(KafkaArgs),
+    /// List consumer groups
+    #[command(name = "kafka:consumer-groups")]
+    Groups(KafkaArgs),
+    /// Show a consumer group: members, offsets, lag
+    #[command(name = "kafka:consumer-groups:info")]
+    GroupInfo(ConsumerGroupArgs),
+    /// Accepted for Heroku's sake: groups come with their consumers
+    #[command(name = "kafka:consumer-groups:create")]
+    GroupCreate(ConsumerGroupArgs),
+    /// Remove a consumer group and its offsets
+    #[command(name = "kafka:consumer-groups:destroy")]
+    GroupDestroy(ConsumerGroupDestroyArgs),
 }
 
 #[derive(Debug, Args)]
@@ -338,4 +362,37 @@ pub(crate) struct TopicTailArgs {
     /// End after so many records
     #[arg(long, value_name = "N")]
     pub(crate) max_messages: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  slugc kafka:topics:retention-time events 36h
+  slugc kafka:topics:compaction events enable")]
+pub(crate) struct TopicSettingArgs {
+    /// The topic, with its prefix if the plan has one
+    #[arg(value_name = "TOPIC")]
+    pub(crate) topic: String,
+    /// A time as 36h, 7d or 30m; enable; disable
+    #[arg(value_name = "VALUE")]
+    pub(crate) value: String,
+    #[command(flatten)]
+    pub(crate) kafka: KafkaArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConsumerGroupArgs {
+    /// The group's id
+    #[arg(value_name = "GROUP")]
+    pub(crate) group: String,
+    #[command(flatten)]
+    pub(crate) kafka: KafkaArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConsumerGroupDestroyArgs {
+    #[command(flatten)]
+    pub(crate) group: ConsumerGroupArgs,
+    /// The app's name, as a confirmation
+    #[arg(short, long, value_name = "APP")]
+    pub(crate) confirm: Option<String>,
 }

@@ -2,9 +2,11 @@
 
 use crate::args::AppArgs;
 use clap::Args;
+use cnb_spec::names::ProcessType;
+use slug_runtime::size::Size;
 use std::ffi::OsString;
 
-/// What all one-off dynos take.
+/// What all programs that run once take.
 #[derive(Debug, Args)]
 pub(crate) struct OneOffArgs {
     #[command(flatten)]
@@ -12,6 +14,12 @@ pub(crate) struct OneOffArgs {
     /// A variable for the command; KEY alone takes this shell's value; may be repeated
     #[arg(short = 'e', long = "env", value_name = "KEY[=VALUE]")]
     pub(crate) env: Vec<String>,
+    /// Accepted for Heroku's sake: one-offs take as much memory as they like
+    #[arg(short, long, value_name = "SIZE", hide = true)]
+    pub(crate) size: Option<Size>,
+    /// Likewise: the process type whose size is meant
+    #[arg(long = "type", value_name = "TYPE", hide = true)]
+    pub(crate) process_type: Option<ProcessType>,
     /// The command and its arguments, or a process type
     #[arg(
         required = true,

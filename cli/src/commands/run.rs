@@ -1,6 +1,6 @@
 //! `slugc run CMD…`: a one-off dyno.
 
-use crate::args::{RunArgs, TerminalArgs};
+use crate::args::{OneOffArgs, RunArgs, TerminalArgs};
 use crate::commands::running::{Ready, exit_of_dyno, exit_of_process, pass_through};
 use crate::failure::{Exit, Failure};
 use crate::ui::printer::{Detail, Printer};
@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let printer = Printer::new(Detail::Normal);
+    tell_of_size(&printer, &args.one_off);
     let ready = Ready::open(&printer, &args.one_off.app, &args.one_off.env)?;
     let command = words(args.one_off.command)?;
     let term = std::env::var("TERM").ok();
@@ -20,6 +21,13 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     })
     .map_err(|error| failed(&command, error))?;
     Ok(pass_through(code))
+}
+
+/// A size that is asked for is not ignored in silence.
+pub(crate) fn tell_of_size(printer: &Printer, args: &OneOffArgs) {
+    if args.size.is_some() || args.process_type.is_some() {
+        printer.warning("one-off dynos take as much memory as they like: the size has no effect");
+    }
 }
 
 /// Whether the command gets a terminal; `term` is this shell's `TERM`.

@@ -8,7 +8,7 @@ use crate::args::{AppArgs, LogsArgs, RunDetachedArgs};
 use crate::build_env;
 use crate::commands::background::{self, Started};
 use crate::commands::logs;
-use crate::commands::run::{failed, program, words};
+use crate::commands::run::{failed, program, tell_of_size, words};
 use crate::commands::running::{Ready, pass_through};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::store::Store;
@@ -34,6 +34,7 @@ pub(crate) fn run(args: RunDetachedArgs) -> Result<ExitCode, Failure> {
     if args.background {
         return attend(&printer, &args.one_off.app);
     }
+    tell_of_size(&printer, &args.one_off);
     let command = words(args.one_off.command)?;
     let store = Store::open()?;
     let app = App::of(&store, AppName::choose(&args.one_off.app, Path::new("."))?);

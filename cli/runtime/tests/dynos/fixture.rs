@@ -3,9 +3,10 @@
 //! This test binary plays three parts: the tests; the process that launches or runs a dyno, as root
 //! or as a plain user; and, copied into the image, a server.
 
-use cnb_spec::labels;
-use oci_image::{BlobStore, Compression, Digest, Image, LayerError, LayerTar, Owner, write_layer};
+use crate::image::build_image;
+use oci_image::{BlobStore, Digest, Image};
 use slug_runtime::addons::InUse;
+use slug_runtime::inside::{InsideInputs, run_inside};
 use slug_runtime::port::PortChoice;
 use slug_runtime::release_phase::{self, ReleaseInputs};
 use slug_runtime::roots::Roots;
@@ -14,7 +15,7 @@ use slug_runtime::supervisor::{
     self, Client, Deployed, Inputs, Limits, Loader, Quantities, Status, SupervisorLock, supervise,
 };
 use slug_runtime::{App, Colour, HostFiles};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::{self, File, Permissions};
 use std::io::Write;
@@ -60,60 +61,6 @@ pub(crate) struct Fixture {
     manifest: Digest,
 }
 
-/// Programs of the host that go into the image.
-const PROGRAMS: [&str; 10] = [
-    "bash", "cat", "env", "head", "id", "ls", "sleep", "stty", "touch", "yes",
-];
-
-/// Process types by name, each a script as the launcher would run it.
-const PROCESSES: [(&str, &str); 12] = [
-    (
-        "family",
-        "trap 'wait; echo parent ends; exit 4' TERM; \
-         (trap 'echo child ends; exit' TERM; echo child; while :; do sleep 0.1; done) & \
-         while :; do sleep 0.1; done",
-    ),
-    (
-        "web",
-        "echo starting on $PORT; PART=serve exec /bin/part fixture::part --exact --nocapture",
-    ),
-    ("mute", "trap '' TERM; echo deaf; while :; do sleep 1; done"),
-    (
-        "polite",
-        "trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.1; done",
-    ),
-    (
-        "fails",
-        "echo to stdout; echo to stderr >&2; printf 'no end'; exit 3",
-    ),
-    (
-        "binary",
-        "printf '\\377\\000\\n'; head -c 25000 /dev/zero | cat -v",
-    ),
-    (
-        "floods",
-        "exec yes 0123456789012345678901234567890123456789",
-    ),
-    (
-        "release",
-        "case $KIND in \
-         good) echo $DYNO; echo to stderr >&2; cat; exit 0;; \
-         bad) printf 'no end'; exit 3;; \
-         quiet) exec >/dev/null 2>&1; sleep 4721;; \
-         polite) trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.1; done;; \
-         deaf) trap '' TERM; echo ready; while :; do sleep 0.1; done;; \
-         esac",
-    ),
-    ("crowd", "sleep 4711 & sleep 4712 & sleep 4713"),
-    ("flock", "sleep 5711 & sleep 5712 & sleep 5713"),
-    ("tells", "env; echo end; sleep 1000"),
-    (
-        "litters",
-        "set -- /home/cnb/*.txt; [ -e \"$1\" ] && echo files: $# || echo files: 0; \
-         touch /home/cnb/left.txt; exit 1",
-    ),
-];
-
 impl Fixture {
     pub(crate) fn new(who: Who) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -147,6 +94,15 @@ impl Fixture {
     pub(crate) fn run(&self, words: &[&str]) -> Command {
         let mut command = self.part("run");
         command.env("WORDS", words.join("\n"));
+        command
+    }
+
+    /// Runs a command inside the dyno whose first process this is.
+    pub(crate) fn inside(&self, pid: u32, words: &[&str]) -> Command {
+        let mut command = self.run(words);
+        command
+            .env("PART", "inside")
+            .env("DYNO_PID", pid.to_string());
         command
     }
 
@@ -273,6 +229,7 @@ fn part() {
         "launch" => play(|_| launch_part()),
         "release" => play(release_part),
         "run" => play(run_part),
+        "inside" => play(inside_part),
         other => panic!("no part {other}"),
     };
     std::process::exit(code);
@@ -347,12 +304,6 @@ fn launch_part() -> Result<i32, Box<dyn Error>> {
         formation.insert(deployed_now.processes()?.default_type()?, 1);
     }
     let port = std::env::var("LAUNCH_PORT").map_or(Ok(0), |port| port.parse())?;
-    let seconds = |name: &str| {
-        let value = std::env::var(name)
-            .ok()
-            .and_then(|value| value.parse().ok());
-        Duration::from_secs(value.unwrap_or(20))
-    };
     let log = match std::env::var_os("LOG_TO_STDOUT") {
         Some(_) => File::from(std::io::stdout().as_fd().try_clone_to_owned()?),
         None => File::create(folder.join("log"))?,
@@ -380,12 +331,9 @@ fn launch_part() -> Result<i32, Box<dyn Error>> {
         output: Some(log.into()),
         colour: Colour::Never,
         limits: Limits {
-            boot: seconds("BOOT_SECONDS"),
-            exit: seconds("EXIT_SECONDS"),
-            cycle: match std::env::var_os("CYCLE_SECONDS") {
-                Some(_) => seconds("CYCLE_SECONDS"),
-                None => Limits::default().cycle,
-            },
+            boot: seconds_or("BOOT_SECONDS", 20),
+            exit: seconds_or("EXIT_SECONDS", 20),
+            cycle: seconds_or("CYCLE_SECONDS", 24 * 60 * 60),
             cycle_spread: Duration::ZERO,
             ..Limits::default()
         },
@@ -393,14 +341,37 @@ fn launch_part() -> Result<i32, Box<dyn Error>> {
     Ok(supervise(inputs, |_| {})?)
 }
 
-fn run_part(app: App<'_>) -> Result<i32, Box<dyn Error>> {
-    let words: Vec<String> = std::env::var("WORDS")?
+fn seconds_or(name: &str, default: u64) -> Duration {
+    let value = std::env::var(name).ok();
+    Duration::from_secs(value.and_then(|it| it.parse().ok()).unwrap_or(default))
+}
+
+fn words() -> Result<Vec<String>, Box<dyn Error>> {
+    Ok(std::env::var("WORDS")?
         .split('\n')
         .map(str::to_owned)
-        .collect();
+        .collect())
+}
+
+fn run_part(app: App<'_>) -> Result<i32, Box<dyn Error>> {
+    let words = words()?;
     Ok(run_one_off(&RunInputs {
         app,
         command: &words,
+        terminal: Terminal::WhenThereIsOne {
+            term: Some("vt100"),
+        },
+    })?)
+}
+
+fn inside_part(app: App<'_>) -> Result<i32, Box<dyn Error>> {
+    let words = words()?;
+    Ok(run_inside(&InsideInputs {
+        dyno: "polite.1",
+        pid: std::env::var("DYNO_PID")?.parse()?,
+        image: app.image,
+        command: &words,
+        env: &BTreeMap::new(),
         terminal: Terminal::WhenThereIsOne {
             term: Some("vt100"),
         },
@@ -460,110 +431,6 @@ fn answer(mut connection: &std::net::TcpStream, greeting: &str) -> std::io::Resu
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{greeting}");
         connection.write_all(answer.as_bytes())?;
     }
-}
-
-fn build_image(blobs: &BlobStore) -> Digest {
-    let base = write_layer::<LayerError>(blobs, Compression { level: 0 }, |tar| {
-        for folder in [
-            "/bin",
-            "/etc",
-            "/tmp",
-            "/cnb",
-            "/cnb/process",
-            "/cnb/lifecycle",
-        ] {
-            tar.directory(folder, 0o755, Owner::ROOT)?;
-        }
-        text(
-            tar,
-            "/etc/passwd",
-            0o644,
-            "cnb:x:1000:1000::/home/cnb:/bin/bash\n",
-        )?;
-        let programs = PROGRAMS.map(|name| PathBuf::from("/bin").join(name));
-        let own = std::env::current_exe().unwrap();
-        let mut folders = BTreeSet::new();
-        for library in libraries(programs.iter().chain([&own])) {
-            let ancestors: Vec<_> = library.ancestors().skip(1).collect();
-            for folder in ancestors.into_iter().rev().skip(1) {
-                if folder != Path::new("/bin") && folders.insert(folder.to_owned()) {
-                    tar.directory(folder, 0o755, Owner::ROOT)?;
-                }
-            }
-            copy(tar, &library, &library)?;
-        }
-        for program in &programs {
-            copy(tar, program, program)?;
-        }
-        copy(tar, &own, Path::new("/bin/part"))
-    });
-    let user = Owner {
-        uid: 1000,
-        gid: 1000,
-    };
-    let app = write_layer::<LayerError>(blobs, Compression { level: 0 }, |tar| {
-        for folder in [
-            "/home",
-            "/workspace",
-            "/cnb",
-            "/cnb/process",
-            "/cnb/lifecycle",
-        ] {
-            tar.directory(folder, 0o755, Owner::ROOT)?;
-        }
-        tar.directory("/home/cnb", 0o755, user)?;
-        text(
-            tar,
-            "/cnb/lifecycle/launcher",
-            0o755,
-            "#!/bin/bash\nexec /bin/bash -c \"$1\"\n",
-        )?;
-        for (name, script) in PROCESSES {
-            let path = format!("/cnb/process/{name}");
-            text(tar, &path, 0o755, &format!("#!/bin/bash\n{script}\n"))?;
-        }
-        Ok(())
-    });
-    let mut image = Image::empty("linux", "amd64");
-    for layer in [base.unwrap(), app.unwrap()] {
-        image.manifest.layers.push(layer.descriptor());
-        image.config.rootfs.diff_ids.push(layer.diff_id);
-    }
-    let processes: Vec<String> = PROCESSES
-        .iter()
-        .map(|(name, _)| format!(r#"{{"type":"{name}","command":["/bin/{name}"],"args":["x"]}}"#))
-        .collect();
-    let label = format!(r#"{{"processes":[{}]}}"#, processes.join(","));
-    let config = &mut image.config.config;
-    config
-        .labels
-        .insert(labels::BUILD_METADATA.to_owned(), label);
-    config.entrypoint = vec!["/cnb/process/web".to_owned()];
-    "1000:1000".clone_into(&mut config.user);
-    config.env = vec!["PATH=/bin".to_owned(), "FROM_IMAGE=yes".to_owned()];
-    "/workspace".clone_into(&mut config.working_dir);
-    image.save(blobs).unwrap().digest
-}
-
-fn text(tar: &mut LayerTar<'_>, path: &str, mode: u32, text: &str) -> Result<(), LayerError> {
-    tar.file(path, mode, Owner::ROOT, text.len() as u64, text.as_bytes())
-}
-
-fn copy(tar: &mut LayerTar<'_>, from: &Path, to: &Path) -> Result<(), LayerError> {
-    let file = File::open(from).unwrap();
-    let size = file.metadata().unwrap().len();
-    tar.file(to, 0o755, Owner::ROOT, size, file)
-}
-
-/// The shared libraries of programs, where the programs look for them.
-fn libraries<'a>(programs: impl Iterator<Item = &'a PathBuf>) -> BTreeSet<PathBuf> {
-    let output = Command::new("ldd").args(programs).output().unwrap();
-    String::from_utf8(output.stdout)
-        .unwrap()
-        .split_whitespace()
-        .filter(|word| word.starts_with('/') && !word.ends_with(':'))
-        .map(PathBuf::from)
-        .collect()
 }
 
 fn give_away(path: &Path) {

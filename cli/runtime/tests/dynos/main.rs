@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod fixture;
+mod image;
 mod launching;
 mod releasing;
 mod running;

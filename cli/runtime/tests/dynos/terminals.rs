@@ -115,6 +115,41 @@ fn a_terminal_with_sizes_job_control_and_restoring() {
 }
 
 #[test]
+fn a_terminal_inside_a_dyno() {
+    for who in everybody() {
+        let fixture = Fixture::new(who);
+        let mut supervisor = fixture.launch("polite=1").spawn().unwrap();
+        let client = fixture.client();
+        let status = fixture.wait_for_status(&client, "a dyno", |status| {
+            status.dynos.iter().all(|dyno| dyno.pid.is_some()) && !status.dynos.is_empty()
+        });
+        let pid = status.dynos[0].pid.unwrap();
+        let mut screen = Screen::open();
+        let mut child = screen.start(&fixture.inside(pid, &["bash", "--norc", "-i"]));
+        screen.wait_for("$ ");
+        assert!(!screen.is_cooked(), "{who:?}");
+        screen.type_in(b"echo in $DYNO $TERM $(stty size)\r");
+        screen.wait_for("in polite.1 vt100 24 80");
+        screen.resize(40, 132);
+        screen.type_in(
+            b"until [ \"$(stty size)\" = '40 132' ]; do sleep 0.05; done; echo resized-$((40+4))\r",
+        );
+        screen.wait_for("resized-44");
+        let sleep = format!("sleep {}", 900_000 + std::process::id());
+        screen.type_in(format!("{sleep}\r").as_bytes());
+        wait_until("the sleep", || processes_with(&sleep) == 1);
+        screen.type_in(&[3]);
+        screen.type_in(b"exit 9\r");
+        assert_eq!(child.wait().unwrap().code(), Some(9), "{who:?}");
+        assert!(screen.is_cooked(), "{who:?}");
+        // The dyno took no notice.
+        assert_eq!(client.status().unwrap().dynos[0].pid, Some(pid), "{who:?}");
+        crate::running::signal(&supervisor, rustix::process::Signal::TERM);
+        supervisor.wait().unwrap();
+    }
+}
+
+#[test]
 fn the_last_words_are_shown() {
     let fixture = Fixture::new(everybody()[0]);
     let mut screen = Screen::open();

@@ -3,6 +3,7 @@
 mod backups;
 mod config;
 mod confirm;
+mod consumer_groups;
 mod creating;
 mod database;
 mod find;
@@ -56,6 +57,14 @@ pub(crate) fn run(command: AddonCommand) -> Result<ExitCode, Failure> {
         AddonCommand::TopicInfo(args) => return topics::info(&printer, &args.kafka, &args.topic),
         AddonCommand::TopicWrite(args) => return topics::write(&printer, &args),
         AddonCommand::TopicTail(args) => return topics::tail(&printer, &args),
+        AddonCommand::TopicRetention(args) => return consumer_groups::retention(&printer, &args),
+        AddonCommand::TopicCompaction(args) => return consumer_groups::compaction(&printer, &args),
+        AddonCommand::KafkaInfo(args) => consumer_groups::server(&printer, &args)?,
+        AddonCommand::KafkaWait(args) => consumer_groups::wait(&printer, &args)?,
+        AddonCommand::Groups(args) => return consumer_groups::list(&printer, &args),
+        AddonCommand::GroupInfo(args) => return consumer_groups::info(&printer, &args),
+        AddonCommand::GroupCreate(args) => consumer_groups::create(&printer, &args),
+        AddonCommand::GroupDestroy(args) => return consumer_groups::destroy(&printer, &args),
     }
     Ok(ExitCode::SUCCESS)
 }

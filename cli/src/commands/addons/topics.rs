@@ -130,7 +130,7 @@ pub(super) fn tail(printer: &Printer, args: &TopicTailArgs) -> Result<ExitCode, 
     run(printer, &args.topic.kafka, CONSUMER, &words, None)
 }
 
-fn run(
+pub(super) fn run(
     printer: &Printer,
     args: &KafkaArgs,
     tool: &str,
@@ -167,7 +167,7 @@ fn run(
 }
 
 /// `36h`, `7d`, `30m`, `10s`, or milliseconds.
-fn milliseconds(time: &str) -> Result<u64, Failure> {
+pub(super) fn milliseconds(time: &str) -> Result<u64, Failure> {
     let digits = time.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit: u64 = match &time[digits.len()..] {
         "" | "ms" => 1,
