@@ -228,6 +228,7 @@ fn resolution(error: &InstallError, output: &str) -> (String, String) {
         "does not satisfy Python",
         "require a different python version",
         "requires a different Python",
+        "is not allowed by the project",
         "is not supported by the project",
         "which is incompatible with the project's Python requirement",
         "no wheels with a matching Python",

@@ -4,8 +4,9 @@ use crate::context::{Context, uv};
 use crate::index::Index;
 use crate::packages::{sdist, wheel};
 use std::fmt::Write as _;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 /// The explanation without what differs between machines.
 fn said(context: &Context) -> String {
@@ -140,4 +141,66 @@ fn projects_and_locks() {
     );
     note("missing build tool");
     insta::assert_snapshot!("projects_and_locks", explanations);
+}
+
+/// A server that answers everything with one status; it ends with the value.
+struct Refusing {
+    server: Child,
+    port: String,
+}
+
+impl Refusing {
+    fn with(status: &str) -> Self {
+        const SERVE: &str = "import http.server, sys\n\
+            class Answer(http.server.BaseHTTPRequestHandler):\n\
+            \x20   def do_GET(self): self.send_error(int(sys.argv[1]))\n\
+            \x20   def log_message(self, *_): pass\n\
+            server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Answer)\n\
+            print(server.server_port, flush=True)\n\
+            server.serve_forever()\n";
+        let mut server = Command::new("python3")
+            .args(["-c", SERVE, status])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut port = String::new();
+        BufReader::new(server.stdout.take().unwrap())
+            .read_line(&mut port)
+            .unwrap();
+        let port = port.trim().to_owned();
+        Self { server, port }
+    }
+}
+
+impl Drop for Refusing {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+#[test]
+fn an_index_that_wants_a_password() {
+    let Some(context) = Context::with_uv(
+        &[("requirements.txt", "alpha\n")],
+        Path::new("/nonexistent"),
+    ) else {
+        return;
+    };
+    let index = Refusing::with("401");
+    context.set("PIP_NO_INDEX", "0");
+    context.set("PIP_FIND_LINKS", "");
+    context.set(
+        "PIP_INDEX_URL",
+        &format!("http://me:s3cr3t@127.0.0.1:{}/simple", index.port),
+    );
+    context.set("UV_HTTP_RETRIES", "0");
+    let failed = context.build();
+    assert!(!failed.stdout.contains("s3cr3t"), "{}", failed.stdout);
+    let explanation = failed.explanation();
+    assert!(
+        explanation.starts_with("[Error: The package index refused access]"),
+        "{explanation}"
+    );
 }
