@@ -1,7 +1,7 @@
 //! Projects with locks: installed by their own tools inside the sandbox, and the same image each time.
 
 use crate::as_each_user;
-use test_support::{App, TestContext};
+use test_support::{App, TestContext, free_port, wait_for_http};
 
 /// What the app's `report` process prints.
 fn report(t: &TestContext, app: &App) -> String {
@@ -64,5 +64,26 @@ as_each_user! {
         let again = t.slugc_in(&app).args(["build", "."]).run().success();
         assert!(!again.stdout.contains("Fetching Poetry") && !again.stderr.contains("Fetching Poetry"));
         assert!(report(t, &app).starts_with("changed by "));
+    }
+}
+
+as_each_user! {
+    /// Without a Procfile the build suggests a web process, and uses it on request.
+    fn a_web_process_without_a_procfile(t: &TestContext) {
+        let app = t.fixture("flask-gunicorn");
+        app.remove("Procfile");
+        let line = "web: gunicorn app:app --bind 0.0.0.0:$PORT";
+        t.slugc_in(&app).args(["build", "."]).run().success().says(&[line, "BP_WEB_DEFAULT=1"]);
+        t.slugc_in(&app)
+            .args(["build", ".", "-e", "BP_WEB_DEFAULT=1"])
+            .run()
+            .success();
+        let port = free_port();
+        let mut dyno = t
+            .slugc_in(&app)
+            .args(["launch", "web", "--port", &port.to_string()])
+            .start();
+        let ready = wait_for_http(port, "/", || dyno.has_ended().then(|| dyno.printed()));
+        assert_eq!((ready.status, ready.body.as_str()), (200, "Hello from flask\n"));
     }
 }

@@ -206,8 +206,8 @@ pub(crate) fn warn_of_other_patch(request: Request, stack: PythonVersion) {
 
 /// An installed Python that is not the newest of its series.
 pub(crate) fn warn_of_old_patch(request: Request, python: PythonVersion) {
-    let newest = newest_patch(python.series);
-    if let Some(newest) = newest.filter(|newest| python.patch < *newest) {
+    let newest = newest_patch(python.series).filter(|newest| python.patch < *newest);
+    if let Some(newest) = newest.filter(|_| request.patch.is_some()) {
         log::warning(
             &format!("Python {python} lacks fixes"),
             &format!(

@@ -195,6 +195,12 @@ pub(crate) fn fingerprint(env: &Env) -> String {
         .iter()
         .filter(|(name, _)| {
             let name = name.to_string_lossy();
+            if ["PASSWORD", "TOKEN", "USERNAME"]
+                .iter()
+                .any(|word| name.contains(word))
+            {
+                return false;
+            }
             name.starts_with("PIP_") && !TRANSPORT.contains(&name.as_ref())
                 || name.starts_with("UV_")
                 || name.starts_with("POETRY_")
@@ -292,6 +298,9 @@ mod tests {
             fingerprint(&env(&[("PIP_INDEX_URL", "https://me:one@host/simple")])),
             fingerprint(&env(&[("PIP_INDEX_URL", "https://me:one@other/simple")]))
         );
+        for secret in ["UV_INDEX_MINE_PASSWORD", "POETRY_HTTP_BASIC_MINE_PASSWORD"] {
+            assert_eq!(plain, fingerprint(&env(&[(secret, "one")])));
+        }
         assert_ne!(plain, fingerprint(&env(&[("PIP_PRE", "1")])));
         assert_ne!(
             fingerprint(&env(&[("PIP_PRE", "1")])),

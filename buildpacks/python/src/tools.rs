@@ -3,7 +3,7 @@
 use crate::checks::CheckError;
 use crate::install::{INSTALLER_VARIABLE, Installer};
 use crate::interpreter::{self, Interpreter};
-use crate::layers::project_tool::Kind;
+use crate::layers::project_tool::{self, Kind};
 use crate::layers::uv::UV_VERSION;
 use crate::project::{self, Plan, Source};
 use crate::python_range::Range;
@@ -176,7 +176,7 @@ impl<'a> Tools<'a> {
         } else if let Some(kind) = own_tool(&plan.source) {
             let uv = self.uv()?;
             Ok(Installer::Own {
-                tool: layers::project_tool::provide(self.context, kind, &uv, python, self.env)?,
+                tool: project_tool::provide(self.context, kind, &uv, python, self.env)?,
                 cache: layers::tool_cache::provide(self.context)?,
             })
         } else if choice == "pip" && plan.source.is_for_pip() {
@@ -191,12 +191,26 @@ impl<'a> Tools<'a> {
                     plan.source
                 ));
             }
+            let (program, version) = self.uv_for_packages()?;
             Ok(Installer::Uv {
-                program: self.uv()?,
-                version: UV_VERSION.to_owned(),
+                program,
+                version,
                 cache: layers::uv_cache::provide(self.context)?,
             })
         }
+    }
+
+    /// The uv that installs the app's packages, with its version: ours, or the one that the user asks for.
+    fn uv_for_packages(&mut self) -> libcnb::Result<(PathBuf, String), BuildpackError> {
+        let ours = self.uv()?;
+        let is_other =
+            project_tool::is_asked_for(Kind::Uv, self.env).map_err(BuildpackError::ProjectTool)?;
+        if !is_other {
+            return Ok((ours, UV_VERSION.to_owned()));
+        }
+        let stack = self.stack.clone().ok_or(BuildpackError::NoPython)?;
+        let tool = project_tool::provide(self.context, Kind::Uv, &ours, &stack, self.env)?;
+        Ok((tool.program, tool.version))
     }
 
     fn uv(&mut self) -> libcnb::Result<PathBuf, BuildpackError> {

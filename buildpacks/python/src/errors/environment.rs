@@ -20,9 +20,25 @@ pub(super) fn no_python() -> Explanation {
 }
 
 pub(super) fn python(error: &PythonError) -> Explanation {
-    let PythonError::Install { request, stack, .. } = error else {
+    let PythonError::Install {
+        request,
+        stack,
+        source,
+    } = error
+    else {
         return broken(error);
     };
+    let is_damaged = ["Hash mismatch", "Failed to extract archive"]
+        .iter()
+        .any(|text| source.output().contains(text));
+    if is_damaged {
+        return Explanation::new(
+            format!("The downloaded Python {request} is not the expected one"),
+            "uv knows the sha256 of each build of Python, and what it downloaded has another; its own words are above.\n\
+             The mirror (UV_PYTHON_INSTALL_MIRROR) or a proxy serves something else, or a download that was cut off: copy \
+             the\nfile to the mirror again.",
+        );
+    }
     let use_stack = stack.map_or_else(String::new, |series| {
         format!(
             "  * Or use the stack's Python, which needs no download: write \"{series}\" in {PYTHON_VERSION_FILE}.\n"
@@ -81,7 +97,7 @@ pub(super) fn project_tool(error: &ProjectToolError) -> Explanation {
         ProjectToolError::Install { kind, version, .. } => Explanation::new(
             format!("{} {version} could not be fetched", kind.name()),
             format!(
-                "The lock is installed by {name} itself, which comes from the package index that pip is set to; uv could \
+                "The packages are installed by {name}, which comes from the package index that pip is set to; uv could \
                  not\ninstall it, its own words are above.\n\n\
                  What to do:\n  \
                  * If the network was down for a moment, build again.\n  \

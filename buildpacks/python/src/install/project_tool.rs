@@ -48,6 +48,8 @@ fn runs(kind: Kind, selection: &Selection) -> Vec<Vec<String>> {
             sync.extend(selection.flags("--group", "--group"));
             vec![owned(&["lock", "--check"]), sync]
         }
+        // Its locks and projects are installed by `uv.rs`.
+        Kind::Uv => Vec::new(),
         Kind::Pipenv => {
             // Pipenv has no extras; its groups are categories beside "packages".
             let mut categories = vec!["packages".to_owned()];

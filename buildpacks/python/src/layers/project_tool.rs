@@ -1,4 +1,4 @@
-//! Poetry, PDM and Pipenv, each in an environment of its own: pinned with the digests of all that it needs,
+//! Poetry, PDM, Pipenv and another uv than ours, each in an environment of its own: pinned with the digests of all that it needs,
 //! fetched from the user's package index by uv. Build and cache layer, kept while tool, Python and platform
 //! stay the same.
 
@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Pdm,
     Pipenv,
     Poetry,
+    /// A uv of a version that the user asks for.
+    Uv,
 }
 
 impl Kind {
@@ -33,6 +35,7 @@ impl Kind {
             Self::Pdm => "PDM",
             Self::Pipenv => "Pipenv",
             Self::Poetry => "Poetry",
+            Self::Uv => "uv",
         }
     }
 
@@ -42,6 +45,7 @@ impl Kind {
             Self::Pdm => "BP_PDM_VERSION",
             Self::Pipenv => "BP_PIPENV_VERSION",
             Self::Poetry => "BP_POETRY_VERSION",
+            Self::Uv => "BP_UV_VERSION",
         }
     }
 
@@ -51,6 +55,7 @@ impl Kind {
             Self::Pdm => "pdm",
             Self::Pipenv => "pipenv",
             Self::Poetry => "poetry",
+            Self::Uv => "uv",
         }
     }
 
@@ -59,6 +64,7 @@ impl Kind {
             Self::Pdm => layer_name!("pdm"),
             Self::Pipenv => layer_name!("pipenv"),
             Self::Poetry => layer_name!("poetry"),
+            Self::Uv => layer_name!("uv-asked-for"),
         }
     }
 
@@ -68,11 +74,16 @@ impl Kind {
             Self::Pdm => include_str!("../../locks/pdm.txt"),
             Self::Pipenv => include_str!("../../locks/pipenv.txt"),
             Self::Poetry => include_str!("../../locks/poetry.txt"),
+            // Ours comes from elsewhere.
+            Self::Uv => "",
         }
     }
 
     /// The version that this buildpack is tested with.
     fn pinned(self) -> &'static str {
+        if self == Self::Uv {
+            return super::uv::UV_VERSION;
+        }
         let prefix = format!("{}==", self.package());
         self.lock()
             .lines()
@@ -158,6 +169,11 @@ pub(crate) fn provide(
         version,
         program: folder.join("venv/bin").join(kind.package()),
     })
+}
+
+/// Whether the user asks for another version than the pinned one.
+pub(crate) fn is_asked_for(kind: Kind, env: &Env) -> Result<bool, ProjectToolError> {
+    Ok(version(kind, env)? != kind.pinned())
 }
 
 /// The version that the user asks for, else the pinned one.

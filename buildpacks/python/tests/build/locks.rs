@@ -191,3 +191,31 @@ fn pipenv() {
     context.build().success();
     assert!(has(&context, "gamma") && !has(&context, "delta"));
 }
+
+#[test]
+fn another_uv() {
+    let packages = tempfile::tempdir().unwrap();
+    crate::packages::wheel(packages.path(), "alpha", "1.0", &[], &[]);
+    let Some(context) = Context::with_uv(&[("requirements.txt", "alpha\n")], packages.path())
+    else {
+        return;
+    };
+    context.set("BP_UV_VERSION", "one --index-url=http://127.0.0.1:9");
+    insta::assert_snapshot!("uv_version", context.build().explanation());
+    context.set("BP_UV_VERSION", "0.13.8");
+    context.set("PIP_NO_INDEX", "0");
+    let built = context.build();
+    if built.stdout.contains("error sending request") {
+        println!("skipped: no package index");
+        return;
+    }
+    let built = built.success();
+    assert!(
+        built
+            .stdout
+            .contains("Installing requirements.txt with uv 0.13.8."),
+        "{}",
+        built.stdout
+    );
+    assert_eq!(context.run("alpha", &[]).stdout, "alpha 1.0\n");
+}

@@ -160,10 +160,7 @@ fn packages_of_a_workspace_are_built_and_rebuilt() {
     context.forget_layers();
     context.build().success();
     let anew = contents(&context.venv());
-    assert_eq!(
-        updated.keys().collect::<Vec<_>>(),
-        anew.keys().collect::<Vec<_>>()
-    );
+    assert_eq!(updated, anew);
     assert_eq!(context.run("python", &ask).stdout, "2\n");
 }
 

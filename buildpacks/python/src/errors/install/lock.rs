@@ -29,12 +29,14 @@ pub(super) fn cause(error: &InstallError, output: &str) -> Option<(String, Strin
         Source::PdmLock => ("pyproject.toml", "pdm lock"),
         Source::PipfileLock => ("Pipfile", "pipenv lock"),
         Source::Script(_) => ("the script", "uv lock --script"),
-        _ => return selection(output).or_else(|| layout(output)),
+        _ => return selection(output).or_else(|| incomplete(output)),
     };
     selection(output)
         .or_else(|| outdated(error, output, description, command))
         .or_else(|| root_package(output))
-        .or_else(|| layout(output))
+        .or_else(|| unknown_format(error, output))
+        .or_else(|| gone(error, output))
+        .or_else(|| incomplete(output))
 }
 
 fn outdated(
@@ -110,23 +112,60 @@ fn root_package(output: &str) -> Option<(String, String)> {
     ))
 }
 
-/// setuptools does not guess which of several folders is the package.
-fn layout(output: &str) -> Option<(String, String)> {
+/// A lock that a newer version of its tool made.
+fn unknown_format(error: &InstallError, output: &str) -> Option<(String, String)> {
+    let is_newer = [
+        "uses an unsupported schema version",
+        "The lock file is not compatible with the current version of Poetry",
+    ]
+    .iter()
+    .any(|text| output.contains(text));
+    if !is_newer {
+        return None;
+    }
+    let file = &error.file;
+    Some((
+        format!("{file} has a format that {} does not know", error.installer),
+        format!(
+            "{file} was made by a newer version of its tool than the one that this buildpack uses. Make it again with {} or \
+             an older\none, or let the build use the newer one (BP_UV_VERSION, BP_POETRY_VERSION).",
+            error.installer
+        ),
+    ))
+}
+
+/// A file that the lock names and that its index does not have any more.
+fn gone(error: &InstallError, output: &str) -> Option<(String, String)> {
     if ![
-        "Multiple top-level packages discovered",
-        "Multiple top-level modules discovered",
+        "client error (404",
+        "404 Client Error",
+        "client error (410",
+        "410 Client Error",
     ]
     .iter()
     .any(|text| output.contains(text))
     {
         return None;
     }
+    let file = &error.file;
     Some((
-        "The project's folder is not laid out as a package".to_owned(),
-        "pyproject.toml or setup.py describes a package, but there are several folders or modules that could be it.\n\
-         If it is an app and no package, remove [build-system] from pyproject.toml (its dependencies are installed \
-         all the\nsame). If it is a package, say which folder it is:\n    \
-         [tool.setuptools]\n    packages = [\"NAME\"]"
-            .to_owned(),
+        format!("A file that {file} names is not there any more"),
+        format!(
+            "{file} says where each package's file is; the index does not have one of them (see the address above). It was \
+             removed,\nor the lock was made with another index than the one that can be reached here. Make the lock again \
+             and commit it."
+        ),
+    ))
+}
+
+/// A description that lacks what it must have (PEP 621).
+fn incomplete(output: &str) -> Option<(String, String)> {
+    let field = between(output, "but the required `", "` field is not set")?;
+    Some((
+        format!("pyproject.toml has no {field}"),
+        format!(
+            "A [project] table needs a name and a version; {field} is missing. Add it, for example:\n    \
+             [project]\n    name = \"shop\"\n    version = \"0.1.0\""
+        ),
     ))
 }
