@@ -6,7 +6,8 @@ use std::ffi::CString;
 use libc::{c_int, c_long};
 use rustix::io::Errno;
 
-use super::tracee::{Call, MAX_PATH, read_string, write};
+use super::memory::{read_string, write};
+use super::tracee::{Call, MAX_PATH};
 use super::tracer::{Thread, Tracer};
 use super::view::{Last, slash_if_empty};
 use crate::step::check;

@@ -13,7 +13,8 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
-use super::tracee::{Call, MAX_PATH, read_string, read_word};
+use super::memory::{read_string, read_word};
+use super::tracee::{Call, MAX_PATH};
 use super::tracer::{Thread, Tracer};
 use super::view::Last;
 

@@ -18,6 +18,7 @@ mod answers;
 mod exec;
 mod filter;
 mod layout;
+mod memory;
 mod orders;
 mod paths;
 mod sockets;

@@ -3,7 +3,8 @@
 use libc::{c_int, c_long};
 use rustix::io::Errno;
 
-use super::tracee::{Call, MAX_PATH, read_string};
+use super::memory::read_string;
+use super::tracee::{Call, MAX_PATH};
 use super::tracer::{Thread, Tracer};
 use super::view::Last;
 

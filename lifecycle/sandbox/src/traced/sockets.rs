@@ -3,7 +3,8 @@
 use libc::c_long;
 use rustix::io::Errno;
 
-use super::tracee::{Call, Scratch, read, read_word, write};
+use super::memory::{read, read_word, write};
+use super::tracee::{Call, Scratch};
 use super::tracer::{Thread, Tracer};
 use super::view::Last;
 

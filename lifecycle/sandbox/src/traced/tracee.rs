@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use libc::{c_int, c_long, c_void, pid_t, user_regs_struct};
 use rustix::io::Errno;
 
+use super::memory::write;
 use crate::step::check;
 
 /// Longer paths the kernel refuses as well (`PATH_MAX`).
@@ -243,84 +244,6 @@ pub(super) fn event_message(pid: pid_t) -> Result<pid_t, Errno> {
         )?;
     }
     pid_t::try_from(message).map_err(|_| Errno::SRCH)
-}
-
-/// Reads as much as there is at an address, at most what fits.
-fn read_some(pid: pid_t, address: u64, into: &mut [u8]) -> Result<usize, Errno> {
-    let local = libc::iovec {
-        iov_base: into.as_mut_ptr().cast(),
-        iov_len: into.len(),
-    };
-    let remote = libc::iovec {
-        iov_base: address as *mut c_void,
-        iov_len: into.len(),
-    };
-    // SAFETY: `local` is a slice of this process; the other's address is checked by the kernel.
-    let read = check(unsafe {
-        libc::process_vm_readv(pid, &raw const local, 1, &raw const remote, 1, 0) as c_long
-    })?;
-    usize::try_from(read).map_err(|_| Errno::FAULT)
-}
-
-/// Fills a buffer from a thread's memory.
-pub(super) fn read(pid: pid_t, address: u64, into: &mut [u8]) -> Result<(), Errno> {
-    if read_some(pid, address, into)? == into.len() {
-        Ok(())
-    } else {
-        Err(Errno::FAULT)
-    }
-}
-
-/// Reads a pointer.
-pub(super) fn read_word(pid: pid_t, address: u64) -> Result<u64, Errno> {
-    let mut bytes = [0; 8];
-    read(pid, address, &mut bytes)?;
-    Ok(u64::from_ne_bytes(bytes))
-}
-
-/// Writes to a thread's memory.
-pub(super) fn write(pid: pid_t, address: u64, bytes: &[u8]) -> Result<(), Errno> {
-    let local = libc::iovec {
-        iov_base: bytes.as_ptr().cast_mut().cast(),
-        iov_len: bytes.len(),
-    };
-    let remote = libc::iovec {
-        iov_base: address as *mut c_void,
-        iov_len: bytes.len(),
-    };
-    // SAFETY: `local` is a slice of this process and only read; the other's address is checked by the kernel.
-    let written = check(unsafe {
-        libc::process_vm_writev(pid, &raw const local, 1, &raw const remote, 1, 0) as c_long
-    })?;
-    if usize::try_from(written) == Ok(bytes.len()) {
-        Ok(())
-    } else {
-        Err(Errno::FAULT)
-    }
-}
-
-/// Reads a C string of at most so many bytes, without its end.
-pub(super) fn read_string(pid: pid_t, address: u64, longest: usize) -> Result<Vec<u8>, Errno> {
-    const PAGE: u64 = 4096;
-    let mut string = Vec::new();
-    let mut next = address;
-    while string.len() <= longest {
-        // Up to the page's end at most: the next one may be nobody's.
-        let length = usize::try_from((PAGE - next % PAGE).min(256)).unwrap_or(256);
-        let mut piece = [0; 256];
-        let read = read_some(pid, next, &mut piece[..length])?;
-        let piece = &piece[..read];
-        if let Some(end) = piece.iter().position(|byte| *byte == 0) {
-            string.extend_from_slice(&piece[..end]);
-            return Ok(string);
-        }
-        if piece.is_empty() {
-            return Err(Errno::FAULT);
-        }
-        string.extend_from_slice(piece);
-        next += read as u64;
-    }
-    Err(Errno::NAMETOOLONG)
 }
 
 /// Which process a thread belongs to.

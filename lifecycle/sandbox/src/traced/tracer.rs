@@ -8,8 +8,9 @@ use libc::{c_int, pid_t};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
+use super::memory::read;
 use super::orders::Orders;
-use super::tracee::{Call, Onward, event_message, go_on, process_of, read};
+use super::tracee::{Call, Onward, event_message, go_on, process_of};
 use super::view::{Last, Onlooker, read_link};
 use super::{answers, exec, paths, sockets};
 
