@@ -4,6 +4,7 @@ mod addons;
 mod config;
 mod dynos;
 mod image;
+mod package;
 mod releases;
 
 pub(crate) use addons::*;
@@ -17,6 +18,7 @@ pub(crate) use dynos::{
 pub(crate) use image::{
     CopyArgs, ImagesArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, RegistryArgs, RmiArgs, TagArgs,
 };
+pub(crate) use package::{BuildpackAction, BuildpackArgs, LifecycleAction, LifecycleArgs};
 pub(crate) use releases::{ReleasesArgs, ReleasesInfoArgs, RollbackArgs};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -112,8 +114,12 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Show what the store holds, or prune it
     Cache(CacheArgs),
-    /// Make, list, inspect or remove stacks
+    /// Make, list, inspect, export or remove stacks
     Stack(StackArgs),
+    /// Package slugc's lifecycle for pack's builders
+    Lifecycle(LifecycleArgs),
+    /// Package slugc's buildpacks for pack
+    Buildpack(BuildpackArgs),
     /// Print a completion script for a shell
     Completions(CompletionArgs),
     #[command(flatten)]
@@ -331,6 +337,21 @@ pub(crate) enum StackAction {
         /// How to print it
         #[arg(long, value_enum, default_value = "text")]
         output: Output,
+    },
+    /// Write a stack's images where other tools take them, as bases of builders
+    Export {
+        #[arg(default_value = crate::stack::DEFAULT)]
+        name: String,
+        /// Where the run image goes: a place as for slugc copy
+        #[arg(long, value_name = "PLACE")]
+        run: Option<String>,
+        /// Where the build image goes
+        #[arg(long, value_name = "PLACE", required_unless_present = "run")]
+        build: Option<String>,
+        #[command(flatten)]
+        registry: RegistryArgs,
+        #[command(flatten)]
+        mirror: MirrorArgs,
     },
     /// Remove a stack from the store
     Rm {

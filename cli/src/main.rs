@@ -13,6 +13,7 @@ mod images;
 mod isolation;
 mod kafka_programs;
 mod logins;
+mod package;
 mod parts;
 mod place;
 mod project;
@@ -78,6 +79,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Logout(args) => commands::login::logout(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Cache(args) => commands::cache::run(&args),
+        Command::Lifecycle(args) => commands::lifecycle::run(&args.action),
+        Command::Buildpack(args) => commands::buildpack::run(&args.action),
         Command::Stack(args) => commands::stack::run(args.action),
         Command::Completions(args) => commands::completions::run(&args),
         Command::Addons(command) => commands::addons::run(command),

@@ -3,6 +3,7 @@
 pub(crate) mod addons;
 mod background;
 pub(crate) mod build;
+pub(crate) mod buildpack;
 pub(crate) mod cache;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -14,6 +15,7 @@ pub(crate) mod copy;
 pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod launch;
+pub(crate) mod lifecycle;
 pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod maintenance;

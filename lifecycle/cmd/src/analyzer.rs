@@ -28,7 +28,9 @@ pub(crate) fn names(inputs: &Inputs) -> Result<Vec<String>, Failure> {
                 .flat_map(|it| it.all().map(str::to_owned)),
         ),
     }
-    check_registries(inputs)?;
+    if !inputs.daemon {
+        check_registries(inputs)?;
+    }
     for name in &names {
         registries::parse(name)?;
     }
@@ -92,9 +94,6 @@ pub(crate) fn run(inputs: &Inputs, output: &Output, images: &Images) -> Result<A
     })?;
     for name in inputs.images.iter().chain(&inputs.tags) {
         images.check_write(name, CODE)?;
-    }
-    if let Some(cache) = &inputs.cache_image {
-        images.registries().check_push(cache, CODE)?;
     }
     if previous.is_none() {
         output.log(

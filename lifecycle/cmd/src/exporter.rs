@@ -2,7 +2,7 @@
 
 use crate::Failure;
 use crate::analyzer;
-use crate::images::{Found, Images};
+use crate::images::{Found, Images, Published};
 use crate::inputs::Inputs;
 use crate::output::Output;
 use crate::restorer;
@@ -14,9 +14,11 @@ use cnb_phases::export::{self, Exported};
 use cnb_phases::log::{Level, Logger};
 use cnb_phases::record::LayerSettings;
 use cnb_spec::analyzed::Analyzed;
+use cnb_spec::api;
 use cnb_spec::group::Group;
 use cnb_spec::labels::{LauncherGit, LauncherMetadata, LauncherSource};
 use cnb_spec::project::ProjectMetadata;
+use cnb_spec::report::Report;
 use cnb_spec::run::RunImageNames;
 use cnb_spec::{env_vars, exit_code, toml_file};
 use oci_image::{Compression, NORMALIZED_MTIME};
@@ -117,16 +119,14 @@ pub(crate) fn export(
             .into_iter()
             .flatten()
             .collect();
-        images.publish(&scratch.blobs, &exported.manifest, &names, &sources, CODE)?;
-        output.log(
-            Level::Info,
-            &format!("*** Images ({}):", exported.manifest.digest),
-        );
+        let published =
+            images.publish(&scratch.blobs, &exported.manifest, &names, &sources, CODE)?;
+        let (shown, report) = told(&exported, published);
+        output.log(Level::Info, &format!("*** Images ({shown}):"));
         for name in &names {
             output.log(Level::Info, &format!("      {name}"));
         }
-        exported
-            .write_report(&inputs.report)
+        toml_file::write(&inputs.report, &report)
             .map_err(|error| Failure::from_error(CODE, "write export report", &error))
     };
     let save = || {
@@ -169,6 +169,21 @@ fn previous(
         );
     }
     images.find(&scratch.blobs, reference, CODE)
+}
+
+/// What the log calls the image, and the report of it.
+fn told(exported: &Exported, published: Published) -> (String, Report) {
+    let mut report = exported.report.clone();
+    match published {
+        Published::Manifest(digest) => (digest.to_string(), report),
+        Published::Id(id) => {
+            report.image.image_id = Some(id.clone());
+            report.image.digest = None;
+            report.image.manifest_size = None;
+            let short = id.strip_prefix("sha256:").unwrap_or(&id);
+            (short.chars().take(12).collect(), report)
+        }
+    }
 }
 
 /// What image and cache are made of.
@@ -288,7 +303,7 @@ fn without_digest(name: &str) -> &str {
 
 fn launcher_metadata() -> LauncherMetadata {
     LauncherMetadata {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: api::LIFECYCLE.to_owned(),
         source: LauncherSource {
             git: LauncherGit::default(),
         },

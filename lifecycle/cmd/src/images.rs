@@ -1,6 +1,7 @@
 //! Where the images are that phases read and write.
 
 use crate::Failure;
+use crate::daemon::Daemon;
 use crate::inputs::Inputs;
 use crate::registries::{Registries, RemoteImage};
 use cnb_spec::exit_code;
@@ -13,6 +14,17 @@ use std::fs::File;
 pub(crate) enum Images {
     /// Registries.
     Registry(Registries),
+    /// A Docker engine.
+    Daemon(Daemon),
+}
+
+/// How a published image can be told from others.
+#[derive(Debug)]
+pub(crate) enum Published {
+    /// By its manifest's digest.
+    Manifest(Digest),
+    /// By the ID that the engine gave it.
+    Id(String),
 }
 
 /// An image that was found.
@@ -22,7 +34,7 @@ pub(crate) struct Found {
     pub(crate) identifier: String,
     /// Its documents.
     pub(crate) image: Image,
-    remote: RemoteImage,
+    remote: Option<RemoteImage>,
 }
 
 impl Found {
@@ -66,24 +78,17 @@ impl Images {
         inputs: &Inputs,
         names: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, Failure> {
-        for (flag, given) in [("daemon", inputs.daemon), ("layout", inputs.layout)] {
-            if given {
-                return Err(Failure::new(
-                    exit_code::INVALID_ARGS,
-                    format!(
-                        "failed to parse arguments: -{flag} is not supported; export to a registry"
-                    ),
-                ));
-            }
+        if inputs.layout {
+            return Err(Failure::new(
+                exit_code::INVALID_ARGS,
+                "failed to parse arguments: -layout is not supported; export to a registry or a daemon",
+            ));
+        }
+        if inputs.daemon {
+            let daemon = Daemon::open(inputs.launch_cache.as_deref())?;
+            return Ok(Self::Daemon(daemon));
         }
         Registries::new(inputs, names).map(Self::Registry)
-    }
-
-    /// The registries, where caches are.
-    pub(crate) fn registries(&self) -> &Registries {
-        match self {
-            Self::Registry(registries) => registries,
-        }
     }
 
     /// An image's documents; `None` when there is no such image. `code` is the phase's exit code.
@@ -93,19 +98,33 @@ impl Images {
         name: &str,
         code: u8,
     ) -> Result<Option<Found>, Failure> {
-        let Self::Registry(registries) = self;
-        let found = registries.find(store, name, code)?;
-        Ok(found.map(|remote| Found {
-            identifier: remote.reference.to_string(),
-            image: remote.image.clone(),
-            remote,
-        }))
+        match self {
+            Self::Registry(registries) => {
+                let found = registries.find(store, name, code)?;
+                Ok(found.map(|remote| Found {
+                    identifier: remote.reference.to_string(),
+                    image: remote.image.clone(),
+                    remote: Some(remote),
+                }))
+            }
+            Self::Daemon(daemon) => {
+                let found = daemon.find(name, code)?;
+                Ok(found.map(|(identifier, image)| Found {
+                    identifier,
+                    image,
+                    remote: None,
+                }))
+            }
+        }
     }
 
     /// Fails unless the image can be written.
     pub(crate) fn check_write(&self, name: &str, code: u8) -> Result<(), Failure> {
-        let Self::Registry(registries) = self;
-        registries.check_push(name, code)
+        match self {
+            Self::Registry(registries) => registries.check_push(name, code),
+            // Who may open the socket may do everything.
+            Self::Daemon(_) => Ok(()),
+        }
     }
 
     /// A layer of an image, compressed as it may be; `None` when the image has none with this diffID.
@@ -115,14 +134,19 @@ impl Images {
         found: &Found,
         diff_id: &str,
     ) -> Result<Option<File>, Box<dyn Error>> {
-        let Self::Registry(registries) = self;
         let Some(layer) = found.layer(diff_id) else {
             return Ok(None);
         };
-        registries.blob(store, &found.remote, layer).map(Some)
+        match (self, &found.remote) {
+            (Self::Registry(registries), Some(remote)) => {
+                registries.blob(store, remote, layer).map(Some)
+            }
+            (Self::Daemon(daemon), _) => daemon.open_layer(store, &found.identifier, diff_id),
+            (Self::Registry(_), None) => Ok(None),
+        }
     }
 
-    /// Writes an image under all `names`. Its layers are in the store or are those of `sources`.
+    /// Writes an image under all `names`. Its layers are in the store or are those of `sources`, the run image first.
     pub(crate) fn publish(
         &self,
         store: &BlobStore,
@@ -130,10 +154,22 @@ impl Images {
         names: &[String],
         sources: &[&Found],
         code: u8,
-    ) -> Result<(), Failure> {
-        let Self::Registry(registries) = self;
-        let mut sources: Vec<RemoteImage> =
-            sources.iter().map(|found| found.remote.clone()).collect();
+    ) -> Result<Published, Failure> {
+        let registries = match self {
+            Self::Registry(registries) => registries,
+            Self::Daemon(daemon) => {
+                let bases: Vec<(&str, &Image)> = sources
+                    .iter()
+                    .map(|found| (found.identifier.as_str(), &found.image))
+                    .collect();
+                let id = daemon.publish(store, manifest, names, &bases, code)?;
+                return Ok(Published::Id(id));
+            }
+        };
+        let mut sources: Vec<RemoteImage> = sources
+            .iter()
+            .filter_map(|found| found.remote.clone())
+            .collect();
         for name in names {
             registries.push(store, manifest, name, &sources, code)?;
             // What one repository has, the next can have without another upload.
@@ -142,6 +178,6 @@ impl Images {
                 sources.push(RemoteImage { reference, ..first });
             }
         }
-        Ok(())
+        Ok(Published::Manifest(manifest.digest))
     }
 }

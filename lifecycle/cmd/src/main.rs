@@ -10,6 +10,7 @@
 
 mod analyzer;
 mod creator;
+mod daemon;
 mod exporter;
 mod flags;
 mod images;
@@ -19,6 +20,7 @@ mod phases;
 mod registries;
 mod restorer;
 mod scratch;
+mod socket_keeper;
 mod user;
 
 use cnb_spec::api::{self, ApiVersion};
@@ -99,6 +101,12 @@ fn run(output: &Output) -> Result<(), Failure> {
     let mut args = std::env::args_os();
     let program = args.next().unwrap_or_default();
     let mut args: Vec<OsString> = args.collect();
+    if let [first, socket] = args.as_slice()
+        && first == socket_keeper::ARGUMENT
+    {
+        socket_keeper::keep(Path::new(socket));
+        return Ok(());
+    }
     let mut name = base_name(&program);
     if phase(&name).is_none() && !ELSEWHERE.contains(&name.as_str()) {
         if args.is_empty() {
@@ -110,7 +118,7 @@ fn run(output: &Output) -> Result<(), Failure> {
         name = base_name(&args.remove(0));
     }
     if name == "-version" || name == "--version" {
-        output::print(env!("CARGO_PKG_VERSION"));
+        output::print(api::LIFECYCLE);
         return Ok(());
     }
     let phase = phase(&name).ok_or_else(|| unknown(&name))?;
@@ -121,7 +129,7 @@ fn run(output: &Output) -> Result<(), Failure> {
         )
     })?;
     if flags.switch("version") == Some(true) {
-        output::print(env!("CARGO_PKG_VERSION"));
+        output::print(api::LIFECYCLE);
         return Ok(());
     }
     let api = platform_api()?;

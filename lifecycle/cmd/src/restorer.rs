@@ -79,6 +79,12 @@ pub(crate) fn cache_folder(
     output: &Output,
     code: u8,
 ) -> Result<Option<CacheFolder>, Failure> {
+    if let Some(image) = &inputs.cache_image {
+        output.log(
+            Level::Warn,
+            &format!("The cache image {image} is not used: only -cache-dir is supported."),
+        );
+    }
     let Some(folder) = &inputs.cache_dir else {
         if inputs.cache_image.is_none() {
             output.log(

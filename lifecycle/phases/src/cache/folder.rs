@@ -3,9 +3,9 @@
 
 use cnb_spec::json;
 use cnb_spec::labels::{CACHE_METADATA, CacheMetadata};
-use oci_image::{Digest, DigestWriter, LayerError, LayerTar};
+use oci_image::{Digest, DigestWriter, LayerError, LayerTar, UnpackRules, decompress};
 use std::fs::{self, File};
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Read};
 use std::path::{Path, PathBuf};
 
 /// A cache folder. What is saved is staged beside it and takes its place at once.
@@ -101,7 +101,7 @@ pub struct Staging<'a> {
 
 impl Staging<'_> {
     /// Takes a layer over from the last state. Returns whether that has it.
-    pub(crate) fn reuse(&self, sha: &str) -> Result<bool, CacheError> {
+    pub fn reuse(&self, sha: &str) -> Result<bool, CacheError> {
         let to = layer_path(&self.cache.staging, sha);
         match fs::hard_link(layer_path(&self.cache.committed, sha), &to) {
             Ok(()) => Ok(true),
@@ -109,6 +109,17 @@ impl Staging<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(source) => Err(failed("take over", &to)(source)),
         }
+    }
+
+    /// Writes a layer that somebody made, compressed or not. Returns its diffID.
+    pub fn add_layer(&self, blob: impl Read) -> Result<String, CacheError> {
+        let path = self.cache.staging.join("layer.tar");
+        let file = File::create(&path).map_err(failed("make", &path))?;
+        let mut hashing = DigestWriter::new(BufWriter::with_capacity(1 << 20, file));
+        decompress(blob, &UnpackRules::default())
+            .and_then(|mut tar| io::copy(&mut tar, &mut hashing))
+            .map_err(failed("fill", &path))?;
+        self.name(&path, hashing)
     }
 
     /// Writes a layer. Returns its diffID.
@@ -127,27 +138,41 @@ impl Staging<'_> {
                 layer: layer.to_owned(),
                 source,
             })?;
+        self.name(&path, hashing)
+    }
+
+    /// Gives a written tar its name.
+    fn name(
+        &self,
+        path: &Path,
+        hashing: DigestWriter<BufWriter<File>>,
+    ) -> Result<String, CacheError> {
         let (file, digest, _) = hashing.finish();
         file.into_inner()
             .map_err(io::IntoInnerError::into_error)
-            .map_err(failed("write", &path))?;
+            .map_err(failed("write", path))?;
         let sha = digest.to_string();
-        fs::rename(&path, layer_path(&self.cache.staging, &sha)).map_err(failed("name", &path))?;
+        fs::rename(path, layer_path(&self.cache.staging, &sha)).map_err(failed("name", path))?;
         Ok(sha)
     }
 
     /// Makes this the cache's state.
     pub(crate) fn commit(self, metadata: &CacheMetadata) -> Result<(), CacheError> {
+        let path = self.cache.staging.join(CACHE_METADATA);
+        let text = json::label_text(metadata)
+            .map_err(io::Error::other)
+            .map_err(failed("write", &path))?;
+        fs::write(&path, format!("{text}\n")).map_err(failed("write", &path))?;
+        self.commit_layers()
+    }
+
+    /// Makes this the state of a cache that holds layers and nothing else: a launch cache.
+    pub fn commit_layers(self) -> Result<(), CacheError> {
         let CacheFolder {
             committed,
             staging,
             backup,
         } = self.cache;
-        let path = staging.join(CACHE_METADATA);
-        let text = json::label_text(metadata)
-            .map_err(io::Error::other)
-            .map_err(failed("write", &path))?;
-        fs::write(&path, format!("{text}\n")).map_err(failed("write", &path))?;
         fs::rename(committed, backup).map_err(failed("set aside", committed))?;
         if let Err(source) = fs::rename(staging, committed) {
             // The last state is better than none, and the first failure matters more than a second.
