@@ -22,8 +22,8 @@ pub(crate) const ID: &str = env!("SLUGC_PARTS_ID");
 pub(crate) const BUILDPACKS: [&str; 2] = ["python", "procfile"];
 
 /// The names that platforms start the lifecycle's program by.
-pub(crate) const PHASES: [&str; 6] = [
-    "analyzer", "builder", "creator", "detector", "exporter", "restorer",
+pub(crate) const PHASES: [&str; 7] = [
+    "analyzer", "builder", "creator", "detector", "exporter", "rebaser", "restorer",
 ];
 
 /// Where the parts are.

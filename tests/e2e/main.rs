@@ -19,6 +19,7 @@ mod inspect;
 mod launch;
 mod logins;
 mod logs;
+mod pack;
 mod places;
 mod ps;
 mod push;

@@ -52,7 +52,7 @@ pub(crate) fn offered(inputs: &Inputs) -> Result<Vec<RunImageNames>, Failure> {
 }
 
 /// All images that are written have to be in one registry.
-fn check_registries(inputs: &Inputs) -> Result<(), Failure> {
+pub(crate) fn check_registries(inputs: &Inputs) -> Result<(), Failure> {
     let mut registry = None;
     for name in inputs.images.iter().chain(&inputs.tags) {
         let reference = registries::parse(name)?;

@@ -20,6 +20,8 @@ pub(crate) struct Inputs {
     pub(crate) cache_image: Option<String>,
     pub(crate) daemon: bool,
     pub(crate) exec_env: String,
+    /// Rebase although it is not known to be safe.
+    pub(crate) force: bool,
     pub(crate) group: PathBuf,
     pub(crate) insecure_registries: Vec<String>,
     pub(crate) launch_cache: Option<PathBuf>,
@@ -156,6 +158,7 @@ impl Inputs {
             cache_image: given.optional("cache-image", env_vars::CACHE_IMAGE),
             daemon: given.switch("daemon", env_vars::USE_DAEMON),
             exec_env,
+            force: given.switch("force", env_vars::FORCE_REBASE),
             group: given.path("group", env_vars::GROUP_PATH, in_layers("group.toml"))?,
             insecure_registries: given.insecure_registries(),
             launch_cache: given.optional_path("launch-cache", env_vars::LAUNCH_CACHE_DIR)?,

@@ -17,6 +17,7 @@ mod images;
 mod inputs;
 mod output;
 mod phases;
+mod rebaser;
 mod registries;
 mod restorer;
 mod scratch;
@@ -69,20 +70,22 @@ enum Phase {
     Build,
     Export,
     Create,
+    Rebase,
 }
 
 /// The phases by the names that programs and arguments have.
-const PHASES: [(&str, &str, Phase); 6] = [
+const PHASES: [(&str, &str, Phase); 7] = [
     ("analyzer", "analyze", Phase::Analyze),
     ("detector", "detect", Phase::Detect),
     ("restorer", "restore", Phase::Restore),
     ("builder", "build", Phase::Build),
     ("exporter", "export", Phase::Export),
     ("creator", "create", Phase::Create),
+    ("rebaser", "rebase", Phase::Rebase),
 ];
 
 /// Phases that platforms know and this program does not run.
-const ELSEWHERE: [&str; 4] = ["extender", "extend", "rebaser", "rebase"];
+const ELSEWHERE: [&str; 2] = ["extender", "extend"];
 
 fn main() -> ExitCode {
     // Modes of files that end up in image layers must not depend on who builds.
@@ -158,6 +161,10 @@ fn run(output: &Output) -> Result<(), Failure> {
             let images = prepare(phase, &mut inputs, &analyzer::names)?;
             creator::run(&inputs, output, &images)
         }
+        Phase::Rebase => {
+            let images = prepare(phase, &mut inputs, &rebaser::names)?;
+            rebaser::run(&inputs, output, &images)
+        }
     }
 }
 
@@ -195,7 +202,7 @@ fn prepare(
     let names = names(inputs)?;
     let images = Images::open(inputs, names.iter().map(String::as_str))?;
     let mut folders: Vec<&Path> = Vec::new();
-    if phase != Phase::Export {
+    if !matches!(phase, Phase::Export | Phase::Rebase) {
         folders.push(&inputs.layers);
     }
     folders.extend(inputs.cache_dir.as_deref());

@@ -17,7 +17,7 @@ impl Scratch {
             .prefix("lifecycle-")
             .tempdir()
             .map_err(|error| Failure::from_error(code, attempted, &error))?;
-        let blobs = BlobStore::open(folder.path().join("blobs"))
+        let blobs = BlobStore::open_scratch(folder.path().join("blobs"))
             .map_err(|error| Failure::from_error(code, attempted, &error))?;
         Ok(Self {
             _folder: folder,

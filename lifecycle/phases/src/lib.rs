@@ -21,6 +21,7 @@ pub mod export;
 pub mod intruders;
 pub mod log;
 pub mod platform;
+pub mod rebase;
 pub mod record;
 pub mod restore;
 

@@ -14,6 +14,9 @@ use cnb_spec::labels::{BuildpackLayers, LayerMetadata, LayersMetadata};
 use cnb_spec::layer::{LayerContentMetadata, LayerTypes};
 use std::collections::BTreeMap;
 
+#[cfg(test)]
+mod tests;
+
 /// The layers of one buildpack in a label or a cache.
 pub(crate) fn layers_of<'a>(
     buildpacks: &'a [BuildpackLayers],
