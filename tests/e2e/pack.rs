@@ -84,10 +84,9 @@ impl Builder {
 
     fn pack(&self, arguments: &[&str]) -> String {
         let home = format!("PACK_HOME={}", self.t.scratch().join("pack").display());
-        let all = [home.as_str(), "DO_NOT_TRACK=1", "pack"]
-            .iter()
-            .chain(arguments);
-        output_of("env", &all.collect::<Vec<_>>(), self.t.scratch())
+        let mut all = vec![home.as_str(), "DO_NOT_TRACK=1", "pack"];
+        all.extend(arguments);
+        output_of("env", &all, self.t.scratch())
     }
 
     /// Builds the app as `name`; returns what was printed and how the lifecycle calls the image.

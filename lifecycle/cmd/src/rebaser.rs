@@ -48,17 +48,16 @@ pub(crate) fn run(inputs: &Inputs, output: &Output, images: &Images) -> Result<(
     let failed =
         |error: &rebase::RebaseError| Failure::from_error(error.exit_code(), "rebase", error);
     let app = find(name)?;
-    let base_name = match &inputs.run_image {
-        Some(name) => name.clone(),
-        None => {
-            let known = rebase::base_of(&app.image).map_err(|error| failed(&error))?;
-            analyzer::best(&known, Some(&names[0]), images, &scratch)?.ok_or_else(|| {
-                Failure::new(
-                    exit_code::INVALID_ARGS,
-                    "failed to resolve inputs: -run-image is required when there is no run image metadata available",
-                )
-            })?
-        }
+    let base_name = if let Some(name) = &inputs.run_image {
+        name.clone()
+    } else {
+        let known = rebase::base_of(&app.image).map_err(|error| failed(&error))?;
+        analyzer::best(&known, Some(&names[0]), images, &scratch)?.ok_or_else(|| {
+            Failure::new(
+                exit_code::INVALID_ARGS,
+                "failed to resolve inputs: no run image can be read; name one with -run-image",
+            )
+        })?
     };
     let base = find(&base_name)?;
     let sink = |level: Level, line: &str| output.log(level, line);

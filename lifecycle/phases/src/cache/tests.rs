@@ -149,7 +149,7 @@ impl World {
                     entry.metadata().unwrap().ino(),
                 )
             })
-            .filter(|(name, _)| name.ends_with(".tar"))
+            .filter(|(name, _)| name.starts_with("sha256:"))
             .collect()
     }
 }
