@@ -33,12 +33,13 @@ const FILES: [(&str, &str); 2] = [
 ];
 
 /// What the programs are made of: a change here rebuilds them.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "Cargo.toml",
     "Cargo.lock",
     "lifecycle/spec",
     "lifecycle/launcher",
     "lifecycle/oci-image",
+    "lifecycle/oci-registry",
     "lifecycle/phases",
     "lifecycle/cmd",
     "buildpacks/python",

@@ -20,7 +20,10 @@ const IMPORTS: [(&str, &[&str]); 13] = [
         ],
     ),
     ("slug-runtime", &["sandbox", "oci-image", "cnb-spec"]),
-    ("cnb-lifecycle", &["cnb-phases", "cnb-spec"]),
+    (
+        "cnb-lifecycle",
+        &["cnb-phases", "oci-registry", "oci-image", "cnb-spec"],
+    ),
     ("cnb-phases", &["oci-registry", "oci-image", "cnb-spec"]),
     ("cnb-launcher", &["cnb-spec"]),
     ("oci-registry", &["oci-image"]),

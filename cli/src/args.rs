@@ -6,6 +6,7 @@ mod config;
 mod dynos;
 mod image;
 mod one_offs;
+mod package;
 mod releases;
 
 use crate::ui::printer::Detail;
@@ -23,6 +24,7 @@ pub(crate) use image::{
     CopyArgs, ImagesArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, RegistryArgs, RmiArgs, TagArgs,
 };
 pub(crate) use one_offs::{OneOffArgs, RunArgs, RunDetachedArgs, RunInsideArgs, TerminalArgs};
+pub(crate) use package::{BuildpackAction, BuildpackArgs, LifecycleAction, LifecycleArgs};
 pub(crate) use releases::{ReleasesArgs, ReleasesInfoArgs, RollbackArgs};
 use std::path::PathBuf;
 
@@ -146,8 +148,12 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Show what the store holds, or prune it
     Cache(CacheArgs),
-    /// Make, list, inspect or remove stacks
+    /// Make, list, inspect, export or remove stacks
     Stack(StackArgs),
+    /// Package slugc's lifecycle for pack's builders
+    Lifecycle(LifecycleArgs),
+    /// Package slugc's buildpacks for pack
+    Buildpack(BuildpackArgs),
     /// Print a completion script for a shell
     Completions(CompletionArgs),
     #[command(flatten)]
@@ -354,6 +360,21 @@ pub(crate) enum StackAction {
         /// How to print it
         #[arg(long, value_enum, default_value = "text")]
         output: Output,
+    },
+    /// Write a stack's images where other tools take them, as bases of builders
+    Export {
+        #[arg(default_value = debian_stack::DEFAULT)]
+        name: String,
+        /// Where the run image goes: a place as for slugc copy
+        #[arg(long, value_name = "PLACE")]
+        run: Option<String>,
+        /// Where the build image goes
+        #[arg(long, value_name = "PLACE", required_unless_present = "run")]
+        build: Option<String>,
+        #[command(flatten)]
+        registry: RegistryArgs,
+        #[command(flatten)]
+        mirror: MirrorArgs,
     },
     /// Remove a stack from the store
     Rm {

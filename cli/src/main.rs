@@ -16,6 +16,7 @@ mod isolation;
 mod kafka_programs;
 mod leftovers;
 mod logins;
+mod package;
 mod parts;
 mod place;
 mod project;
@@ -93,6 +94,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Logout(args) => commands::login::logout(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Cache(args) => commands::cache::run(&args),
+        Command::Lifecycle(args) => commands::lifecycle::run(&args.action),
+        Command::Buildpack(args) => commands::buildpack::run(&args.action),
         Command::Stack(args) => commands::stack::run(args.action),
         Command::Completions(args) => commands::completions::run(&args),
         Command::Addons(command) => commands::addons::run(command),

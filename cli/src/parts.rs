@@ -21,6 +21,11 @@ pub(crate) const ID: &str = env!("SLUGC_PARTS_ID");
 /// Our buildpacks in the order that `slugc build` tries them.
 pub(crate) const BUILDPACKS: [&str; 2] = ["python", "procfile"];
 
+/// The names that platforms start the lifecycle's program by.
+pub(crate) const PHASES: [&str; 7] = [
+    "analyzer", "builder", "creator", "detector", "exporter", "rebaser", "restorer",
+];
+
 /// Where the parts are.
 #[derive(Debug, Clone)]
 pub(crate) struct Parts {
@@ -79,7 +84,7 @@ fn lay_out(parent: &Path, folder: &Path) -> std::io::Result<()> {
         file.write_all(part.content)?;
         file.sync_all()?;
     }
-    for phase in ["detector", "builder"] {
+    for phase in PHASES {
         symlink("lifecycle", staged.path().join("lifecycle").join(phase))?;
     }
     for buildpack in BUILDPACKS {

@@ -22,6 +22,7 @@ mod launch;
 mod logins;
 mod logs;
 mod one_offs;
+mod pack;
 mod places;
 mod projects;
 mod ps;

@@ -23,7 +23,7 @@ use cnb_spec::project::ProjectMetadata;
 use cnb_spec::run::RunImageNames;
 use cnb_spec::toml_file;
 use oci_image::{Compression, Image, NORMALIZED_MTIME, Owner};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::fs;
 use std::path::Path;
@@ -232,6 +232,7 @@ impl Phases<'_> {
             owner: self.owner(),
             compression: Compression::default(),
             record: self.last.cache(),
+            elsewhere: &BTreeMap::new(),
             early,
             previous: previous.as_ref(),
             process_type: None,

@@ -1,11 +1,13 @@
-//! `slugc stack create|list|inspect|rm`.
+//! `slugc stack create|list|inspect|export|rm`.
 
 use crate::addon_root;
 use crate::args::{Output, StackAction};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::in_use;
+use crate::place::Place;
 use crate::stack::{self, Making, Stack};
 use crate::store::{self, Store};
+use crate::transfer::{Fetched, Transfer};
 use crate::ui::printer::{Detail, Printer};
 use crate::ui::size;
 use slug_runtime::addons::{Addons, is_running};
@@ -60,6 +62,31 @@ pub(crate) fn run(action: StackAction) -> Result<ExitCode, Failure> {
                 if let Some(stack) = Stack::read(&store, &name)? {
                     printer.result(&format!("{name}  {}", stack.summary));
                 }
+            }
+        }
+        StackAction::Export {
+            name,
+            run,
+            build,
+            registry,
+            mirror,
+        } => {
+            let printer = Printer::new(Detail::Normal);
+            let targets = [run, build].map(|it| it.map(|it| Place::target(&it)).transpose());
+            let _used = store.use_lock()?;
+            let stack = stack::ensure(&store, &printer, &name, mirror.mirror.as_deref())?;
+            let transfer = Transfer::new(&store, &printer, &registry, None)?;
+            for (target, manifest) in targets
+                .into_iter()
+                .zip([stack.run_image, stack.build_image])
+            {
+                let Some(target) = target? else { continue };
+                let image = Fetched {
+                    manifest,
+                    name: None,
+                    origin: None,
+                };
+                printer.result(&transfer.deliver(&image, &target)?);
             }
         }
         StackAction::Inspect { name, output } => inspect(&store, &name, output)?,

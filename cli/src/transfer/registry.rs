@@ -161,6 +161,7 @@ pub(super) fn push(
     let options = PushOptions {
         watch: Some(&watch),
         mount_from: &mount_from,
+        remote_layers: false,
     };
     let store = transfer.store.blobs();
     let pushed = oci_registry::push(&client, store, &image.manifest, &target, &options);

@@ -4,52 +4,86 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// Flags that take a value.
-const WITH_VALUE: [&str; 15] = [
+/// Flags that take a value; of one that is given several times the last counts, or all of them.
+const WITH_VALUE: [&str; 34] = [
     "analyzed",
     "app",
     "build-config",
+    "build-image",
     "buildpacks",
+    "cache-dir",
+    "cache-image",
     "exec-env",
+    "extended",
     "extensions",
     "generated",
+    "gid",
     "group",
+    "image",
+    "insecure-registry",
+    "launch-cache",
+    "launcher",
+    "launcher-sbom",
     "layers",
+    "layout-dir",
     "log-level",
     "order",
     "plan",
     "platform",
+    "previous-image",
+    "process-type",
+    "project-metadata",
+    "report",
     "run",
+    "run-image",
+    "stack",
     "system",
+    "tag",
+    "uid",
 ];
 
-/// Flags as they were given.
+/// Flags that are on or off.
+const SWITCHES: [&str; 8] = [
+    "daemon",
+    "force",
+    "layout",
+    // Nothing here is coloured.
+    "no-color",
+    "parallel",
+    "skip-layers",
+    "skip-restore",
+    "version",
+];
+
+/// Flags as they were given, and the arguments after them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flags {
-    values: BTreeMap<&'static str, OsString>,
-    /// `-version`.
-    pub(crate) version: bool,
+    values: BTreeMap<&'static str, Vec<OsString>>,
+    switches: BTreeMap<&'static str, bool>,
+    /// What is no flag: images.
+    pub(crate) arguments: Vec<OsString>,
 }
 
 impl Flags {
-    /// Reads `-flag value`, `-flag=value`, `--flag…`; the last one counts. What follows `--`, or is not a flag, is an
-    /// argument, and the phases here take none. Flags that make no sense for a phase are let through.
+    /// Reads `-flag value`, `-flag=value`, `--flag…` up to the first that is none; what follows are arguments. Flags
+    /// that make no sense for a phase are let through.
     pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, String> {
         let mut flags = Self::default();
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
             let bytes = arg.as_bytes();
-            let Some(flag) = bytes
+            let flag = bytes
                 .strip_prefix(b"--")
                 .or_else(|| bytes.strip_prefix(b"-"))
-            else {
-                return Err(format!("received unexpected argument {}", arg.display()));
+                .filter(|_| bytes != b"-");
+            let Some(flag) = flag else {
+                flags.arguments.push(arg);
+                flags.arguments.extend(args);
+                return Ok(flags);
             };
             if flag.is_empty() {
-                return match args.next() {
-                    None => Ok(flags),
-                    Some(arg) => Err(format!("received unexpected argument {}", arg.display())),
-                };
+                flags.arguments.extend(args);
+                return Ok(flags);
             }
             let mut parts = flag.splitn(2, |&byte| byte == b'=');
             let name = String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
@@ -59,35 +93,45 @@ impl Flags {
             if let Some(known) = WITH_VALUE.iter().find(|known| **known == name) {
                 let value = value.or_else(|| args.next());
                 let value = value.ok_or_else(|| format!("flag needs a value: -{name}"))?;
-                flags.values.insert(known, value);
-            } else {
-                let on = match value
-                    .as_ref()
-                    .map(|value| value.to_string_lossy())
-                    .as_deref()
-                {
-                    None | Some("1" | "t" | "T" | "true" | "TRUE" | "True") => true,
-                    Some("0" | "f" | "F" | "false" | "FALSE" | "False") => false,
-                    Some(other) => {
-                        return Err(format!(
-                            "{other:?} is neither true nor false, for flag -{name}"
-                        ));
-                    }
+                flags.values.entry(known).or_default().push(value);
+            } else if let Some(known) = SWITCHES.iter().find(|known| **known == name) {
+                let text = value.as_ref().map(|value| value.to_string_lossy());
+                let on = match text {
+                    None => true,
+                    Some(text) => truth(&text).ok_or_else(|| {
+                        format!("{text:?} is neither true nor false, for flag -{name}")
+                    })?,
                 };
-                match name.as_str() {
-                    "version" => flags.version = on,
-                    // Nothing here is coloured.
-                    "no-color" => {}
-                    _ => return Err(format!("there is no flag -{name}")),
-                }
+                flags.switches.insert(known, on);
+            } else {
+                return Err(format!("there is no flag -{name}"));
             }
         }
         Ok(flags)
     }
 
-    /// The value of a flag of [`WITH_VALUE`].
+    /// The value of a flag of [`WITH_VALUE`], the last one given.
     pub(crate) fn value(&self, name: &str) -> Option<&OsString> {
-        self.values.get(name)
+        self.values.get(name)?.last()
+    }
+
+    /// All values of a flag of [`WITH_VALUE`].
+    pub(crate) fn values(&self, name: &str) -> &[OsString] {
+        self.values.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// A flag of [`SWITCHES`], if it was given.
+    pub(crate) fn switch(&self, name: &str) -> Option<bool> {
+        self.switches.get(name).copied()
+    }
+}
+
+/// A truth value as Go's `strconv.ParseBool` reads it.
+pub(crate) fn truth(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
     }
 }
 
@@ -110,8 +154,9 @@ mod tests {
             ("-no-color -app /a", Ok(Some("/a"))),
             ("-app", Err("flag needs a value: -app")),
             ("-nope", Err("there is no flag -nope")),
-            ("image", Err("received unexpected argument image")),
-            ("-- image", Err("received unexpected argument image")),
+            ("image -app /a", Ok(None)),
+            ("-- -app /a", Ok(None)),
+            ("- -app /a", Ok(None)),
             (
                 "-version=maybe",
                 Err("\"maybe\" is neither true nor false, for flag -version"),
@@ -130,6 +175,13 @@ mod tests {
                 "{line}"
             );
         }
-        assert!(Flags::parse(["-version".into()]).is_ok_and(|flags| flags.version));
+        let line = "-version -daemon=false -tag a -tag=b one -two";
+        let flags = Flags::parse(line.split_whitespace().map(OsString::from));
+        let flags = flags.unwrap_or_default();
+        assert_eq!(flags.switch("version"), Some(true));
+        assert_eq!(flags.switch("daemon"), Some(false));
+        assert_eq!(flags.switch("layout"), None);
+        assert_eq!(flags.values("tag"), ["a", "b"]);
+        assert_eq!(flags.arguments, ["one", "-two"]);
     }
 }

@@ -1,21 +1,33 @@
 //! The phases of the lifecycle as programs that platforms execute: one file that is all of them.
 //!
-//! Which phase it is says the name it was started by (`detector`, `builder`) or its first argument (`detect`,
-//! `build`). Inputs come from flags, then from `CNB_*` variables, then from the Platform API's defaults. Every line of
+//! Which phase it is says the name it was started by (`detector`, `builder`, …) or its first argument (`detect`,
+//! `build`, …). Inputs come from flags, then from `CNB_*` variables, then from the Platform API's defaults. Every line of
 //! the log goes to standard output, as platforms expect it; the exit code is the Platform API's.
 //!
 //! This is the only place of the lifecycle that reads arguments and environment, and the only one that exits.
 
 #![forbid(unsafe_code)]
 
+mod analyzer;
+mod creator;
+mod daemon;
+mod exporter;
 mod flags;
+mod images;
 mod inputs;
 mod output;
 mod phases;
+mod rebaser;
+mod registries;
+mod restorer;
+mod scratch;
+mod socket_keeper;
+mod user;
 
 use cnb_spec::api::{self, ApiVersion};
 use cnb_spec::{env_vars, exit_code};
 use flags::Flags;
+use images::Images;
 use inputs::Inputs;
 use output::Output;
 use std::ffi::OsString;
@@ -52,15 +64,28 @@ impl Failure {
 /// A phase that this program runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    Analyze,
     Detect,
+    Restore,
     Build,
+    Export,
+    Create,
+    Rebase,
 }
 
-/// Phases that platforms know and this program does not run.
-const ELSEWHERE: [&str; 12] = [
-    "analyzer", "analyze", "restorer", "restore", "exporter", "export", "creator", "create",
-    "extender", "extend", "rebaser", "rebase",
+/// The phases by the names that programs and arguments have.
+const PHASES: [(&str, &str, Phase); 7] = [
+    ("analyzer", "analyze", Phase::Analyze),
+    ("detector", "detect", Phase::Detect),
+    ("restorer", "restore", Phase::Restore),
+    ("builder", "build", Phase::Build),
+    ("exporter", "export", Phase::Export),
+    ("creator", "create", Phase::Create),
+    ("rebaser", "rebase", Phase::Rebase),
 ];
+
+/// Phases that platforms know and this program does not run.
+const ELSEWHERE: [&str; 2] = ["extender", "extend"];
 
 fn main() -> ExitCode {
     // Modes of files that end up in image layers must not depend on who builds.
@@ -79,18 +104,24 @@ fn run(output: &Output) -> Result<(), Failure> {
     let mut args = std::env::args_os();
     let program = args.next().unwrap_or_default();
     let mut args: Vec<OsString> = args.collect();
+    if let [first, socket] = args.as_slice()
+        && first == socket_keeper::ARGUMENT
+    {
+        socket_keeper::keep(Path::new(socket));
+        return Ok(());
+    }
     let mut name = base_name(&program);
     if phase(&name).is_none() && !ELSEWHERE.contains(&name.as_str()) {
         if args.is_empty() {
             return Err(Failure::new(
                 exit_code::INVALID_ARGS,
-                "failed to parse arguments: name a phase, detect or build",
+                "failed to parse arguments: name a phase, such as detect or build",
             ));
         }
         name = base_name(&args.remove(0));
     }
     if name == "-version" || name == "--version" {
-        output::print(env!("CARGO_PKG_VERSION"));
+        output::print(api::LIFECYCLE);
         return Ok(());
     }
     let phase = phase(&name).ok_or_else(|| unknown(&name))?;
@@ -100,34 +131,91 @@ fn run(output: &Output) -> Result<(), Failure> {
             format!("failed to parse arguments: {message}"),
         )
     })?;
-    if flags.version {
-        output::print(env!("CARGO_PKG_VERSION"));
+    if flags.switch("version") == Some(true) {
+        output::print(api::LIFECYCLE);
         return Ok(());
     }
     let api = platform_api()?;
-    let inputs = Inputs::resolve(&flags, api).map_err(|message| {
+    let mut inputs = Inputs::resolve(&flags, api).map_err(|message| {
         Failure::new(
             exit_code::INVALID_ARGS,
             format!("failed to parse arguments: {message}"),
         )
     })?;
     output.set_level(inputs.log_level);
-    if rustix::process::geteuid().is_root() {
-        let verb = match phase {
-            Phase::Detect => "detect",
-            Phase::Build => "build",
-        };
-        return Err(Failure::new(
-            exit_code::FAILED,
-            format!(
-                "failed to {verb}: refusing to run as root, because buildpacks run with the same rights"
-            ),
-        ));
-    }
     match phase {
-        Phase::Detect => phases::detect(&inputs, output),
-        Phase::Build => phases::build(&inputs, output),
+        Phase::Detect | Phase::Build => run_buildpacks(phase, &inputs, output),
+        Phase::Analyze => {
+            let images = prepare(phase, &mut inputs, &analyzer::names)?;
+            analyzer::run(&inputs, output, &images).map(drop)
+        }
+        Phase::Restore => {
+            let images = prepare(phase, &mut inputs, &restorer::names)?;
+            restorer::run(&inputs, output, &images)
+        }
+        Phase::Export => {
+            let images = prepare(phase, &mut inputs, &exporter::names)?;
+            exporter::run(&inputs, output, &images)
+        }
+        Phase::Create => {
+            let images = prepare(phase, &mut inputs, &analyzer::names)?;
+            creator::run(&inputs, output, &images)
+        }
+        Phase::Rebase => {
+            let images = prepare(phase, &mut inputs, &rebaser::names)?;
+            rebaser::run(&inputs, output, &images)
+        }
     }
+}
+
+/// The phases without registries and without rights.
+fn run_buildpacks(phase: Phase, inputs: &Inputs, output: &Output) -> Result<(), Failure> {
+    let (verb, run): (_, fn(&Inputs, &Output) -> _) = match phase {
+        Phase::Detect => ("detect", phases::detect),
+        _ => ("build", phases::build),
+    };
+    let failed = |code: u8, why: &str| Err(Failure::new(code, format!("failed to {why}")));
+    if !inputs.images.is_empty() {
+        return failed(
+            exit_code::INVALID_ARGS,
+            "parse arguments: received unexpected arguments",
+        );
+    }
+    if rustix::process::geteuid().is_root() {
+        return failed(
+            exit_code::FAILED,
+            &format!(
+                "{verb}: refusing to run as root, because buildpacks run with the same rights"
+            ),
+        );
+    }
+    run(inputs, output)
+}
+
+/// What takes rights: credentials and sockets are opened, folders handed over. Then the process becomes the build's
+/// user.
+fn prepare(
+    phase: Phase,
+    inputs: &mut Inputs,
+    names: &dyn Fn(&Inputs) -> Result<Vec<String>, Failure>,
+) -> Result<Images, Failure> {
+    let names = names(inputs)?;
+    let images = Images::open(inputs, names.iter().map(String::as_str))?;
+    let mut folders: Vec<&Path> = Vec::new();
+    if !matches!(phase, Phase::Export | Phase::Rebase) {
+        folders.push(&inputs.layers);
+    }
+    folders.extend(inputs.cache_dir.as_deref());
+    folders.extend(inputs.launch_cache.as_deref());
+    user::hand_over(inputs.owner, &folders)?;
+    let was_root = rustix::process::geteuid().is_root();
+    if was_root {
+        user::become_user(inputs.owner)?;
+    }
+    if phase == Phase::Create && was_root {
+        user::set_home(&mut inputs.env, inputs.owner.uid)?;
+    }
+    Ok(images)
 }
 
 /// The last part of a path without its extension.
@@ -137,20 +225,24 @@ fn base_name(path: &OsString) -> String {
 }
 
 fn phase(name: &str) -> Option<Phase> {
-    match name {
-        "detector" | "detect" => Some(Phase::Detect),
-        "builder" | "build" => Some(Phase::Build),
-        _ => None,
-    }
+    PHASES
+        .iter()
+        .find(|(program, verb, _)| [*program, *verb].contains(&name))
+        .map(|(_, _, phase)| *phase)
 }
 
 fn unknown(name: &str) -> Failure {
+    let verbs: Vec<&str> = PHASES.iter().map(|(_, verb, _)| *verb).collect();
     let message = if ELSEWHERE.contains(&name) {
         format!(
-            "failed to recognize phase: {name} runs inside slugc and is no program; this one does detect and build"
+            "failed to recognize phase: {name} is not supported; {} are",
+            verbs.join(", ")
         )
     } else {
-        format!("failed to recognize phase: {name:?}; valid phases: detect, build")
+        format!(
+            "failed to recognize phase: {name:?}; valid phases: {}",
+            verbs.join(", ")
+        )
     };
     Failure::new(exit_code::INVALID_ARGS, message)
 }

@@ -172,9 +172,7 @@ fn exit_codes_are_those_of_the_platform_api() {
     ] {
         assert_eq!(run(broken.detector().arg(extra)).0, expected, "{extra}");
     }
-    for phase in [
-        "analyzer", "restorer", "exporter", "creator", "rebaser", "extender",
-    ] {
+    for phase in ["extender", "extend"] {
         let (code, text) = run(&mut broken.command(phase));
         assert_eq!(code, 3);
         assert!(
@@ -190,7 +188,7 @@ fn the_first_argument_names_the_phase_too() {
     let world = World::new("exit 100", "");
     let mut command = Command::new(env!("CARGO_BIN_EXE_cnb-lifecycle"));
     let (code, text) = run(command.env_clear().arg("detect").arg("-version"));
-    assert_eq!((code, text.trim()), (0, env!("CARGO_PKG_VERSION")));
+    assert_eq!((code, text.trim()), (0, cnb_spec::api::LIFECYCLE));
     let mut command = Command::new(env!("CARGO_BIN_EXE_cnb-lifecycle"));
     assert_eq!(run(command.env_clear().arg("nothing")).0, 3);
     let mut command = Command::new(env!("CARGO_BIN_EXE_cnb-lifecycle"));
@@ -211,4 +209,96 @@ fn root_is_refused() {
         assert_eq!(code, 1);
         assert!(text.contains("refusing to run as root"), "{text}");
     }
+}
+
+#[test]
+fn phases_with_images_say_what_is_missing() {
+    let _turn = turn();
+    let world = World::new("", "");
+    let nobody = "127.0.0.1:1/app";
+    let analyzer = |more: &[&str]| {
+        let mut command = world.command("analyzer");
+        run(command.args(more))
+    };
+    // Which arguments, which files.
+    for (phase, arguments, expected) in [
+        ("analyzer", vec![], 3),
+        ("analyzer", vec!["one", "two"], 3),
+        ("analyzer", vec!["Not a name"], 3),
+        (
+            "analyzer",
+            vec!["-tag=other.example/app", "one.example/app"],
+            3,
+        ),
+        ("exporter", vec![], 3),
+        ("exporter", vec!["-run-image=run", "app"], 3),
+        ("restorer", vec!["app"], 3),
+        ("restorer", vec![], 42),
+        ("exporter", vec!["app"], 62),
+        ("creator", vec![], 3),
+        ("rebaser", vec![], 3),
+        (
+            "rebaser",
+            vec!["-run-image=127.0.0.1:1/run", "127.0.0.1:1/app"],
+            72,
+        ),
+        ("analyzer", vec!["-layout", "-run-image=run", "app"], 3),
+        ("analyzer", vec!["-uid=me", "app"], 3),
+    ] {
+        let (code, text) = run(world.command(phase).args(&arguments));
+        assert_eq!(code, expected, "{phase} {arguments:?}: {text}");
+        assert!(text.contains("ERROR: failed to "), "{text}");
+    }
+    let (code, text) = analyzer(&[nobody]);
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("-run-image is required"), "{text}");
+    // A registry that nobody serves, an engine that is not there, a cache that is not there.
+    let (code, text) = analyzer(&["-run-image", "127.0.0.1:1/run", nobody]);
+    assert_eq!(code, 32, "{text}");
+    assert!(
+        text.contains("registry read access to 127.0.0.1:1/app"),
+        "{text}"
+    );
+    let mut daemon = world.command("analyzer");
+    let socket = world.path("no-socket");
+    daemon.env("DOCKER_HOST", format!("unix://{}", socket.display()));
+    let (code, text) = run(daemon.args(["-daemon", "-run-image", "run", "app"]));
+    assert_eq!(code, 32, "{text}");
+    assert!(text.contains("no engine answers"), "{text}");
+    fs::write(world.path("layers/group.toml"), "").unwrap();
+    let (code, text) = run(world.command("restorer").args(["-cache-dir", "/nowhere"]));
+    assert_eq!(code, 42, "{text}");
+    let (code, text) = run(&mut world.command("restorer"));
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("No cached data will be used"), "{text}");
+}
+
+#[test]
+fn secrets_of_the_environment_are_not_printed() {
+    let _turn = turn();
+    let world = World::new("", "");
+    let mut command = world.command("analyzer");
+    command.env(
+        "CNB_REGISTRY_AUTH",
+        r#"{"127.0.0.1:1": "Basic c2VjcmV0OnBhc3M="}"#,
+    );
+    command.args([
+        "-log-level=debug",
+        "-run-image",
+        "127.0.0.1:1/run",
+        "127.0.0.1:1/app",
+    ]);
+    let (code, text) = run(&mut command);
+    assert_eq!(code, 32);
+    assert!(!text.contains("c2VjcmV0OnBhc3M="), "{text}");
+    command.env(
+        "CNB_REGISTRY_AUTH",
+        r#"{"127.0.0.1:1": "c2VjcmV0OnBhc3M="}"#,
+    );
+    let (code, text) = run(&mut command);
+    assert_eq!(code, 1, "{text}");
+    assert!(
+        text.contains("CNB_REGISTRY_AUTH") && !text.contains("c2VjcmV0OnBhc3M="),
+        "{text}"
+    );
 }

@@ -16,6 +16,8 @@ use crate::digest::{Digest, DigestWriter, VerifyingReader};
 #[derive(Debug, Clone)]
 pub struct BlobStore {
     root: PathBuf,
+    /// See [`BlobStore::open_scratch`].
+    is_scratch: bool,
 }
 
 /// Why the store could not do something.
@@ -82,9 +84,16 @@ pub enum StoreError {
 impl BlobStore {
     /// Opens the store in `directory`, making it if it is not there, and removes what killed writers left behind.
     pub fn open(directory: impl Into<PathBuf>) -> Result<Self, StoreError> {
-        let store = Self {
-            root: directory.into(),
-        };
+        Self::prepare(directory.into(), false)
+    }
+
+    /// The same for a store that nobody needs after this process: nothing waits for the disk.
+    pub fn open_scratch(directory: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        Self::prepare(directory.into(), true)
+    }
+
+    fn prepare(root: PathBuf, is_scratch: bool) -> Result<Self, StoreError> {
+        let store = Self { root, is_scratch };
         for directory in [store.blobs(), store.staging()] {
             fs::create_dir_all(&directory).map_err(|source| StoreError::Directory {
                 path: directory,
@@ -336,10 +345,12 @@ impl Staged {
         {
             return Ok(());
         }
-        let renamed = self
-            .file
-            .sync_data()
-            .and_then(|()| fs::rename(&self.path, &place));
+        let synced = if self.store.is_scratch {
+            Ok(())
+        } else {
+            self.file.sync_data()
+        };
+        let renamed = synced.and_then(|()| fs::rename(&self.path, &place));
         renamed.map_err(|source| StoreError::Write {
             path: place,
             source,

@@ -38,5 +38,6 @@ pub use manifest::{Descriptor, Index, Manifest, Platform, REF_NAME_ANNOTATION};
 pub use partial::Partial;
 pub use reference::{Reference, ReferenceParseError};
 pub use unpack::{
-    Existing, Ownership, UnpackError, UnpackReport, UnpackRules, Whiteouts, unpack_layer,
+    Existing, Ownership, UnpackError, UnpackReport, UnpackRules, Whiteouts, decompress,
+    unpack_layer,
 };

@@ -224,6 +224,11 @@ pub fn unpack_layer(
     })
 }
 
+/// The tar of a layer, decompressed while it is read, within the limits of `rules`.
+pub fn decompress<R: Read>(reader: R, rules: &UnpackRules) -> io::Result<impl Read + use<R>> {
+    Decoded::new(reader, rules)
+}
+
 /// The components of an entry's name: none for the root itself.
 fn components(path: &[u8]) -> Result<Vec<&[u8]>, UnpackError> {
     let mut components = Vec::new();

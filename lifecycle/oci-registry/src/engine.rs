@@ -93,6 +93,15 @@ struct Line {
 impl Engine {
     /// The engine that listens at this Unix socket. Nothing is sent yet.
     pub fn new(socket: &Path) -> Self {
+        let path = socket.to_owned();
+        Self::with_connect(socket, move || UnixStream::connect(&path))
+    }
+
+    /// The same for who may not open the socket: `connect` does, for every request.
+    pub fn with_connect(
+        socket: &Path,
+        connect: impl Fn() -> io::Result<UnixStream> + Send + Sync + 'static,
+    ) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -104,7 +113,7 @@ impl Engine {
             .timeout_recv_response(Some(PATIENCE))
             .build();
         let connector = SocketConnector {
-            socket: socket.to_owned(),
+            connect: Box::new(connect),
         };
         Self {
             socket: socket.to_owned(),
@@ -142,6 +151,29 @@ impl Engine {
         } else {
             Err(self.refused(operation, &status.to_string()))
         }
+    }
+
+    /// What the engine knows of an image, as the JSON document of `docker image inspect`; `None` when it has none of
+    /// that name or ID.
+    pub fn inspect(&self, name: &str) -> Result<Option<serde_json::Value>, EngineError> {
+        let operation = format!("look at the image {name}");
+        let path = encode(name).replace("%2F", "/");
+        let uri = format!("http://engine/images/{path}/json");
+        let response = self.agent.get(&uri).call();
+        let response = response.map_err(|error| self.failed(&operation, error))?;
+        let status = response.status();
+        if status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        if !status.is_success() {
+            let (status, lines) = self.answer(&operation, response)?;
+            let message = lines.into_iter().find_map(|line| line.message);
+            return Err(self.refused(&operation, &message.unwrap_or_else(|| status.to_string())));
+        }
+        let body = response.into_body().into_reader().take(LONGEST_ANSWER);
+        serde_json::from_reader(body)
+            .map(Some)
+            .map_err(|error| self.broken(&operation, io::Error::other(error)))
     }
 
     /// Writes an image's archive to `out`.
@@ -246,9 +278,14 @@ impl Resolver for NoResolver {
     }
 }
 
-#[derive(Debug)]
 struct SocketConnector {
-    socket: PathBuf,
+    connect: Box<dyn Fn() -> io::Result<UnixStream> + Send + Sync>,
+}
+
+impl fmt::Debug for SocketConnector {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SocketConnector")
+    }
 }
 
 impl Connector for SocketConnector {
@@ -259,8 +296,8 @@ impl Connector for SocketConnector {
         details: &ConnectionDetails,
         _: Option<()>,
     ) -> Result<Option<SocketTransport>, Error> {
-        let stream = UnixStream::connect(&self.socket)
-            .map_err(|error| Error::Other(Box::new(ConnectError(error))))?;
+        let stream =
+            (self.connect)().map_err(|error| Error::Other(Box::new(ConnectError(error))))?;
         let sizes = (
             details.config.input_buffer_size(),
             details.config.output_buffer_size(),

@@ -142,47 +142,63 @@ pub fn pull(
     source: &Reference,
     options: &PullOptions<'_>,
 ) -> Result<Pulled, PullError> {
-    let pulling = Pulling {
-        client,
-        store,
-        reference: source.to_string(),
-        repository: source.repository(),
-        scopes: [scope(source.repository(), "pull")],
-        cancelled: AtomicBool::new(false),
-        watch: options.watch.unwrap_or(&|_| {}),
+    let pulling = Pulling::new(client, store, source, options.watch);
+    let found = pulling.resolve(source, &options.platform)?;
+    pulling.bring(found, &options.platform, |manifest| {
+        std::iter::once(&manifest.config)
+            .chain(&manifest.layers)
+            .collect()
+    })
+}
+
+/// Pulls an image's manifest and configuration and none of its layers; `None` when the registry has no such image.
+pub fn pull_documents(
+    client: &Client,
+    store: &BlobStore,
+    source: &Reference,
+    platform: &Wanted,
+) -> Result<Option<Pulled>, PullError> {
+    let pulling = Pulling::new(client, store, source, None);
+    let found = match pulling.resolve(source, platform) {
+        Err(PullError::Registry(error)) if error.status() == Some(404) => return Ok(None),
+        found => found?,
     };
-    let (top, bytes) = pulling.manifest(&source.identifier(), source.digest(), None)?;
-    let (index, manifest, bytes) = if media_type::is_index(&top.media_type) {
-        let entry = pulling.choose(&top, &bytes, &options.platform)?;
-        let (manifest, chosen) = pulling.manifest(
-            &entry.digest.to_string(),
-            Some(entry.digest),
-            Some(entry.size),
-        )?;
-        if media_type::is_index(&manifest.media_type) {
-            return Err(pulling.no_image(manifest.digest, "is an index inside an index"));
+    pulling
+        .bring(found, platform, |manifest| vec![&manifest.config])
+        .map(Some)
+}
+
+/// Pulls blobs of a repository that the store does not have.
+pub fn pull_blobs(
+    client: &Client,
+    store: &BlobStore,
+    source: &Reference,
+    blobs: &[Descriptor],
+) -> Result<(), PullError> {
+    let pulling = Pulling::new(client, store, source, None);
+    pulling.blobs(
+        blobs,
+        &mut Pulled::new(Descriptor::new("", Digest::of(b""), 0)),
+    )
+}
+
+/// A manifest, its document, and the index that it is from with its own.
+struct Resolved {
+    index: Option<(Descriptor, Vec<u8>)>,
+    manifest: Descriptor,
+    bytes: Vec<u8>,
+}
+
+impl Pulled {
+    fn new(manifest: Descriptor) -> Self {
+        Self {
+            manifest,
+            index: None,
+            received: 0,
+            received_bytes: 0,
+            present: 0,
         }
-        (Some((top, bytes)), manifest, chosen)
-    } else {
-        (None, top, bytes)
-    };
-    let parsed: Manifest = serde_json::from_slice(&bytes)
-        .map_err(|source| pulling.invalid(manifest.digest, source))?;
-    let mut pulled = Pulled {
-        manifest,
-        index: index.as_ref().map(|(descriptor, _)| descriptor.clone()),
-        received: 0,
-        received_bytes: 0,
-        present: 0,
-    };
-    pulling.blobs(&parsed, &mut pulled)?;
-    for bytes in index.iter().map(|(_, bytes)| bytes).chain([&bytes]) {
-        store
-            .put(bytes)
-            .map_err(|source| pulling.store_error(source))?;
     }
-    pulling.check(&pulled.manifest, &options.platform)?;
-    Ok(pulled)
 }
 
 struct Pulling<'a> {
@@ -195,7 +211,78 @@ struct Pulling<'a> {
     watch: Watch<'a>,
 }
 
-impl Pulling<'_> {
+impl<'a> Pulling<'a> {
+    fn new(
+        client: &'a Client,
+        store: &'a BlobStore,
+        source: &'a Reference,
+        watch: Option<Watch<'a>>,
+    ) -> Self {
+        Self {
+            client,
+            store,
+            reference: source.to_string(),
+            repository: source.repository(),
+            scopes: [scope(source.repository(), "pull")],
+            cancelled: AtomicBool::new(false),
+            watch: watch.unwrap_or(&|_| {}),
+        }
+    }
+
+    /// The manifest for a platform.
+    fn resolve(&self, source: &Reference, platform: &Wanted) -> Result<Resolved, PullError> {
+        let (top, bytes) = self.manifest(&source.identifier(), source.digest(), None)?;
+        if !media_type::is_index(&top.media_type) {
+            return Ok(Resolved {
+                index: None,
+                manifest: top,
+                bytes,
+            });
+        }
+        let entry = self.choose(&top, &bytes, platform)?;
+        let (manifest, chosen) = self.manifest(
+            &entry.digest.to_string(),
+            Some(entry.digest),
+            Some(entry.size),
+        )?;
+        if media_type::is_index(&manifest.media_type) {
+            return Err(self.no_image(manifest.digest, "is an index inside an index"));
+        }
+        Ok(Resolved {
+            index: Some((top, bytes)),
+            manifest,
+            bytes: chosen,
+        })
+    }
+
+    /// Brings the blobs that `wanted` chooses, then the documents.
+    fn bring(
+        &self,
+        found: Resolved,
+        platform: &Wanted,
+        wanted: impl FnOnce(&Manifest) -> Vec<&Descriptor>,
+    ) -> Result<Pulled, PullError> {
+        let Resolved {
+            index,
+            manifest,
+            bytes,
+        } = found;
+        let parsed: Manifest = serde_json::from_slice(&bytes)
+            .map_err(|source| self.invalid(manifest.digest, source))?;
+        let mut pulled = Pulled {
+            index: index.as_ref().map(|(descriptor, _)| descriptor.clone()),
+            ..Pulled::new(manifest)
+        };
+        self.blobs(wanted(&parsed), &mut pulled)?;
+        for bytes in index.iter().map(|(_, bytes)| bytes).chain([&bytes]) {
+            self.store
+                .put(bytes)
+                .map_err(|source| self.store_error(source))?;
+        }
+        self.check(&pulled.manifest, platform)?;
+        Ok(pulled)
+    }
+
     fn store_error(&self, source: StoreError) -> PullError {
         PullError::Store {
             reference: self.reference.clone(),

@@ -21,6 +21,9 @@ use crate::{Progress, Watch};
 pub struct PushOptions<'a> {
     /// Images in the same registry that may share layers with this one; those in other registries are passed over.
     pub mount_from: &'a [Reference],
+    /// Whether layers may be missing in the store: they are the registry's already, or mounted. One that is neither
+    /// ends the push with [`PushError::Incomplete`].
+    pub remote_layers: bool,
     /// Receives what is going on.
     pub watch: Option<Watch<'a>>,
 }
@@ -129,6 +132,8 @@ struct Contents {
     blobs: BTreeMap<Digest, (Descriptor, Option<Digest>)>,
     /// Manifests before the indexes that name them.
     manifests: Vec<(Descriptor, Vec<u8>)>,
+    /// See [`PushOptions::remote_layers`].
+    remote_layers: bool,
 }
 
 /// Pushes the manifest (or index), all it names, and the tag last: until then nobody sees a half-pushed image.
@@ -151,7 +156,10 @@ pub fn push(
             digest: manifest.digest,
         });
     }
-    let mut contents = Contents::default();
+    let mut contents = Contents {
+        remote_layers: options.remote_layers,
+        ..Contents::default()
+    };
     contents.collect(store, manifest)?;
 
     let repository = target.repository();
@@ -292,7 +300,9 @@ impl Contents {
                 .insert(manifest.config.digest, (manifest.config, None));
             for (position, layer) in manifest.layers.into_iter().enumerate() {
                 if !media_type::is_foreign_layer(&layer.media_type) {
-                    check_complete(store, "layer", &layer)?;
+                    if !self.remote_layers {
+                        check_complete(store, "layer", &layer)?;
+                    }
                     let diff_id = diff_ids.get(position).copied();
                     self.blobs.insert(layer.digest, (layer, diff_id));
                 }
@@ -338,7 +348,7 @@ fn diff_ids(
     }
 }
 
-fn check_complete(
+pub(crate) fn check_complete(
     store: &BlobStore,
     document: &'static str,
     blob: &Descriptor,
@@ -386,6 +396,37 @@ fn names_already(
         .get(CONTENT_DIGEST)
         .and_then(|value| value.to_str().ok());
     Ok(answer.response.status() == StatusCode::OK && stored == Some(&digest.to_string()))
+}
+
+/// Whether one may push to a repository, found out by opening an upload and giving it up.
+pub fn check_push(client: &Client, target: &Reference) -> Result<(), RequestError> {
+    let repository = target.repository();
+    let scopes = [scope(repository, "pull,push")];
+    let cancelled = AtomicBool::new(false);
+    let call = Call {
+        repository,
+        operation: "open an upload",
+        method: Method::POST,
+        target: Target::Inside("blobs/uploads/"),
+        headers: &[],
+        body: Body::Bytes(&[]),
+        receives: 0,
+        scopes: &scopes,
+        expected: &[],
+        cancelled: &cancelled,
+    };
+    let mut answer = client.send(&call)?;
+    read_small(&mut answer.response);
+    if let Ok(upload) = client.location(&answer) {
+        // One that stays open is the registry's to clear away, and not all of them take this request.
+        drop(client.attempt(&Call {
+            method: Method::DELETE,
+            target: Target::Given(&upload),
+            body: Body::None,
+            ..call
+        }));
+    }
+    Ok(())
 }
 
 fn put_manifest(

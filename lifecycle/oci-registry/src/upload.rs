@@ -9,7 +9,7 @@ use oci_image::{BlobStore, Descriptor, Digest, StoreError, VerifyingReader};
 use ureq::http::{HeaderName, Method, Response, StatusCode, header};
 
 use crate::client::{Answer, Call, Client, Target};
-use crate::push::PushError;
+use crate::push::{PushError, check_complete};
 use crate::transport::error::Reason;
 use crate::transport::exchange::{Body, Content, Failed, read_small};
 use crate::transport::url::{Url, encode};
@@ -112,11 +112,15 @@ impl Uploads<'_> {
         if self.is_present(blob, operation)? {
             return Ok(Outcome::Present);
         }
-        self.check_diff_id(blob, diff_id)?;
+        let complete = check_complete(self.store, "layer", blob);
+        if complete.is_ok() {
+            self.check_diff_id(blob, diff_id)?;
+        }
         let (mut url, least_chunk) = match self.open(blob, operation)? {
             Opened::Mounted => return Ok(Outcome::Mounted),
             Opened::Session { url, least_chunk } => (url, least_chunk),
         };
+        complete.map_err(Stop::Image)?;
         let trouble = RefCell::new(None);
         let content = BlobContent {
             uploads: self,

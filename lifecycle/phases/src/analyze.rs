@@ -49,6 +49,7 @@ pub fn analyze(inputs: &Inputs<'_>) -> Analysis {
                 reference: reference.to_owned(),
             }),
             build_image: None,
+            metadata: None,
             run_image: Some(analyzed::RunImage {
                 reference: inputs.run_image_reference.to_owned(),
                 image: inputs.run_image_name.map(str::to_owned),

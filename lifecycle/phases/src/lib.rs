@@ -8,17 +8,20 @@
 //! [`restore`] and [`export`] stay outside of it.
 //!
 //! The layers folder stays where it is between builds and is the cache: [`restore`] deletes what the next build
-//! must not see, and [`export`] knows an unchanged layer by the fingerprint in its [`record::CacheRecord`].
+//! must not see, and [`export`] knows an unchanged layer by the fingerprint in its [`record::CacheRecord`]. For
+//! platforms that begin each build with an empty layers folder there is [`cache`].
 
 #![forbid(unsafe_code)]
 
 pub mod analyze;
 pub mod build;
+pub mod cache;
 pub mod detect;
 pub mod export;
 pub mod intruders;
 pub mod log;
 pub mod platform;
+pub mod rebase;
 pub mod record;
 pub mod restore;
 

@@ -47,7 +47,8 @@ pub struct LayerSettings {
 }
 
 impl LayerSettings {
-    pub(crate) fn new(layers_path: &str, owner: Owner, compression: Compression) -> Self {
+    /// The settings of an export.
+    pub fn new(layers_path: &str, owner: Owner, compression: Compression) -> Self {
         Self {
             format: LAYER_FORMAT,
             layers_path: layers_path.to_owned(),

@@ -19,6 +19,11 @@ pub const PLATFORM: [ApiVersion; 9] = versions_0([7, 8, 9, 10, 11, 12, 13, 14, 1
 /// The Buildpack API versions that the phases speak, oldest first.
 pub const BUILDPACK: [ApiVersion; 6] = versions_0([7, 8, 9, 10, 11, 12]);
 
+/// The lifecycle's version as platforms see it. They compare it with upstream's to know what a lifecycle can do, so it
+/// counts as upstream does; patch numbers from 1000 on are no release of upstream's, and a platform that looks for its
+/// image of this version finds none.
+pub const LIFECYCLE: &str = "0.20.1000";
+
 const fn versions_0<const N: usize>(minors: [u64; N]) -> [ApiVersion; N] {
     let mut versions = [ApiVersion::new(0, 0); N];
     let mut index = 0;

@@ -30,6 +30,42 @@ pub const ORDER_PATH: &str = "CNB_ORDER_PATH";
 pub const RUN_PATH: &str = "CNB_RUN_PATH";
 /// system.toml.
 pub const SYSTEM_PATH: &str = "CNB_SYSTEM_PATH";
+/// report.toml.
+pub const REPORT_PATH: &str = "CNB_REPORT_PATH";
+/// project-metadata.toml.
+pub const PROJECT_METADATA_PATH: &str = "CNB_PROJECT_METADATA_PATH";
+/// Deprecated: stack.toml.
+pub const STACK_PATH: &str = "CNB_STACK_PATH";
+/// The folder of the layer cache.
+pub const CACHE_DIR: &str = "CNB_CACHE_DIR";
+/// The image of the layer cache.
+pub const CACHE_IMAGE: &str = "CNB_CACHE_IMAGE";
+/// The folder of launch layers for exports to a daemon.
+pub const LAUNCH_CACHE_DIR: &str = "CNB_LAUNCH_CACHE_DIR";
+/// The image of the last build.
+pub const PREVIOUS_IMAGE: &str = "CNB_PREVIOUS_IMAGE";
+/// The base of the image to be.
+pub const RUN_IMAGE: &str = "CNB_RUN_IMAGE";
+/// Whether buildpacks get no metadata of the last build's layers.
+pub const SKIP_LAYERS: &str = "CNB_SKIP_LAYERS";
+/// To the creator: the same.
+pub const SKIP_RESTORE: &str = "CNB_SKIP_RESTORE";
+/// Whether images are a Docker daemon's.
+pub const USE_DAEMON: &str = "CNB_USE_DAEMON";
+/// Whether images are folders in the OCI layout.
+pub const USE_LAYOUT: &str = "CNB_USE_LAYOUT";
+/// The parent of those folders.
+pub const LAYOUT_DIR: &str = "CNB_LAYOUT_DIR";
+/// Registries that may be spoken to without encryption, separated by commas.
+pub const INSECURE_REGISTRIES: &str = "CNB_INSECURE_REGISTRIES";
+/// Whether image and cache are exported at the same time.
+pub const PARALLEL_EXPORT: &str = "CNB_PARALLEL_EXPORT";
+/// Whether a base may be swapped for one that it is not known to fit.
+pub const FORCE_REBASE: &str = "CNB_FORCE_REBASE";
+/// Credentials for registries, as a JSON object of headers.
+pub const REGISTRY_AUTH: &str = "CNB_REGISTRY_AUTH";
+/// What to do about experimental features: error, warn or quiet.
+pub const EXPERIMENTAL_MODE: &str = "CNB_EXPERIMENTAL_MODE";
 /// The execution environment: production, test, development.
 pub const EXEC_ENV: &str = "CNB_EXEC_ENV";
 /// The process type that an image starts.

@@ -26,6 +26,8 @@ pub const BUILD_BUILDPACK_FAILED: u8 = 51;
 pub const BUILD_ERROR: u8 = 52;
 /// Export failed.
 pub const EXPORT_ERROR: u8 = 62;
+/// The rebase failed.
+pub const REBASE_ERROR: u8 = 72;
 /// The launcher failed before it started the process.
 pub const LAUNCH_ERROR: u8 = 82;
 

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 
 /// The layers of an image and who made them: [`LayersMetadata`].
 pub const LIFECYCLE_METADATA: &str = "io.buildpacks.lifecycle.metadata";
+/// The layers of a cache: [`CacheMetadata`].
+pub const CACHE_METADATA: &str = "io.buildpacks.lifecycle.cache.metadata";
 /// Processes and buildpacks: [`build_metadata`].
 pub const BUILD_METADATA: &str = "io.buildpacks.build.metadata";
 /// Where the source came from: [`crate::project::ProjectMetadata`].
@@ -55,6 +57,17 @@ pub struct LayersMetadata {
     /// The base again, for platforms before 0.12.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stack: Option<StackMetadata>,
+}
+
+/// What a layer cache holds, in its file or label [`CACHE_METADATA`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CacheMetadata {
+    /// The layer of SBOM files; its digest is empty without one.
+    #[serde(default)]
+    pub sbom: LayerSha,
+    /// Layers of the buildpacks.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub buildpacks: Vec<BuildpackLayers>,
 }
 
 /// A layer by the digest of its tar.

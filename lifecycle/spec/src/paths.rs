@@ -24,6 +24,8 @@ pub const BUILD_CONFIG_DIR: &str = "/cnb/build-config";
 pub const ORDER: &str = "/cnb/order.toml";
 /// Default of `-run`.
 pub const RUN: &str = "/cnb/run.toml";
+/// Default of `-stack`.
+pub const STACK: &str = "/cnb/stack.toml";
 /// Default of `-system`.
 pub const SYSTEM: &str = "/cnb/system.toml";
 

@@ -1,4 +1,4 @@
-//! `run.toml`, the run images that a platform offers (Platform API).
+//! `run.toml` and, before Platform API 0.12, `stack.toml`: the run images that a platform offers.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,14 @@ pub struct Run {
     pub images: Vec<RunImageNames>,
 }
 
+/// `stack.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stack {
+    /// The image.
+    #[serde(default, rename = "run-image")]
+    pub run_image: RunImageNames,
+}
+
 /// The names of a run image.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunImageNames {
@@ -19,4 +27,11 @@ pub struct RunImageNames {
     /// The same image in other registries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mirrors: Vec<String>,
+}
+
+impl RunImageNames {
+    /// Every name, the image's own first.
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        self.image.iter().chain(&self.mirrors).map(String::as_str)
+    }
 }

@@ -32,6 +32,32 @@ fn engine(socket: &Path, answer: &'static str) -> JoinHandle<(String, usize)> {
 }
 
 #[test]
+fn images_are_looked_at_by_connections_of_others() {
+    let scratch = tempfile::tempdir().unwrap();
+    let socket = scratch.path().join("there");
+    let there = engine(
+        &socket,
+        "HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n{\"Id\":\"sha256:abc\"}",
+    );
+    let path = socket.clone();
+    let engine_there =
+        Engine::with_connect(Path::new("/nowhere"), move || UnixStream::connect(&path));
+    let found = engine_there.inspect("team/shop:1").unwrap().unwrap();
+    assert_eq!(found["Id"], "sha256:abc");
+    assert_eq!(
+        there.join().unwrap().0,
+        "GET /images/team/shop%3A1/json HTTP/1.1"
+    );
+    let socket = scratch.path().join("gone");
+    let gone = engine(
+        &socket,
+        "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}",
+    );
+    assert_eq!(Engine::new(&socket).inspect("shop").unwrap(), None);
+    gone.join().unwrap();
+}
+
+#[test]
 fn what_engines_say() {
     let scratch = tempfile::tempdir().unwrap();
     let socket = |name: &str| scratch.path().join(name);

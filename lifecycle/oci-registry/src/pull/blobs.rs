@@ -5,17 +5,21 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
-use oci_image::{Descriptor, Manifest, StoreError};
+use oci_image::{Descriptor, StoreError};
 
 use super::{PullError, Pulled, Pulling};
 use crate::Progress;
 use crate::download::Download;
 
 impl Pulling<'_> {
-    /// Everything that the manifest names and the store does not have.
-    pub(super) fn blobs(&self, manifest: &Manifest, pulled: &mut Pulled) -> Result<(), PullError> {
+    /// Those of `wanted` that the store does not have.
+    pub(super) fn blobs<'d>(
+        &self,
+        wanted: impl IntoIterator<Item = &'d Descriptor>,
+        pulled: &mut Pulled,
+    ) -> Result<(), PullError> {
         let mut missing = BTreeMap::new();
-        for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
+        for blob in wanted {
             let have = self
                 .store
                 .size(&blob.digest)

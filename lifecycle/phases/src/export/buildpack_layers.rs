@@ -10,7 +10,10 @@ use cnb_spec::names::escape_id;
 use cnb_spec::sbom::SbomFile;
 use cnb_spec::store::Store;
 use cnb_spec::toml_file;
-use oci_image::{Fingerprint, LayerBlob, LayerError, TreeRules, fingerprint, write_layer};
+use oci_image::{
+    DigestWriter, Fingerprint, LayerBlob, LayerError, LayerTar, Owner, TreeRules, fingerprint,
+    write_layer,
+};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -223,7 +226,7 @@ fn blob_of(
     }
     if (unchanged || !has_contents)
         && let Some(blob) = old_blob
-        && has_blob(inputs, kept, blob)?
+        && inputs.has_blob(|| kept.name(), blob)?
     {
         stats.layers_unread += 1;
         return Ok(blob.clone());
@@ -239,7 +242,8 @@ fn blob_of(
         )
     });
     let blob = match early {
-        Some(blob) if has_blob(inputs, kept, blob)? => blob.clone(),
+        Some(blob) if inputs.has_blob(|| kept.name(), blob)? => blob.clone(),
+        _ if let Some(blob) = same_elsewhere(inputs, kept, before)? => blob,
         _ => write(&inputs.for_layers(), &kept.element.id, &kept.layer).map_err(|source| {
             ExportError::Layer {
                 layer: kept.name(),
@@ -252,14 +256,35 @@ fn blob_of(
     Ok(blob)
 }
 
-fn has_blob(inputs: &Inputs<'_>, kept: &Kept<'_>, blob: &LayerBlob) -> Result<bool, ExportError> {
-    inputs
-        .blobs
-        .contains(&blob.digest)
-        .map_err(|source| ExportError::Blob {
-            layer: kept.name(),
-            source,
-        })
+/// A layer that was made anew, but may well be what it was: hashing is many times cheaper than compressing, and it
+/// shows whether the image's destination has the layer.
+fn same_elsewhere(
+    inputs: &Inputs<'_>,
+    kept: &Kept<'_>,
+    before: Option<&LayerRecord>,
+) -> Result<Option<LayerBlob>, ExportError> {
+    let may_be = before.is_some_and(|before| {
+        let there = |blob: &LayerBlob| inputs.elsewhere.contains_key(&blob.diff_id);
+        before.fingerprint.is_none() && before.blob.as_ref().is_some_and(there)
+    });
+    if !may_be {
+        return Ok(None);
+    }
+    let mut hashing = DigestWriter::new(std::io::sink());
+    let mut tar = LayerTar::new(&mut hashing);
+    add_to(
+        &mut tar,
+        inputs.layers_path,
+        inputs.owner,
+        &kept.element.id,
+        &kept.layer,
+    )
+    .and_then(|()| tar.finish())
+    .map_err(|source| ExportError::Layer {
+        layer: kept.name(),
+        source,
+    })?;
+    Ok(inputs.elsewhere.get(&hashing.finish().1).cloned())
 }
 
 /// Makes a blob of a layer's folder.
@@ -268,16 +293,22 @@ pub(super) fn write(
     buildpack: &str,
     layer: &Layer,
 ) -> Result<LayerBlob, LayerError> {
-    let at = format!(
-        "{}/{}/{}",
-        inputs.layers_path,
-        escape_id(buildpack),
-        layer.name
-    );
     write_layer(inputs.blobs, inputs.compression, |tar| {
-        tar.parents(&at, 0o755, inputs.owner)?;
-        tar.tree(&layer.dir, &at, &TreeRules::owned_by(inputs.owner))
+        add_to(tar, inputs.layers_path, inputs.owner, buildpack, layer)
     })
+}
+
+/// Adds a layer's folder and the folders above it.
+pub(crate) fn add_to(
+    tar: &mut LayerTar<'_>,
+    layers_path: &str,
+    owner: Owner,
+    buildpack: &str,
+    layer: &Layer,
+) -> Result<(), LayerError> {
+    let at = format!("{layers_path}/{}/{}", escape_id(buildpack), layer.name);
+    tar.parents(&at, 0o755, owner)?;
+    tar.tree(&layer.dir, &at, &TreeRules::owned_by(owner))
 }
 
 fn sboms(dir: &Path, kept: &Kept<'_>) -> Result<BTreeMap<String, Fingerprint>, ExportError> {

@@ -2,7 +2,7 @@
 //! Buildpack API, "Phase #6").
 
 mod app;
-mod buildpack_layers;
+pub(crate) mod buildpack_layers;
 mod config;
 mod early;
 mod glob;
@@ -27,6 +27,7 @@ use oci_image::{
     BlobStore, Compression, Descriptor, Digest, FingerprintError, Image, ImageError, LayerBlob,
     LayerError, Owner,
 };
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -65,6 +66,8 @@ pub struct Inputs<'a> {
     pub compression: Compression,
     /// What the last committed build left behind.
     pub record: Option<&'a CacheRecord>,
+    /// Layers by diffID that are where the image goes, so that their blobs need not be in `blobs`.
+    pub elsewhere: &'a BTreeMap<Digest, LayerBlob>,
     /// Layers that were written while the build ran.
     pub early: &'a [EarlyLayer],
     /// The image of the last build, to tell layers that it has from those that it has not.
@@ -85,6 +88,24 @@ pub struct Inputs<'a> {
 }
 
 impl<'a> Inputs<'a> {
+    /// Whether a blob can be had, here or where the image goes.
+    fn has_blob(
+        &self,
+        layer: impl FnOnce() -> String,
+        blob: &LayerBlob,
+    ) -> Result<bool, ExportError> {
+        let elsewhere = self.elsewhere.get(&blob.diff_id);
+        if elsewhere.is_some_and(|there| there.digest == blob.digest) {
+            return Ok(true);
+        }
+        self.blobs
+            .contains(&blob.digest)
+            .map_err(|source| ExportError::Blob {
+                layer: layer(),
+                source,
+            })
+    }
+
     /// What of it decides how a layer is written.
     fn for_layers(&self) -> EarlyInputs<'a> {
         EarlyInputs {
@@ -367,7 +388,10 @@ impl<'a> Layers<'a> {
         }
     }
 
+    /// A layer that the image's destination has, perhaps compressed by somebody else, is that one from here on.
     fn push(&mut self, name: String, created_by: String, blob: LayerBlob) -> LayerSha {
+        let there = self.inputs.elsewhere.get(&blob.diff_id);
+        let blob = there.cloned().unwrap_or(blob);
         let sha = LayerSha {
             sha: blob.diff_id.to_string(),
         };

@@ -110,18 +110,11 @@ pub(super) fn launcher(
         .filter(|record| record.settings == *settings)
         .and_then(|record| record.launcher.as_ref())
         .filter(|before| before.fingerprint == fingerprint);
-    if let Some(before) = before {
-        let there = inputs
-            .blobs
-            .contains(&before.blob.digest)
-            .map_err(|source| ExportError::Blob {
-                layer: name.to_owned(),
-                source,
-            })?;
-        if there {
-            let sha = layers.push(name.to_owned(), created_by.to_owned(), before.blob.clone());
-            return Ok((sha, before.clone()));
-        }
+    if let Some(before) = before
+        && inputs.has_blob(|| name.to_owned(), &before.blob)?
+    {
+        let sha = layers.push(name.to_owned(), created_by.to_owned(), before.blob.clone());
+        return Ok((sha, before.clone()));
     }
     let (sha, blob) = add(inputs, layers, name, created_by, |tar| {
         tar.parents(paths::LAUNCHER, FOLDER, Owner::ROOT)?;

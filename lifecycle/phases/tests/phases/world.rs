@@ -18,6 +18,7 @@ use oci_image::{
     BlobStore, Compression, Digest, History, Image, LayerError, NORMALIZED_MTIME, Owner,
     write_layer,
 };
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
@@ -237,6 +238,7 @@ impl World {
                 blobs: &self.blobs,
                 compression: Compression::default(),
                 record: self.last.as_ref().map(|(record, _)| record),
+                elsewhere: &BTreeMap::new(),
                 early: &self.early,
                 previous: self.last.as_ref().map(|(_, image)| image),
                 process_type: self.process_type,

@@ -1,0 +1,37 @@
+//! The creator: all phases in one process.
+
+use crate::Failure;
+use crate::images::Images;
+use crate::inputs::Inputs;
+use crate::output::Output;
+use crate::{analyzer, exporter, phases, restorer};
+use cnb_phases::log::Level;
+use cnb_spec::exit_code;
+use cnb_spec::group::Group;
+use cnb_spec::toml_file;
+
+/// Analyzes, detects, restores, builds and exports.
+pub(crate) fn run(inputs: &Inputs, output: &Output, images: &Images) -> Result<(), Failure> {
+    let phase = |name: &str| output.log(Level::Info, &format!("===> {name}"));
+    let cache = restorer::cache_folder(inputs, output, exit_code::RESTORE_ERROR)?;
+    if inputs.launch_cache.is_some() && !inputs.daemon {
+        output.log(
+            Level::Warn,
+            "Ignoring -launch-cache, only intended for use with -daemon",
+        );
+    }
+    phase("ANALYZING");
+    let analyzed = analyzer::run(inputs, output, images)?;
+    phase("DETECTING");
+    phases::detect(inputs, output)?;
+    let group: Group = toml_file::read(&inputs.group)
+        .map_err(|error| Failure::from_error(exit_code::DETECT_ERROR, "read the group", &error))?;
+    if !inputs.skip_layers || inputs.api.at_least(10) {
+        phase("RESTORING");
+        restorer::restore(inputs, output, &group, &analyzed, cache.as_ref())?;
+    }
+    phase("BUILDING");
+    phases::build(inputs, output)?;
+    phase("EXPORTING");
+    exporter::export(inputs, output, images, &group, &analyzed, cache.as_ref())
+}

@@ -1,0 +1,201 @@
+//! A layer cache in a folder: `committed/<diffID>.tar` and `committed/io.buildpacks.lifecycle.cache.metadata`, as the
+//! reference lifecycle has it.
+
+use cnb_spec::json;
+use cnb_spec::labels::{CACHE_METADATA, CacheMetadata};
+use oci_image::{Digest, DigestWriter, LayerError, LayerTar, UnpackRules, decompress};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read};
+use std::path::{Path, PathBuf};
+
+/// A cache folder. What is saved is staged beside it and takes its place at once.
+#[derive(Debug, Clone)]
+pub struct CacheFolder {
+    committed: PathBuf,
+    staging: PathBuf,
+    backup: PathBuf,
+}
+
+/// A cache folder could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// A file or folder in it.
+    #[error("could not {operation} {}", path.display())]
+    Io {
+        /// Completes "could not …".
+        operation: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A layer could not be read or written.
+    #[error("could not cache layer {layer}")]
+    Layer {
+        /// `<buildpack id>:<layer>`.
+        layer: String,
+        /// What went wrong.
+        #[source]
+        source: LayerError,
+    },
+}
+
+fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CacheError {
+    let path = path.to_owned();
+    move |source| CacheError::Io {
+        operation,
+        path,
+        source,
+    }
+}
+
+impl CacheFolder {
+    /// Opens a cache, an empty one too; the folder has to be there. What a killed process left is put in order.
+    pub fn open(folder: &Path) -> Result<Self, CacheError> {
+        let cache = Self {
+            committed: folder.join("committed"),
+            staging: folder.join("staging"),
+            backup: folder.join("committed-backup"),
+        };
+        fs::metadata(folder).map_err(failed("find the cache folder", folder))?;
+        remove(&cache.staging)?;
+        if cache.backup.exists() && !cache.committed.exists() {
+            // It was killed between the two renames of a commit.
+            fs::rename(&cache.backup, &cache.committed)
+                .map_err(failed("put back", &cache.backup))?;
+        }
+        remove(&cache.backup)?;
+        fs::create_dir_all(&cache.committed).map_err(failed("make", &cache.committed))?;
+        Ok(cache)
+    }
+
+    /// What the cache holds; nothing when nobody wrote it or it cannot be understood.
+    pub fn metadata(&self) -> Result<CacheMetadata, CacheError> {
+        let path = self.committed.join(CACHE_METADATA);
+        match fs::read(&path) {
+            Ok(text) => Ok(serde_json::from_slice(&text).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(CacheMetadata::default()),
+            Err(source) => Err(failed("read", &path)(source)),
+        }
+    }
+
+    /// Opens the tar of a layer. Whether it is what its name says has to be checked by who reads it.
+    pub fn open_layer(&self, sha: &str) -> io::Result<File> {
+        File::open(layer_path(&self.committed, sha))
+    }
+
+    /// Begins the next state of the cache.
+    pub fn begin(&self) -> Result<Staging<'_>, CacheError> {
+        remove(&self.staging)?;
+        fs::create_dir_all(&self.staging).map_err(failed("make", &self.staging))?;
+        Ok(Staging { cache: self })
+    }
+}
+
+/// The next state of a cache, which counts from [`Staging::commit`] on.
+#[derive(Debug)]
+pub struct Staging<'a> {
+    cache: &'a CacheFolder,
+}
+
+impl Staging<'_> {
+    /// Takes a layer over from the last state. Returns whether that has it.
+    pub fn reuse(&self, sha: &str) -> Result<bool, CacheError> {
+        let to = layer_path(&self.cache.staging, sha);
+        match fs::hard_link(layer_path(&self.cache.committed, sha), &to) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(failed("take over", &to)(source)),
+        }
+    }
+
+    /// Writes a layer that somebody made, compressed or not. Returns its diffID.
+    pub fn add_layer(&self, blob: impl Read) -> Result<String, CacheError> {
+        let path = self.cache.staging.join("layer.tar");
+        let file = File::create(&path).map_err(failed("make", &path))?;
+        let mut hashing = DigestWriter::new(BufWriter::with_capacity(1 << 20, file));
+        decompress(blob, &UnpackRules::default())
+            .and_then(|mut tar| io::copy(&mut tar, &mut hashing))
+            .map_err(failed("fill", &path))?;
+        self.name(&path, hashing)
+    }
+
+    /// Writes a layer. Returns its diffID.
+    pub(crate) fn add(
+        &self,
+        layer: &str,
+        entries: impl FnOnce(&mut LayerTar<'_>) -> Result<(), LayerError>,
+    ) -> Result<String, CacheError> {
+        let path = self.cache.staging.join("layer.tar");
+        let file = File::create(&path).map_err(failed("make", &path))?;
+        let mut hashing = DigestWriter::new(BufWriter::with_capacity(1 << 20, file));
+        let mut tar = LayerTar::new(&mut hashing);
+        entries(&mut tar)
+            .and_then(|()| tar.finish())
+            .map_err(|source| CacheError::Layer {
+                layer: layer.to_owned(),
+                source,
+            })?;
+        self.name(&path, hashing)
+    }
+
+    /// Gives a written tar its name.
+    fn name(
+        &self,
+        path: &Path,
+        hashing: DigestWriter<BufWriter<File>>,
+    ) -> Result<String, CacheError> {
+        let (file, digest, _) = hashing.finish();
+        file.into_inner()
+            .map_err(io::IntoInnerError::into_error)
+            .map_err(failed("write", path))?;
+        let sha = digest.to_string();
+        fs::rename(path, layer_path(&self.cache.staging, &sha)).map_err(failed("name", path))?;
+        Ok(sha)
+    }
+
+    /// Makes this the cache's state.
+    pub(crate) fn commit(self, metadata: &CacheMetadata) -> Result<(), CacheError> {
+        let path = self.cache.staging.join(CACHE_METADATA);
+        let text = json::label_text(metadata)
+            .map_err(io::Error::other)
+            .map_err(failed("write", &path))?;
+        fs::write(&path, format!("{text}\n")).map_err(failed("write", &path))?;
+        self.commit_layers()
+    }
+
+    /// Makes this the state of a cache that holds layers and nothing else: a launch cache.
+    pub fn commit_layers(self) -> Result<(), CacheError> {
+        let CacheFolder {
+            committed,
+            staging,
+            backup,
+        } = self.cache;
+        fs::rename(committed, backup).map_err(failed("set aside", committed))?;
+        if let Err(source) = fs::rename(staging, committed) {
+            // The last state is better than none, and the first failure matters more than a second.
+            drop(fs::rename(backup, committed));
+            return Err(failed("commit", staging)(source));
+        }
+        remove(backup)
+    }
+}
+
+fn layer_path(folder: &Path, sha: &str) -> PathBuf {
+    // Names come from metadata that others wrote: only digests name files.
+    let name = sha
+        .parse()
+        .map_or_else(|_| "none".to_owned(), |digest: Digest| digest.to_string());
+    folder.join(format!("{name}.tar"))
+}
+
+fn remove(folder: &Path) -> Result<(), CacheError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(failed("remove", folder)(error))
+        }
+        _ => Ok(()),
+    }
+}
