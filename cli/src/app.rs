@@ -89,9 +89,6 @@ pub(crate) struct AppImage {
     pub(crate) manifest: Descriptor,
     /// The stack that it stands on.
     pub(crate) stack: String,
-    /// Names given with `-t`.
-    #[serde(default)]
-    pub(crate) tags: Vec<String>,
     /// The folder that it was built from.
     pub(crate) source: PathBuf,
 }
@@ -208,6 +205,11 @@ impl App {
     /// Its log: written by dynos, the router and the platform.
     pub(crate) fn logs(&self) -> PathBuf {
         self.folder.join("logs")
+    }
+
+    /// Held shared while config vars are in somebody's editor.
+    pub(crate) fn edit_lock_file(&self) -> PathBuf {
+        self.folder.join("edit.lock")
     }
 
     pub(crate) fn record_file(&self) -> PathBuf {

@@ -8,6 +8,7 @@ mod image;
 mod one_offs;
 mod releases;
 
+use crate::ui::printer::Detail;
 pub(crate) use addons::*;
 pub(crate) use apps::{AppsArgs, AppsCreateArgs, AppsDestroyArgs, AppsSetupArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -224,6 +225,18 @@ pub(crate) struct DetailArgs {
     pub(crate) verbose: bool,
 }
 
+impl From<&DetailArgs> for Detail {
+    fn from(args: &DetailArgs) -> Self {
+        if args.quiet {
+            Self::Quiet
+        } else if args.verbose {
+            Self::Verbose
+        } else {
+            Self::Normal
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
     Text,
@@ -316,7 +329,7 @@ pub(crate) enum StackAction {
     /// Bootstrap a stack from signed Debian packages
     Create {
         /// The stack
-        #[arg(default_value = crate::stack::DEFAULT)]
+        #[arg(default_value = debian_stack::DEFAULT)]
         name: String,
         /// Make it again even if it is there
         #[arg(long)]
@@ -336,7 +349,7 @@ pub(crate) enum StackAction {
     List,
     /// Show a stack: images, packages
     Inspect {
-        #[arg(default_value = crate::stack::DEFAULT)]
+        #[arg(default_value = debian_stack::DEFAULT)]
         name: String,
         /// How to print it
         #[arg(long, value_enum, default_value = "text")]
@@ -344,7 +357,7 @@ pub(crate) enum StackAction {
     },
     /// Remove a stack from the store
     Rm {
-        #[arg(default_value = crate::stack::DEFAULT)]
+        #[arg(default_value = debian_stack::DEFAULT)]
         name: String,
     },
 }

@@ -11,8 +11,10 @@ mod commands;
 mod failure;
 mod host;
 mod images;
+mod in_use;
 mod isolation;
 mod kafka_programs;
+mod leftovers;
 mod logins;
 mod parts;
 mod place;
@@ -35,6 +37,7 @@ use failure::Failure;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    sandbox::trace_if_called();
     // The sandbox's user reads what is laid out for it; the store as a whole is closed to others.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     match run(Cli::parse_from(verbs::spelled(

@@ -41,23 +41,25 @@ pub(crate) fn make(
     app: &App,
     plan: impl FnOnce(Option<&Release>) -> Result<Option<Plan>, Failure>,
 ) -> Result<Made, Failure> {
-    make_with(printer, store, app, Phase::Run, plan)
+    make_for(Occasion::Change, printer, store, app, plan)
 }
 
-/// Whether a release's command decides about it.
+/// What a release is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    Run,
-    /// For what add-ons do to config vars by themselves (Dev Center, "Release Phase").
-    Skip,
+pub(crate) enum Occasion {
+    /// Its release command decides about it, and running dynos are replaced.
+    Change,
+    /// An add-on goes: there is no release command (Dev Center, "Release Phase"), and the caller tells running dynos
+    /// ([`notify`]) when it is gone. While it is attached they would start its server again.
+    Detachment,
 }
 
-/// The same, with or without the release command.
-pub(crate) fn make_with(
+/// The same, for an occasion.
+pub(crate) fn make_for(
+    occasion: Occasion,
     printer: &Printer,
     store: &Store,
     app: &App,
-    phase: Phase,
     plan: impl FnOnce(Option<&Release>) -> Result<Option<Plan>, Failure>,
 ) -> Result<Made, Failure> {
     let state = app.state();
@@ -69,6 +71,8 @@ pub(crate) fn make_with(
         printer.warning(&format!("waiting for another release of {name}"));
         state.lock().or_fail(Exit::Store, locking)?
     };
+    // From here on nobody forgets the app or prunes what its release is made of.
+    let _used = store.use_lock()?;
     let current = app.current()?;
     let Some(new) = plan(current.as_ref())? else {
         return Ok(Made::Nothing { current });
@@ -88,7 +92,7 @@ pub(crate) fn make_with(
             .finish(lock, release.version, status)
             .or_fail(Exit::Store, locking)
     };
-    if phase == Phase::Run
+    if occasion == Occasion::Change
         && let Err(failure) = run_phase(printer, store, app, &release, replaced)
     {
         finish(&lock, Status::Failed)?;
@@ -96,7 +100,9 @@ pub(crate) fn make_with(
     }
     let release = finish(&lock, Status::Succeeded)?;
     drop(lock);
-    notify(printer, app);
+    if occasion == Occasion::Change {
+        notify(printer, app);
+    }
     Ok(Made::Release { release, replaced })
 }
 
@@ -204,7 +210,7 @@ pub(crate) fn deploy(
 }
 
 /// Tells a running app of its new release. That is made already: what goes wrong here is a warning.
-fn notify(printer: &Printer, app: &App) {
+pub(crate) fn notify(printer: &Printer, app: &App) {
     if let Err(failure) = supervisor::reload(printer, app) {
         let name = app.name.as_str();
         printer.warning(&format!(

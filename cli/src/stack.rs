@@ -9,7 +9,7 @@ use crate::store::{self, Store};
 use crate::ui::printer::Printer;
 use crate::ui::size;
 use debian_stack::{
-    Configure, ConfigureRequest, Content, Dirs, Inputs, Lock, Mirrors, Progress, Recipe,
+    Configure, ConfigureRequest, Content, DEFAULT, Dirs, Inputs, Lock, Mirrors, Progress, Recipe,
     StackLayer, Target,
 };
 use oci_image::{Compression, Descriptor, Digest, History, Image, LayerBlob};
@@ -21,9 +21,6 @@ use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-
-/// The stack that apps are built on.
-pub(crate) const DEFAULT: &str = "slug-13";
 
 /// A stack in the store: `stack.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]

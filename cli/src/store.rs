@@ -11,6 +11,7 @@
 //! ```
 
 use crate::failure::{Exit, Failure, OrFail};
+use crate::ui::printer::Printer;
 use oci_image::BlobStore;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
@@ -80,6 +81,11 @@ impl Store {
         self.root.join("images")
     }
 
+    /// Made with the first add-on.
+    pub(crate) fn addons(&self) -> PathBuf {
+        self.root.join("addons")
+    }
+
     pub(crate) fn parts(&self) -> PathBuf {
         self.root.join("parts")
     }
@@ -93,13 +99,21 @@ impl Store {
         lock(&self.root.join("use.lock"), FlockOperation::LockShared)
     }
 
-    /// Waits until no other command uses the store; `waiting` is called once if one does.
-    pub(crate) fn exclusive_lock(&self, waiting: impl FnOnce()) -> Result<Lock, Failure> {
+    /// Waits until no other command uses the store, and says for which ones.
+    pub(crate) fn exclusive_lock(&self, printer: &Printer) -> Result<Lock, Failure> {
         let path = self.root.join("use.lock");
         if let Some(lock) = try_lock(&path)? {
             return Ok(lock);
         }
-        waiting();
+        let commands = holders(&path)
+            .into_iter()
+            .map(|pid| format!("{} (process {pid})", verb(pid)))
+            .collect::<Vec<_>>();
+        let colon = if commands.is_empty() { "" } else { ": " };
+        printer.warning(&format!(
+            "waiting for other commands of slugc to end{colon}{}",
+            commands.join(", ")
+        ));
         lock(&path, FlockOperation::LockExclusive)
     }
 }
@@ -138,6 +152,39 @@ fn private_folder(path: &Path) -> Result<(), Failure> {
         .or_fail(Exit::Store, || {
             format!("cannot make the store {}", path.display())
         })
+}
+
+/// Which processes have a lock, as far as the kernel tells (proc(5), `/proc/locks`).
+fn holders(path: &Path) -> Vec<u32> {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(file) = fs::metadata(path) else {
+        return Vec::new();
+    };
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    let inode = file.ino().to_string();
+    let holder = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        // Who waits has an arrow in the second field.
+        let [_, "FLOCK", _, _, pid, place, ..] = fields[..] else {
+            return None;
+        };
+        (place.rsplit(':').next()? == inode).then_some(pid.parse().ok()?)
+    };
+    locks.lines().filter_map(holder).collect()
+}
+
+/// What a process of slugc does, without what may be secret.
+fn verb(pid: u32) -> String {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let word = line.split(|byte| *byte == 0).nth(1).unwrap_or_default();
+    let is_verb = |word: &&str| {
+        !word.is_empty()
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b':')
+    };
+    let verb = std::str::from_utf8(word).ok().filter(is_verb);
+    verb.unwrap_or("a command").to_owned()
 }
 
 /// Takes a file lock, waiting for it.
@@ -183,6 +230,24 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         Ok(())
     };
     attempt().or_fail(Exit::Store, || format!("cannot write {}", path.display()))
+}
+
+/// Names of the folders in one of the store's, sorted; not its own for staging and marks of use.
+pub(crate) fn folders(folder: &Path) -> Result<Vec<String>, Failure> {
+    let listing = || format!("cannot list {}", folder.display());
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).or_fail(Exit::Store, listing)? {
+        let entry = entry.or_fail(Exit::Store, listing)?;
+        let is_folder = entry.file_type().or_fail(Exit::Store, listing)?.is_dir();
+        if is_folder
+            && let Ok(name) = entry.file_name().into_string()
+            && !name.starts_with('.')
+        {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// Removes a tree that may not be there. Buildpacks may have left folders that nobody may write

@@ -68,6 +68,8 @@ pub(crate) fn refused(app: &App, error: ClientError) -> Failure {
         ClientError::Refused(words) => {
             Failure::new(Exit::Usage, words).hint(format!("slugc ps -a {name} lists the dynos"))
         }
+        ClientError::Failed(words) => Failure::new(Exit::General, words)
+            .hint(format!("slugc logs -a {name} shows what happened before")),
         error => Failure::new(
             Exit::General,
             format!("the supervisor of {name} does not answer"),

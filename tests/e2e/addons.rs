@@ -4,23 +4,24 @@ use crate::{BINARY, as_each_user};
 use rustix::process::{Pid, Signal as Kill, kill_process};
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 use test_support::{
     App, Running, Signal, TestContext, Who, free_port, get, processes_with, wait_for_http,
 };
 
 /// Destroys an app's add-ons at the end of a test, however it ends.
-struct Addons<'a> {
+pub(crate) struct Addons<'a> {
     t: &'a TestContext,
     app: &'a App,
 }
 
 impl<'a> Addons<'a> {
-    fn of(t: &'a TestContext, app: &'a App) -> Self {
+    pub(crate) fn of(t: &'a TestContext, app: &'a App) -> Self {
         Self { t, app }
     }
 
-    fn create(&self, service: &str) -> String {
+    pub(crate) fn create(&self, service: &str) -> String {
         let made = self
             .t
             .slugc_in(self.app)
@@ -36,7 +37,7 @@ impl<'a> Addons<'a> {
             .to_owned()
     }
 
-    fn listed(&self) -> Vec<serde_json::Value> {
+    pub(crate) fn listed(&self) -> Vec<serde_json::Value> {
         let listed = self.t.slugc_in(self.app).args(["addons", "--json"]).run();
         listed.json().as_array().cloned().unwrap_or_default()
     }
@@ -295,6 +296,8 @@ as_each_user! {
         let name = addons.create("redis");
         let port = u16::try_from(addons.listed()[0]["port"].as_u64().unwrap()).unwrap();
         t.slugc_in(&app).args(["addons:stop", &name]).run().success();
+        let lock = t.store().join("addons").join(&name).join("supervisor.lock");
+        assert_eq!(fs::read_to_string(lock).unwrap(), "", "a pid that may be another's soon");
         let taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let refused = t.slugc_in(&app).args(["redis:cli", "--", "ping"]).run().failure(1);
         refused.says(&[&port.to_string(), "taken by"]);
@@ -332,6 +335,64 @@ as_each_user! {
             .success()
             .says(&["one", "two"]);
         consumer_groups(t, &app, &name, &topic);
+    }
+}
+
+/// A server that is still being set up can be stopped.
+fn stopped_while_it_is_set_up(t: &TestContext) {
+    let app = t.empty_app("stuck");
+    let addons = Addons::of(t, &app);
+    let first = addons.create("redis");
+    let folder = |name: &str| t.store().join("addons").join(name);
+    // The setup writes a file with cat, which takes its time.
+    let root = fs::read_to_string(folder(&first).join("root")).unwrap();
+    let cat = t.store().join("roots").join(root).join("usr/bin/cat");
+    fs::remove_file(&cat).unwrap();
+    fs::write(&cat, "#!/bin/sh\nexec sleep 1200\n").unwrap();
+    fs::set_permissions(&cat, fs::Permissions::from_mode(0o755)).unwrap();
+
+    let name = format!("{}-stuck", app.name());
+    let mut creation = t
+        .slugc_in(&app)
+        .args(["addons:create", "redis", "--name", &name])
+        .start();
+    let start = Instant::now();
+    while !creation.has_ended() {
+        if folder(&name).join("data.staged").exists() {
+            // Whoever waits for it starts it again, twice.
+            let stopped = t.slugc_in(&app).args(["addons:stop", &name]).run();
+            assert!(
+                stopped.code() == 0 || creation.has_ended(),
+                "{}",
+                stopped.stderr
+            );
+        }
+        assert!(
+            start.elapsed() < Duration::from_mins(5),
+            "{}",
+            creation.printed()
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    creation
+        .wait(Duration::from_secs(20))
+        .failure(1)
+        .says(&["could not be started"]);
+    assert!(!folder(&name).exists());
+    assert_eq!(processes_with(&name), Vec::<u32>::new());
+}
+
+#[test]
+fn stopped_while_it_is_set_up_as_root() {
+    if let Some(t) = TestContext::with_own_store(BINARY, Who::Root) {
+        stopped_while_it_is_set_up(&t);
+    }
+}
+
+#[test]
+fn stopped_while_it_is_set_up_as_plain_user() {
+    if let Some(t) = TestContext::with_own_store(BINARY, Who::Plain) {
+        stopped_while_it_is_set_up(&t);
     }
 }
 
@@ -396,6 +457,8 @@ fn prune_keeps_what_servers_need(t: &TestContext) {
     let ping = || t.slugc_in(&app).args(["redis:cli", "--", "ping"]).run();
     t.slugc().args(["cache", "prune"]).run().success();
     ping().success();
+    let in_use = t.slugc().args(["stack", "rm", "addon-redis"]).run();
+    in_use.failure(3).says(&[&name, "slugc addons:stop"]);
     t.slugc_in(&app)
         .args(["addons:stop", &name])
         .run()

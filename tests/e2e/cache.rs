@@ -1,7 +1,12 @@
 //! `slugc cache`, in stores of its own: the shared one is in use.
 
 use crate::BINARY;
-use test_support::{TestContext, Who};
+use rustix::fs::{FlockOperation, flock};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+use test_support::{Signal, TestContext, Who};
 
 fn check(t: &TestContext) {
     let kept = t.fixture("worker-only");
@@ -25,10 +30,29 @@ fn check(t: &TestContext) {
 
     assert!(before["tools"].as_u64() > Some(0), "{before}");
 
-    // What an older build left behind.
+    // What an older build left behind, once no release is made of it any more.
     kept.append("worker.py", "\n# A line more.\n");
     t.slugc_in(&kept).args(["build", "."]).run().success();
+    let releases = t.store().join("apps").join(kept.name()).join("releases");
+    fs::remove_file(releases.join("v1.json")).unwrap();
     assert!(usage()["unused_blobs"].as_u64() > Some(0), "{}", usage());
+
+    // What a buildpack has closed to everybody is not looked into, which is said.
+    let closed = t
+        .store()
+        .join("apps")
+        .join(forgotten.name())
+        .join("layers/closed");
+    fs::create_dir(&closed).unwrap();
+    t.give(&closed);
+    for (mode, is_closed) in [(0o755, false), (0o000, true), (0o444, true)] {
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(closed.join("file"), "").unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(mode)).unwrap();
+        let shown = t.slugc().arg("cache").run().success();
+        let says = shown.stderr.contains("layers/closed cannot be looked into");
+        assert_eq!(says, is_closed && t.who() != Who::Root, "{}", shown.stderr);
+    }
 
     t.slugc()
         .args(["cache", "prune", "-a", forgotten.name()])
@@ -67,6 +91,132 @@ fn check(t: &TestContext) {
         .run()
         .failure(3)
         .says(&["never-there"]);
+}
+
+/// What killed commands left half written goes, what somebody is at stays.
+fn check_leftovers(t: &TestContext) {
+    let app = t.empty_app("left");
+    t.slugc_in(&app).args(["config:set", "A=1"]).run().success();
+    let folder = t.store().join("apps").join(app.name());
+    let addon = t.store().join("addons/redis-gone-1");
+    let make = |path: &Path| {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+        path.to_owned()
+    };
+    let gone = [
+        make(&folder.join(".tmp-config-old.env")),
+        make(&folder.join(".layers-old/file")),
+        make(&t.store().join("images/.tmp-old")),
+        make(&t.store().join("stacks/slug-13/.tmp-old")),
+        make(&t.store().join("parts/.tmp-old/lifecycle")),
+        make(&addon.join("backups/.tmpold")),
+        make(&addon.join("data/redis.conf")),
+        make(&folder.join(".tmp-old")),
+        make(&folder.join("releases/.tmp-old")),
+    ];
+    let fresh = make(&folder.join(".tmp-fresh"));
+    let two_hours_ago = SystemTime::now() - Duration::from_hours(2);
+    for old in &gone[7..] {
+        let file = fs::File::options().write(true).open(old).unwrap();
+        file.set_modified(two_hours_ago).unwrap();
+    }
+    // Not more than the test made: the stack's files are shared with other stores.
+    for made in [
+        "images",
+        "addons",
+        "parts/.tmp-old",
+        "stacks/slug-13/.tmp-old",
+    ] {
+        t.give(&t.store().join(made));
+    }
+    t.give(&folder);
+    t.slugc().args(["cache", "prune"]).run().success();
+    for path in &gone {
+        assert!(!path.exists(), "{}", path.display());
+    }
+    assert!(!addon.exists());
+    assert!(fresh.exists());
+
+    let prune = format!("{} cache prune && test -s", env!("CARGO_BIN_EXE_slugc"));
+    let edit = |editor: &str| {
+        t.slugc_in(&app)
+            .arg("config:edit")
+            .env("VISUAL", editor)
+            .run()
+    };
+    edit(&prune).success().says(&["Nothing changed"]);
+    // The next edit removes what a killed one left, too: it has values of config vars.
+    let left = make(&folder.join(".tmp-config-old.env"));
+    t.give(&left);
+    edit("true").success();
+    assert!(!left.exists());
+}
+
+/// An app is not forgotten while a release of it is made, nor the other way round.
+fn check_beside_releases(t: &TestContext) {
+    let app = t.empty_app("changing");
+    let set = |var: &str| t.slugc_in(&app).args(["config:set", var]);
+    set("A=1").run().success();
+    let lock = |path: &str| {
+        let file = fs::File::open(t.store().join(path)).unwrap();
+        flock(&file, FlockOperation::LockExclusive).unwrap();
+        file
+    };
+    let prune = || t.slugc().args(["cache", "prune", "-a", app.name()]).run();
+    let releasing = lock(&format!("apps/{}/state.lock", app.name()));
+    prune().failure(3).says(&["makes a release of", "again"]);
+    drop(releasing);
+    let pruning = lock("use.lock");
+    let mut setting = set("B=2").start();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(!setting.has_ended(), "{}", setting.printed());
+    drop(pruning);
+    setting.wait(Duration::from_mins(1)).success();
+    // Who waits for a command says for which.
+    app.write("Procfile", "web: sleep 1000\n");
+    app.write("requirements.txt", "");
+    t.slugc_in(&app).args(["build", "."]).run().success();
+    let mut busy = t
+        .slugc_in(&app)
+        .args(["run", "echo begun; sleep 1000"])
+        .start();
+    busy.wait_for("begun");
+    let mut pruning = t.slugc().args(["cache", "prune"]).start();
+    pruning.wait_for("waiting for other commands of slugc to end: run (process ");
+    busy.signal(Signal::TERM);
+    busy.wait(Duration::from_secs(40));
+    pruning.wait(Duration::from_mins(1)).success();
+    prune().success();
+    assert!(!t.store().join("apps").join(app.name()).exists());
+}
+
+#[test]
+fn beside_releases_as_root() {
+    if let Some(t) = TestContext::with_own_store(BINARY, Who::Root) {
+        check_beside_releases(&t);
+    }
+}
+
+#[test]
+fn beside_releases_as_plain_user() {
+    if let Some(t) = TestContext::with_own_store(BINARY, Who::Plain) {
+        check_beside_releases(&t);
+    }
+}
+
+#[test]
+fn leftovers_as_root() {
+    if let Some(t) = TestContext::with_own_store(BINARY, Who::Root) {
+        check_leftovers(&t);
+    }
+}
+
+#[test]
+fn leftovers_as_plain_user() {
+    if let Some(t) = TestContext::with_own_store(BINARY, Who::Plain) {
+        check_leftovers(&t);
+    }
 }
 
 #[test]

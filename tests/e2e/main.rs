@@ -8,6 +8,7 @@
 
 mod addons;
 mod apps;
+mod attachments;
 mod bad_app;
 mod bad_machine;
 mod bad_mirror;
@@ -22,6 +23,7 @@ mod logins;
 mod logs;
 mod one_offs;
 mod places;
+mod projects;
 mod ps;
 mod push;
 mod registry;
@@ -30,6 +32,7 @@ mod run;
 mod sandbox;
 mod stack;
 mod tools;
+mod traced;
 mod without_namespaces;
 
 use test_support::{Binary, TestContext, Who};

@@ -392,3 +392,24 @@ as_each_user! {
         shop.wait_for_log("heroku[deaf.1]: Process exited with status 137");
     }
 }
+
+as_each_user! {
+    /// What a supervisor cannot do is not the command line's fault.
+    fn orders_to_one_that_ends(t: &TestContext) {
+        let app = t.fixture("procfile-duplicates");
+        app.write("Procfile", "worker: trap '' TERM; echo deaf; while true; do sleep 1; done\n");
+        t.slugc_in(&app).args(["build", "."]).run().success();
+        let mut worker = t
+            .slugc_in(&app)
+            .args(["launch", "worker", "--stop-timeout", "600"])
+            .start();
+        worker.wait_for("app[worker.1]: deaf");
+        let restart = |what: &str| t.slugc_in(&app).args(["ps:restart", what]).run();
+        restart("clock").failure(2).says(&["no dyno of the type clock", "slugc ps"]);
+        worker.signal(Signal::TERM);
+        worker.wait_for("Stopping all processes with SIGTERM");
+        restart("worker").failure(1).says(&["the supervisor ends", "slugc logs"]);
+        worker.signal(Signal::INT);
+        worker.wait(Duration::from_secs(40));
+    }
+}

@@ -210,6 +210,46 @@ fn what_is_printed() {
     });
 }
 
+/// Releases that cannot be read keep everything; the way out is told.
+fn pruned_with_an_unreadable_release(t: &TestContext) {
+    let app = app(t);
+    t.slugc_in(&app).args(["build", "."]).run().success();
+    app.write("code", "two");
+    t.slugc_in(&app).args(["build", "."]).run().success();
+    let folder = t.store().join("apps").join(app.name()).join("releases");
+    let v1 = fs::read(folder.join("v1.json")).unwrap();
+    fs::write(folder.join("v1.json"), "{").unwrap();
+    let forget = format!("slugc cache prune -a {}", app.name());
+    let prune = || t.slugc().args(["cache", "prune"]).run();
+    prune()
+        .failure(5)
+        .says(&["v1.json", "nothing was removed", &forget]);
+    let shown = t.slugc().arg("cache").run().success();
+    shown.says(&["v1.json"]).never_says(&["would remove"]);
+    fs::write(folder.join("v1.json"), v1).unwrap();
+    prune().success();
+    t.slugc_in(&app).args(["rollback", "v1"]).run().success();
+    assert_eq!(running(t, &app), "one\n");
+    fs::write(folder.join("v2.json"), "{").unwrap();
+    let forgotten = t.slugc().args(["cache", "prune", "-a", app.name()]).run();
+    forgotten.success();
+    assert!(!folder.exists());
+}
+
+#[test]
+fn pruned_with_an_unreadable_release_as_root() {
+    if let Some(t) = TestContext::with_own_store(BINARY, Who::Root) {
+        pruned_with_an_unreadable_release(&t);
+    }
+}
+
+#[test]
+fn pruned_with_an_unreadable_release_as_plain_user() {
+    if let Some(t) = TestContext::with_own_store(BINARY, Who::Plain) {
+        pruned_with_an_unreadable_release(&t);
+    }
+}
+
 fn pruned(t: &TestContext) {
     let app = app(t);
     t.slugc_in(&app).args(["build", "."]).run().success();

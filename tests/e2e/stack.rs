@@ -2,7 +2,8 @@
 
 use crate::{BINARY, as_each_user, context};
 use std::collections::BTreeSet;
-use test_support::{Need, TestContext, Who, requires};
+use std::time::Duration;
+use test_support::{Need, Signal, TestContext, Who, requires};
 
 /// Every digest that a document mentions.
 fn digests(value: &serde_json::Value, into: &mut BTreeSet<String>) {
@@ -90,6 +91,15 @@ fn remove_and_make_again(t: &TestContext) {
         .run()
         .success()
         .digest();
+    // Nobody takes it away from under dynos that run.
+    let mut worker = t.slugc_in(&app).args(["launch", "worker"]).start();
+    worker.wait_for("to up");
+    for words in [&["stack", "rm"][..], &["stack", "create", "--force"]] {
+        let refused = t.slugc().args(words).run().failure(3);
+        refused.says(&[app.name(), "runs on the stack slug-13", "slugc ps:stop"]);
+    }
+    worker.signal(Signal::INT);
+    assert_eq!(worker.wait(Duration::from_secs(40)).code(), 130);
     t.slugc().args(["stack", "rm"]).run().success();
     t.slugc()
         .args(["stack", "list"])

@@ -1,5 +1,5 @@
 //! Where namespaces are refused to root, as in an ordinary container: a weaker sandbox and a
-//! warning, and apart from that the same.
+//! warning, and apart from that the same. A plain user's is in `traced.rs`.
 
 use crate::{BINARY, context};
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use test_support::{
-    App, Need, Running, Signal, Slugc, TestContext, Who, fixtures, free_port, output_of,
+    App, Need, Running, Signal, Slugc, TestContext, Who, fixtures, free_port, get, output_of,
     processes_with, requires, wait_for_http,
 };
 
@@ -117,6 +117,32 @@ fn dynos_run_and_leave_nothing() {
 }
 
 #[test]
+fn pruning_leaves_running_dynos_their_files() {
+    let Some(t) = TestContext::with_own_store(BINARY, Who::Root) else {
+        return;
+    };
+    let app = t.fixture("django-static-db");
+    weak(&t, &app).args(["build", "."]).run().success();
+    let port = free_port();
+    let mut dyno = weak(&t, &app)
+        .args(["launch", "web", "--port", &port.to_string()])
+        .start();
+    wait_for_http(port, "/titles.json", || reason(&mut dyno));
+    let trees = t.store().join("apps").join(app.name()).join("trees");
+    assert!(trees.join("build").is_dir());
+    weak(&t, &app).args(["cache", "prune"]).run().success();
+    assert!(!trees.join("build").exists());
+    let page = get(port, "/titles.json").unwrap();
+    assert!(page.body.contains("Solaris (1961)"), "{}", page.body);
+    weak(&t, &app).args(["ps:restart"]).run().success();
+    wait_for_http(port, "/titles.json", || reason(&mut dyno));
+    dyno.signal(Signal::INT);
+    assert_eq!(dyno.wait(Duration::from_secs(35)).code(), 130);
+    weak(&t, &app).args(["cache", "prune"]).run().success();
+    assert!(!trees.exists());
+}
+
+#[test]
 fn a_killed_build_takes_nothing_with_it() {
     let Some(t) = context(Who::Root) else { return };
     let app = t.fixture("worker-only");
@@ -164,10 +190,24 @@ fn a_killed_build_takes_nothing_with_it() {
 }
 
 /// The commonest place of all: a job of a CI system in Docker's default container.
-#[test]
-fn in_docker_s_default_container() {
+mod in_docker_s_default_container {
+    use super::{Who, build_and_run_in_a_container};
+
+    #[test]
+    fn as_root() {
+        build_and_run_in_a_container(Who::Root);
+    }
+
+    /// `docker run --user`.
+    #[test]
+    fn as_plain_user() {
+        build_and_run_in_a_container(Who::Plain);
+    }
+}
+
+fn build_and_run_in_a_container(who: Who) {
     requires!(Need::DockerEngine, Need::Program("skopeo"), Need::Root);
-    let Some(t) = TestContext::with_own_store(BINARY, Who::Root) else {
+    let Some(t) = TestContext::with_own_store(BINARY, who) else {
         return;
     };
     let app = t.fixture("worker-only");
@@ -180,7 +220,11 @@ fn in_docker_s_default_container() {
         .success()
         .digest();
     let peer = |program: &str, words: &[&str]| output_of(program, words, Path::new("/"));
-    let image = Image(format!("slugc-e2e-container-{}:latest", std::process::id()));
+    let user = t.uid().to_string();
+    let image = Image(format!(
+        "slugc-e2e-container-{}-{user}:latest",
+        std::process::id()
+    ));
     let archive = t.scratch().join("image.tar");
     peer(
         "skopeo",
@@ -204,7 +248,7 @@ fn in_docker_s_default_container() {
         format!("{}:/source:ro", app.path().display()),
         "/etc/ssl/certs:/etc/ssl/certs:ro".to_owned(),
     ];
-    let mut words = vec!["run", "--rm", "--network", "host", "--user", "0"];
+    let mut words = vec!["run", "--rm", "--network", "host", "--user", &user];
     for volume in &volumes {
         words.extend(["--volume", volume]);
     }
@@ -217,7 +261,8 @@ fn in_docker_s_default_container() {
     ] {
         words.extend(["--env", name]);
     }
-    words.extend(["--env", "XDG_DATA_HOME=/store", "--entrypoint", "sh"]);
+    words.extend(["--env", "XDG_DATA_HOME=/store", "--env", "HOME=/tmp"]);
+    words.extend(["--entrypoint", "sh"]);
     words.extend([&image.0, "-c", script]);
     let said = peer("docker", &words);
     for text in [WARNING, &digest, "\n1000\n", "code 7"] {

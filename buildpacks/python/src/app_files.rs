@@ -100,6 +100,23 @@ impl Listing {
         let is_new = |path: &&PathBuf| !before.0.contains_key(*path);
         Some(self.0.keys().filter(is_new).map(PathBuf::as_path).collect())
     }
+
+    /// Removes what is in the folder and is not in this listing. What can't be removed stays: it is only weight.
+    pub(crate) fn remove_added(&self, folder: &Path) {
+        let Ok(after) = Self::of(folder) else { return };
+        // What is in a folder goes before the folder.
+        for (path, entry) in after.0.iter().rev() {
+            if self.0.contains_key(path) {
+                continue;
+            }
+            let path = folder.join(path);
+            let _ = if matches!(entry.kind, Kind::Folder { .. }) {
+                fs::remove_dir(path)
+            } else {
+                fs::remove_file(path)
+            };
+        }
+    }
 }
 
 fn list(root: &Path, folder: &Path, entries: &mut BTreeMap<PathBuf, Entry>) -> io::Result<()> {

@@ -1,7 +1,6 @@
 //! What is looked at before anything is installed: variables that would break the build, and files
 //! that should not be there.
 
-use crate::detect;
 use libcnb::Env;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,43 +33,17 @@ const MODULE_PATH: &str = concat!(
     "(to add a folder for the app, write it in the command: web: env PYTHONPATH=src gunicorn app:app)",
 );
 
-/// Package managers whose lock file says what to install, with the command that exports
-/// `requirements.txt` from it.
-const OTHER_MANAGERS: [(&str, &str, &str); 7] = [
-    (
-        "uv.lock",
-        "uv",
-        "uv export --no-dev --no-emit-project --output-file requirements.txt",
-    ),
-    (
-        "poetry.lock",
-        "Poetry",
-        "poetry export --output requirements.txt   (needs: poetry self add poetry-plugin-export)",
-    ),
-    (
-        "Pipfile.lock",
-        "Pipenv",
-        "pipenv requirements > requirements.txt",
-    ),
-    (
-        "Pipfile",
-        "Pipenv",
-        "pipenv lock && pipenv requirements > requirements.txt",
-    ),
-    (
-        "pdm.lock",
-        "PDM",
-        "pdm export --prod --output requirements.txt",
-    ),
-    (
-        "pylock.toml",
-        "pylock.toml (PEP 751)",
-        "uv pip compile pyproject.toml --output-file requirements.txt",
-    ),
+/// Ways to name dependencies that can't be installed, with the way to get a `requirements.txt` from them.
+const OTHER_MANAGERS: [(&str, &str, &str); 2] = [
     (
         "environment.yml",
         "conda",
         "pip list --format=freeze > requirements.txt   (in the activated environment)",
+    ),
+    (
+        "requirements.in",
+        "pip-tools or uv",
+        "uv pip compile requirements.in --output-file requirements.txt",
     ),
 ];
 
@@ -92,10 +65,6 @@ pub(crate) enum CheckError {
         manager: &'static str,
         export: &'static str,
     },
-    #[error("pyproject.toml names dependencies, but there is no requirements.txt")]
-    ProjectWithoutRequirements,
-    #[error("pyproject.toml is not valid TOML")]
-    MalformedPyproject(#[source] toml::de::Error),
     #[error("BP_PYTHON_INSTALLER={value} is not known")]
     UnknownInstaller { value: String },
 }
@@ -110,15 +79,8 @@ pub(crate) fn environment(user: &Env) -> Result<(), CheckError> {
     Ok(())
 }
 
-/// Whether there is a `requirements.txt` to install. Other ways to name dependencies are refused,
-/// with the way to get a `requirements.txt` from them, so that nothing is silently left out.
-pub(crate) fn requirements_file(app_dir: &Path) -> Result<bool, CheckError> {
-    if app_dir.join("requirements.txt").is_file() {
-        return Ok(true);
-    }
-    if let Some(name) = detect::look(app_dir).map_err(CheckError::Look)?.misspelt {
-        return Err(CheckError::MisspeltRequirements { name });
-    }
+/// Refuses a project whose dependencies are named only in a way that can't be installed.
+pub(crate) fn other_managers(app_dir: &Path) -> Result<(), CheckError> {
     for (file, manager, export) in OTHER_MANAGERS {
         if app_dir.join(file).is_file() {
             return Err(CheckError::OtherManager {
@@ -128,17 +90,7 @@ pub(crate) fn requirements_file(app_dir: &Path) -> Result<bool, CheckError> {
             });
         }
     }
-    match std::fs::read_to_string(app_dir.join("pyproject.toml")) {
-        Ok(text) => match text.parse::<toml::Table>() {
-            Ok(document) if names_dependencies(&document) => {
-                Err(CheckError::ProjectWithoutRequirements)
-            }
-            Ok(_) => Ok(false),
-            Err(source) => Err(CheckError::MalformedPyproject(source)),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(CheckError::Look(error)),
-    }
+    Ok(())
 }
 
 /// Virtual environments that were copied along with the app: never used, only weight.
@@ -150,24 +102,7 @@ pub(crate) fn stray_venvs(app_dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn names_dependencies(document: &toml::Table) -> bool {
-    let listed = document
-        .get("project")
-        .and_then(|project| project.get("dependencies"))
-        .and_then(toml::Value::as_array)
-        .is_some_and(|dependencies| !dependencies.is_empty());
-    // Poetry lists Python itself among the dependencies.
-    let poetry = document
-        .get("tool")
-        .and_then(|tool| tool.get("poetry"))
-        .and_then(|poetry| poetry.get("dependencies"))
-        .and_then(toml::Value::as_table)
-        .is_some_and(|dependencies| dependencies.keys().any(|name| name != "python"));
-    listed || poetry
-}
-
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -184,37 +119,5 @@ mod tests {
                 ..
             })
         ));
-    }
-
-    #[test]
-    fn a_tool_configuration_alone_needs_no_requirements() {
-        let names_dependencies =
-            |text: &str| names_dependencies(&text.parse::<toml::Table>().unwrap());
-        assert!(!names_dependencies("[tool.black]\nline-length = 100\n"));
-        assert!(!names_dependencies(
-            "[tool.poetry.dependencies]\npython = \"^3.12\"\n"
-        ));
-        assert!(names_dependencies(
-            "[project]\ndependencies = [\"flask\"]\n"
-        ));
-        assert!(names_dependencies(
-            "[tool.poetry.dependencies]\nflask = \"*\"\n"
-        ));
-    }
-
-    #[test]
-    fn requirements_win_over_other_managers() {
-        let app = tempfile::tempdir().unwrap();
-        assert!(!requirements_file(app.path()).unwrap());
-        std::fs::write(app.path().join("poetry.lock"), "").unwrap();
-        assert!(matches!(
-            requirements_file(app.path()),
-            Err(CheckError::OtherManager {
-                file: "poetry.lock",
-                ..
-            })
-        ));
-        std::fs::write(app.path().join("requirements.txt"), "").unwrap();
-        assert!(requirements_file(app.path()).unwrap());
     }
 }

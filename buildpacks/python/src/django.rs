@@ -98,7 +98,7 @@ pub(crate) fn collect_static(
 }
 
 /// What the project's code sees.
-fn environment(venv: &Venv, env: &Env) -> Env {
+pub(crate) fn environment(venv: &Venv, env: &Env) -> Env {
     let mut env = env.clone();
     let mut path = vec![venv.path.join("bin")];
     if let Some(inherited) = env.get("PATH") {
@@ -169,7 +169,7 @@ impl Run<'_> {
 }
 
 /// The `manage.py` nearest to the root, in lexical order; its path relative to the app.
-fn find_manage(app_dir: &Path) -> Result<Option<PathBuf>, DjangoError> {
+pub(crate) fn find_manage(app_dir: &Path) -> Result<Option<PathBuf>, DjangoError> {
     let mut folders = VecDeque::from([(PathBuf::new(), 0)]);
     while let Some((folder, depth)) = folders.pop_front() {
         let manage = folder.join("manage.py");

@@ -6,22 +6,27 @@ mod django;
 mod environment;
 mod install;
 mod project;
+mod source;
 
 use crate::bytecode::BytecodeError;
 use crate::checks::CheckError;
 use crate::django::DjangoError;
+use crate::hooks::HookError;
 use crate::install::InstallError;
 use crate::interpreter::InterpreterError;
 use crate::layers::pip::PipError;
+use crate::layers::project_tool::ProjectToolError;
 use crate::layers::python::PythonError;
 use crate::layers::static_files::StaticFilesError;
 use crate::layers::uv::UvError;
 use crate::layers::venv::VenvError;
 use crate::log;
+use crate::project::ProjectError;
+use crate::python_range::Range;
 use crate::python_version::{
     PYTHON_VERSION_FILE, PythonVersion, PythonVersionError, RUNTIME_TXT, Request, Support,
+    newest_patch,
 };
-use crate::requirements::RequirementsError;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -42,6 +47,8 @@ pub(crate) enum BuildpackError {
     PythonVersion(#[source] PythonVersionError),
     #[error("a Python does not work")]
     Interpreter(#[source] InterpreterError),
+    #[error("a script of the app failed")]
+    Hook(#[source] HookError),
     #[error("the stack has no Python")]
     NoPython,
     #[error("Python could not be installed")]
@@ -50,8 +57,10 @@ pub(crate) enum BuildpackError {
     Uv(#[source] UvError),
     #[error("pip is not available")]
     Pip(#[source] PipError),
-    #[error("the requirements can't be read")]
-    Requirements(#[source] RequirementsError),
+    #[error("a package manager is not available")]
+    ProjectTool(#[source] ProjectToolError),
+    #[error("the project can't be read")]
+    Project(#[source] ProjectError),
     #[error("the virtual environment could not be made")]
     Venv(#[source] VenvError),
     #[error("the requirements could not be installed")]
@@ -106,7 +115,9 @@ fn explanation_of(error: &BuildpackError) -> Explanation {
     match error {
         BuildpackError::Check(error) => project::check(error),
         BuildpackError::PythonVersion(error) => project::python_version(error),
-        BuildpackError::Requirements(error) => project::requirements(error),
+        BuildpackError::Project(error) => source::project(error),
+        BuildpackError::ProjectTool(error) => environment::project_tool(error),
+        BuildpackError::Hook(error) => source::hook(error),
         BuildpackError::NoPython => environment::no_python(),
         BuildpackError::Python(error) => environment::python(error),
         BuildpackError::Uv(error) => environment::uv(error),
@@ -188,6 +199,36 @@ pub(crate) fn warn_of_other_patch(request: Request, stack: PythonVersion) {
                  fixes\nwith the stack. To say that any {series} will do, write only \"{series}\" in {PYTHON_VERSION_FILE}.",
                 file = request.file,
                 series = request.series,
+            ),
+        );
+    }
+}
+
+/// An installed Python that is not the newest of its series.
+pub(crate) fn warn_of_old_patch(request: Request, python: PythonVersion) {
+    let newest = newest_patch(python.series).filter(|newest| python.patch < *newest);
+    if let Some(newest) = newest.filter(|_| request.patch.is_some()) {
+        log::warning(
+            &format!("Python {python} lacks fixes"),
+            &format!(
+                "{file} asks for exactly {request}; {series}.{newest} is out, with fixes for bugs and security holes.\n\
+                 Write only \"{series}\" in {file} to get the newest with each build that installs it.",
+                file = request.file,
+                series = python.series,
+            ),
+        );
+    }
+}
+
+/// The project says that it runs on other Pythons, but installs what says nothing of them.
+pub(crate) fn warn_of_range(python: PythonVersion, ranges: &[Range]) {
+    if let Some(range) = ranges.iter().find(|range| !range.allows(python)) {
+        log::warning(
+            &format!("Python {python} is not in the range of {}", range.file),
+            &format!(
+                "{file} asks for Python {range}, which requirements.txt does not enforce. Choose a version in \
+                 {PYTHON_VERSION_FILE},\nor correct the range in {file}.",
+                file = range.file,
             ),
         );
     }

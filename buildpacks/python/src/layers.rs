@@ -2,8 +2,10 @@
 
 pub(crate) mod pip;
 pub(crate) mod pip_cache;
+pub(crate) mod project_tool;
 pub(crate) mod python;
 pub(crate) mod static_files;
+pub(crate) mod tool_cache;
 pub(crate) mod uv;
 pub(crate) mod uv_cache;
 pub(crate) mod venv;

@@ -11,10 +11,13 @@ mod django;
 mod errors;
 mod files;
 mod fingerprint;
+mod hooks;
 mod install;
 mod interpreter;
 mod layers;
 mod log;
+mod project;
+mod python_range;
 mod python_version;
 mod records;
 mod redact;
@@ -22,9 +25,11 @@ mod requirements;
 mod text_file;
 mod tool_env;
 mod tools;
+mod web;
 
 use crate::bytecode::BytecodeError;
 use crate::errors::BuildpackError;
+use crate::hooks::Hook;
 use crate::tools::Tools;
 use libcnb::build::{BuildContext, BuildResult, BuildResultBuilder};
 use libcnb::data::build_plan::BuildPlanBuilder;
@@ -60,32 +65,42 @@ impl Buildpack for PythonBuildpack {
         errors::warn_of_stray_venvs(&checks::stray_venvs(&context.app_dir));
         let env = tool_env::with_user_variables(context.platform.env());
 
+        hooks::run(Hook::Before, &context.app_dir, &env).map_err(BuildpackError::Hook)?;
+        let choice = project::choose(&context.app_dir, &env)?;
+
         log::section("Python");
         let mut tools = Tools::new(&context, &env)?;
-        let python = tools.python()?;
+        let python = tools.python(choice.as_ref().map(|choice| &choice.source))?;
 
         log::section("Requirements");
-        let requirements = if checks::requirements_file(&context.app_dir)
-            .map_err(BuildpackError::Check)?
-        {
-            let read =
-                requirements::read(&context.app_dir, &env).map_err(BuildpackError::Requirements)?;
-            if read.empty {
+        let plan = match choice {
+            Some(choice) => {
+                choice.explain();
+                Some(
+                    project::plan(&context.app_dir, choice, &env)
+                        .map_err(BuildpackError::Project)?,
+                )
+            }
+            None => None,
+        };
+        match &plan {
+            None => {
                 log::step(
-                    "requirements.txt asks for nothing: the app gets Python without any packages.",
+                    "There is no requirements.txt: the app gets Python without any packages.",
                 );
             }
-            Some(read)
-        } else {
-            log::step("There is no requirements.txt: the app gets Python without any packages.");
-            None
-        };
-        let installer = tools.installer(&python, requirements.as_ref())?;
+            Some(plan) if plan.empty => log::step(format!(
+                "{} asks for nothing: the app gets Python without any packages.",
+                plan.source
+            )),
+            Some(_) => {}
+        }
+        let installer = tools.installer(&python, plan.as_ref())?;
         let mut venv = layers::venv::provide(
             &context,
             &layers::venv::Inputs {
                 python: &python,
-                requirements: requirements.as_ref(),
+                plan: plan.as_ref(),
                 installer: &installer,
                 env: &env,
             },
@@ -94,15 +109,16 @@ impl Buildpack for PythonBuildpack {
         // Django imports its own modules while the other processors compile the rest.
         let modules = std::mem::take(&mut venv.uncompiled);
         let is_new = !modules.is_empty();
-        let is_changed = venv.is_changed();
-        let compilation =
-            bytecode::start(&venv.python(), modules).map_err(BuildpackError::Bytecode)?;
+        // The app's own script may still write to the environment.
+        let is_announced = venv.is_changed() && !Hook::After.is_there(&context.app_dir);
+        let compilation = bytecode::start(&venv.python(), modules, venv.ahead.take())
+            .map_err(BuildpackError::Bytecode)?;
         let collecting = AtomicBool::new(true);
         let (compiled, django) = std::thread::scope(|scope| {
             let compilation = scope.spawn(|| {
                 let compiled = compilation.finish();
                 // A layer that nobody waits for is as well read afterwards.
-                if compiled.is_ok() && is_changed && collecting.load(Ordering::Relaxed) {
+                if compiled.is_ok() && is_announced && collecting.load(Ordering::Relaxed) {
                     layers::announce(&context, &env, &layers::venv::NAME);
                 }
                 compiled
@@ -123,7 +139,13 @@ impl Buildpack for PythonBuildpack {
         if is_new {
             log::step(format!("Compiled {compiled} modules to bytecode."));
         }
-        BuildResultBuilder::new().build()
+        let for_app = django::environment(&venv, &env);
+        hooks::run(Hook::After, &context.app_dir, &for_app).map_err(BuildpackError::Hook)?;
+        let mut result = BuildResultBuilder::new();
+        if let Some(launch) = web::suggest(&context.app_dir, &venv.site_packages, &env) {
+            result = result.launch(launch);
+        }
+        result.build()
     }
 
     fn on_error(&self, error: libcnb::Error<BuildpackError>) {

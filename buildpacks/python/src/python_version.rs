@@ -1,5 +1,6 @@
 //! Which Python an app asks for (`.python-version`, `runtime.txt`), and which Pythons there are.
 
+use crate::python_range::Range;
 use crate::text_file::{self, TextFileError};
 use std::fmt;
 use std::path::Path;
@@ -55,8 +56,10 @@ impl fmt::Display for Request {
 /// What the project's version files say together.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Requested {
-    /// `None`: the stack's Python will do.
+    /// `None`: no file names a version.
     pub(crate) request: Option<Request>,
+    /// What `.python-version` says, where it names a range.
+    pub(crate) range: Option<Range>,
     /// Whether there is a `runtime.txt`, used or not.
     pub(crate) runtime_txt: bool,
 }
@@ -79,6 +82,9 @@ const SERIES: [(u16, Support); 6] = [
     (14, Support::Until("October 2030")),
     (15, Support::Until("October 2031")),
 ];
+
+/// The newest patch release of each series in the catalogue of the uv that this buildpack uses.
+const NEWEST_PATCHES: [(u16, u16); 6] = [(10, 22), (11, 18), (12, 16), (13, 18), (14, 10), (15, 2)];
 
 /// The months in which the support of older series ended, for the error that refuses them.
 const RETIRED: [(Series, &str); 6] = [
@@ -124,6 +130,10 @@ pub(crate) enum PythonVersionError {
     },
     #[error("Python {} is not known", .request.series)]
     Unknown { request: Request },
+    #[error("{} asks for {request}, {} for {range}", .request.file, .range.file)]
+    Conflict { request: Request, range: Range },
+    #[error("no Python is in all ranges")]
+    NothingFits { ranges: Vec<Range> },
 }
 
 /// Reads the version files. `.python-version` wins over `runtime.txt`.
@@ -131,15 +141,26 @@ pub(crate) fn read_request(app_dir: &Path) -> Result<Requested, PythonVersionErr
     let read =
         |name: &str| text_file::read(app_dir, Path::new(name)).map_err(PythonVersionError::Read);
     let runtime_txt = read(RUNTIME_TXT)?;
+    let mut range = None;
     let request = if let Some(text) = read(PYTHON_VERSION_FILE)? {
-        Some(parse(PYTHON_VERSION_FILE, "", &text)?)
+        let (line, entry) = only_entry(PYTHON_VERSION_FILE, &text)?;
+        range = entry
+            .starts_with(['<', '>', '=', '~', '!', '^'])
+            .then(|| Range::parse(PYTHON_VERSION_FILE, entry))
+            .flatten();
+        match range {
+            Some(_) => None,
+            None => Some(parse(PYTHON_VERSION_FILE, "", line, entry)?),
+        }
     } else if let Some(text) = &runtime_txt {
-        Some(parse(RUNTIME_TXT, "python-", text)?)
+        let (line, entry) = only_entry(RUNTIME_TXT, text)?;
+        Some(parse(RUNTIME_TXT, "python-", line, entry)?)
     } else {
         None
     };
     Ok(Requested {
         request,
+        range,
         runtime_txt: runtime_txt.is_some(),
     })
 }
@@ -185,7 +206,28 @@ fn number(text: &str) -> Option<u16> {
         .then(|| text.parse().ok())?
 }
 
-fn parse(file: &'static str, prefix: &str, text: &str) -> Result<Request, PythonVersionError> {
+/// The newest series that is in all ranges.
+pub(crate) fn newest_in(ranges: &[Range]) -> Option<Series> {
+    SERIES
+        .iter()
+        .rev()
+        .map(|(minor, _)| series(3, *minor))
+        .find(|series| ranges.iter().all(|range| range.allows_series(*series)))
+}
+
+/// The newest patch release of a series that was out when this buildpack was made.
+pub(crate) fn newest_patch(wanted: Series) -> Option<u16> {
+    NEWEST_PATCHES
+        .iter()
+        .find(|(minor, _)| wanted == series(3, *minor))
+        .map(|(_, patch)| *patch)
+}
+
+/// The one line of a version file that is neither empty nor a comment.
+fn only_entry<'a>(
+    file: &'static str,
+    text: &'a str,
+) -> Result<(usize, &'a str), PythonVersionError> {
     let entries: Vec<(usize, &str)> = text
         .lines()
         .enumerate()
@@ -195,16 +237,22 @@ fn parse(file: &'static str, prefix: &str, text: &str) -> Result<Request, Python
         })
         .filter(|(_, line)| !line.is_empty())
         .collect();
-    let (line, entry) = match entries.as_slice() {
-        [] => return Err(PythonVersionError::Empty { file }),
-        [only] => *only,
-        several => {
-            return Err(PythonVersionError::Several {
-                file,
-                lines: several.iter().map(|(line, _)| *line).collect(),
-            });
-        }
-    };
+    match entries.as_slice() {
+        [] => Err(PythonVersionError::Empty { file }),
+        [only] => Ok(*only),
+        several => Err(PythonVersionError::Several {
+            file,
+            lines: several.iter().map(|(line, _)| *line).collect(),
+        }),
+    }
+}
+
+fn parse(
+    file: &'static str,
+    prefix: &str,
+    line: usize,
+    entry: &str,
+) -> Result<Request, PythonVersionError> {
     entry
         .strip_prefix(prefix)
         .and_then(parse_version)
@@ -226,7 +274,8 @@ mod tests {
     use super::*;
 
     fn request(text: &str) -> Result<String, String> {
-        parse(PYTHON_VERSION_FILE, "", text)
+        only_entry(PYTHON_VERSION_FILE, text)
+            .and_then(|(line, entry)| parse(PYTHON_VERSION_FILE, "", line, entry))
             .map(|request| request.to_string())
             .map_err(|error| error.to_string())
     }
@@ -279,6 +328,22 @@ mod tests {
         let requested = read_request(app.path()).unwrap();
         assert!(requested.runtime_txt);
         assert_eq!(requested.request.unwrap().file, PYTHON_VERSION_FILE);
+    }
+
+    #[test]
+    fn a_range_in_the_version_file() {
+        let app = tempfile::tempdir().unwrap();
+        std::fs::write(
+            app.path().join(PYTHON_VERSION_FILE),
+            "# ours\n>=3.11,<3.14\n",
+        )
+        .unwrap();
+        let requested = read_request(app.path()).unwrap();
+        assert_eq!(requested.request, None);
+        let range = requested.range.unwrap();
+        assert_eq!(newest_in(&[range]).unwrap(), series(3, 13));
+        let none = Range::parse(PYTHON_VERSION_FILE, "<3.9").unwrap();
+        assert_eq!(newest_in(&[none]), None);
     }
 
     #[test]

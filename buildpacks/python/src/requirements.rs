@@ -188,7 +188,8 @@ fn parent(file: &Path) -> &Path {
     file.parent().unwrap_or(Path::new(""))
 }
 
-fn merge_marker(text: &str) -> Option<usize> {
+/// The line of a marker that git leaves where two versions conflict.
+pub(crate) fn merge_marker(text: &str) -> Option<usize> {
     text.lines()
         .position(|line| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> "))
         .map(|index| index + 1)

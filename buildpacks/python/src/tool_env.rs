@@ -6,6 +6,7 @@
 use libcnb::Env;
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
+use std::path::Path;
 
 /// pip's variables with uv's names for them, for those whose values mean the same.
 const SAME_VALUE: [(&str, &str); 5] = [
@@ -99,6 +100,66 @@ pub(crate) fn for_uv(env: &Env) -> Env {
     env
 }
 
+/// The environment for uv where a lock says from which index each package is: an index that is set for pip
+/// would make the lock look outdated. uv's own settings are the user's decision, as they were for `uv lock`.
+pub(crate) fn for_uv_lock(env: &Env) -> Env {
+    const OF_RESOLUTION: [&str; 6] = [
+        "PIP_CONSTRAINT",
+        "PIP_EXTRA_INDEX_URL",
+        "PIP_FIND_LINKS",
+        "PIP_INDEX_URL",
+        "PIP_NO_INDEX",
+        "PIP_PRE",
+    ];
+    let mut kept = Env::new();
+    for (name, value) in env {
+        if !OF_RESOLUTION.iter().any(|other| name == *other) {
+            kept.insert(name, value);
+        }
+    }
+    for_uv(&kept)
+}
+
+/// The environment for Poetry, PDM and Pipenv: the one environment that is there, no questions, and caches in
+/// a layer. The password store of a desktop is not there; waiting for it takes Poetry half a minute.
+pub(crate) fn for_project_tool(env: &Env, venv: &Path, cache: &Path) -> Env {
+    let mut env = for_pip(&for_builds_from_source(env));
+    let mut path = vec![venv.join("bin")];
+    if let Some(inherited) = env.get("PATH") {
+        path.extend(std::env::split_paths(inherited));
+    }
+    // A PATH that can't be joined was not usable before either.
+    if let Ok(path) = std::env::join_paths(path) {
+        env.insert("PATH", path);
+    }
+    for (name, value) in [
+        ("PDM_CHECK_UPDATE", "0"),
+        ("PDM_IGNORE_SAVED_PYTHON", "1"),
+        ("PDM_NON_INTERACTIVE", "1"),
+        ("PIPENV_NOSPIN", "1"),
+        ("PIPENV_VERBOSITY", "-1"),
+        ("PIPENV_YES", "1"),
+        // Bytecode is compiled afterwards, in the form that needs no look at the source.
+        ("PIP_NO_COMPILE", "1"),
+        ("POETRY_KEYRING_ENABLED", "false"),
+        ("POETRY_NO_INTERACTION", "1"),
+        ("PYTHONDONTWRITEBYTECODE", "1"),
+        ("NO_COLOR", "1"),
+    ] {
+        env.insert(name, value);
+    }
+    env.insert("VIRTUAL_ENV", venv);
+    for name in [
+        "PDM_CACHE_DIR",
+        "PIPENV_CACHE_DIR",
+        "PIP_CACHE_DIR",
+        "POETRY_CACHE_DIR",
+    ] {
+        env.insert(name, cache);
+    }
+    env
+}
+
 /// The environment for pip: the user's index settings for uv where there are none for pip.
 pub(crate) fn for_pip(env: &Env) -> Env {
     let mut env = env.clone();
@@ -134,8 +195,17 @@ pub(crate) fn fingerprint(env: &Env) -> String {
         .iter()
         .filter(|(name, _)| {
             let name = name.to_string_lossy();
+            if ["PASSWORD", "TOKEN", "USERNAME"]
+                .iter()
+                .any(|word| name.contains(word))
+            {
+                return false;
+            }
             name.starts_with("PIP_") && !TRANSPORT.contains(&name.as_ref())
                 || name.starts_with("UV_")
+                || name.starts_with("POETRY_")
+                || name.starts_with("PDM_")
+                || name.starts_with("PIPENV_")
                 || COMPILERS.contains(&name.as_ref())
         })
         .collect();
@@ -228,6 +298,9 @@ mod tests {
             fingerprint(&env(&[("PIP_INDEX_URL", "https://me:one@host/simple")])),
             fingerprint(&env(&[("PIP_INDEX_URL", "https://me:one@other/simple")]))
         );
+        for secret in ["UV_INDEX_MINE_PASSWORD", "POETRY_HTTP_BASIC_MINE_PASSWORD"] {
+            assert_eq!(plain, fingerprint(&env(&[(secret, "one")])));
+        }
         assert_ne!(plain, fingerprint(&env(&[("PIP_PRE", "1")])));
         assert_ne!(
             fingerprint(&env(&[("PIP_PRE", "1")])),

@@ -3,8 +3,11 @@
 use crate::checks::CheckError;
 use crate::install::{INSTALLER_VARIABLE, Installer};
 use crate::interpreter::{self, Interpreter};
-use crate::python_version::{self, Requested};
-use crate::requirements::Requirements;
+use crate::layers::project_tool::{self, Kind};
+use crate::layers::uv::UV_VERSION;
+use crate::project::{self, Plan, Source};
+use crate::python_range::Range;
+use crate::python_version::{self, PythonVersion, PythonVersionError, Request, Requested};
 use crate::{BuildpackError, PythonBuildpack, errors, layers, log};
 use libcnb::Env;
 use libcnb::build::BuildContext;
@@ -33,24 +36,56 @@ impl<'a> Tools<'a> {
         })
     }
 
-    /// The Python that the app asks for: the stack's if its series is right, else an installed one.
-    pub(crate) fn python(&mut self) -> libcnb::Result<Interpreter, BuildpackError> {
+    /// The Python that the app asks for: the stack's if it is right, else an installed one.
+    ///
+    /// A version file decides; the ranges in the project's own files must agree with it. Without such a file the
+    /// stack's Python is taken if it is in all ranges, else the newest that is. With requirements.txt, which says
+    /// nothing of Pythons, the ranges only warn.
+    pub(crate) fn python(
+        &mut self,
+        source: Option<&Source>,
+    ) -> libcnb::Result<Interpreter, BuildpackError> {
+        let app_dir = &self.context.app_dir;
         let Requested {
             request,
+            range,
             runtime_txt,
-        } = python_version::read_request(&self.context.app_dir)
-            .map_err(BuildpackError::PythonVersion)?;
+        } = python_version::read_request(app_dir).map_err(BuildpackError::PythonVersion)?;
         if runtime_txt {
             errors::warn_of_runtime_txt(request);
         }
-        let Some(request) = request else {
-            let stack = self.stack.clone().ok_or(BuildpackError::NoPython)?;
-            log::step(format!(
-                "Using Python {} of the stack (no .python-version file asks for another).",
-                stack.version
-            ));
-            return Ok(stack);
+        let is_bound = !matches!(source, None | Some(Source::Requirements));
+        let of_project = match project::python::ranges(app_dir, source) {
+            Ok(ranges) => ranges,
+            Err(error) if is_bound => Err(BuildpackError::Project(error))?,
+            // Nothing else reads the file for these projects.
+            Err(_) => Vec::new(),
         };
+        if let Some(request) = request {
+            if is_bound && let Some(range) = of_project.iter().find(|range| !agree(request, range))
+            {
+                Err(BuildpackError::PythonVersion(
+                    PythonVersionError::Conflict {
+                        request,
+                        range: range.clone(),
+                    },
+                ))?;
+            }
+            return self.requested(request);
+        }
+        let mut ranges: Vec<Range> = range.into_iter().collect();
+        if is_bound {
+            ranges.extend(of_project.iter().cloned());
+        }
+        let python = self.in_ranges(&ranges)?;
+        if !is_bound {
+            errors::warn_of_range(python.version, &of_project);
+        }
+        Ok(python)
+    }
+
+    /// The Python of a version or series that a file names.
+    fn requested(&mut self, request: Request) -> libcnb::Result<Interpreter, BuildpackError> {
         let support = python_version::support(request).map_err(BuildpackError::PythonVersion)?;
         errors::warn_of_ended_support(request, support);
         if let Some(stack) = &self.stack
@@ -63,9 +98,54 @@ impl<'a> Tools<'a> {
             ));
             return Ok(stack.clone());
         }
+        self.installed(request)
+    }
+
+    /// The stack's Python if it is in all ranges, else the newest that is.
+    fn in_ranges(&mut self, ranges: &[Range]) -> libcnb::Result<Interpreter, BuildpackError> {
+        let Some(first) = ranges.first() else {
+            let stack = self.stack.clone().ok_or(BuildpackError::NoPython)?;
+            log::step(format!(
+                "Using Python {} of the stack (no .python-version file asks for another).",
+                stack.version
+            ));
+            return Ok(stack);
+        };
+        if let Some(stack) = &self.stack
+            && ranges.iter().all(|range| range.allows(stack.version))
+        {
+            log::step(format!(
+                "Using Python {} of the stack ({} asks for {first}).",
+                stack.version, first.file
+            ));
+            return Ok(stack.clone());
+        }
+        let nothing = || {
+            BuildpackError::PythonVersion(PythonVersionError::NothingFits {
+                ranges: ranges.to_vec(),
+            })
+        };
+        let series = python_version::newest_in(ranges).ok_or_else(nothing)?;
+        let request = Request {
+            series,
+            patch: None,
+            file: first.file,
+        };
+        let support = python_version::support(request).map_err(BuildpackError::PythonVersion)?;
+        errors::warn_of_ended_support(request, support);
+        let python = self.installed(request)?;
+        if !ranges.iter().all(|range| range.allows(python.version)) {
+            Err(nothing())?;
+        }
+        Ok(python)
+    }
+
+    /// A Python that the stack does not have.
+    fn installed(&mut self, request: Request) -> libcnb::Result<Interpreter, BuildpackError> {
         let uv = self.uv()?;
         let stack = self.stack.as_ref();
         let python = layers::python::provide(self.context, &uv, request, stack, self.env)?;
+        errors::warn_of_old_patch(request, python.version);
         log::step(format!(
             "Using Python {} ({} asks for {request}).",
             python.version, request.file
@@ -73,34 +153,64 @@ impl<'a> Tools<'a> {
         Ok(python)
     }
 
-    /// What installs the requirements; nothing when there are none.
+    /// What installs the plan; nothing when it asks for nothing.
     pub(crate) fn installer(
         &mut self,
         python: &Interpreter,
-        requirements: Option<&Requirements>,
+        plan: Option<&Plan>,
     ) -> libcnb::Result<Installer, BuildpackError> {
         let choice = self
             .env
             .get(INSTALLER_VARIABLE)
             .map(|value| value.to_string_lossy().trim().to_ascii_lowercase())
             .unwrap_or_default();
-        match choice.as_str() {
-            _ if requirements.is_none() => Ok(Installer::Nothing),
-            "" | "uv" | "pip" if requirements.is_some_and(|some| some.empty) => {
-                Ok(Installer::Nothing)
-            }
-            "" | "uv" => Ok(Installer::Uv {
-                program: self.uv()?,
-                cache: layers::uv_cache::provide(self.context)?,
-            }),
-            "pip" => Ok(Installer::Pip {
+        let Some(plan) = plan else {
+            return Ok(Installer::Nothing);
+        };
+        if !matches!(choice.as_str(), "" | "uv" | "pip") {
+            Err(BuildpackError::Check(CheckError::UnknownInstaller {
+                value: choice,
+            }))?
+        } else if plan.empty {
+            Ok(Installer::Nothing)
+        } else if let Some(kind) = own_tool(&plan.source) {
+            let uv = self.uv()?;
+            Ok(Installer::Own {
+                tool: project_tool::provide(self.context, kind, &uv, python, self.env)?,
+                cache: layers::tool_cache::provide(self.context)?,
+            })
+        } else if choice == "pip" && plan.source.is_for_pip() {
+            Ok(Installer::Pip {
                 pip: layers::pip::provide(self.context, python, self.env)?,
                 cache: layers::pip_cache::provide(self.context)?,
-            }),
-            _ => Err(BuildpackError::Check(CheckError::UnknownInstaller {
-                value: choice,
-            }))?,
+            })
+        } else {
+            if choice == "pip" {
+                log::step(format!(
+                    "{INSTALLER_VARIABLE}=pip is for requirements.txt and for packages without a lock; {} is installed by uv.",
+                    plan.source
+                ));
+            }
+            let (program, version) = self.uv_for_packages()?;
+            Ok(Installer::Uv {
+                program,
+                version,
+                cache: layers::uv_cache::provide(self.context)?,
+            })
         }
+    }
+
+    /// The uv that installs the app's packages, with its version: ours, or the one that the user asks for.
+    fn uv_for_packages(&mut self) -> libcnb::Result<(PathBuf, String), BuildpackError> {
+        let ours = self.uv()?;
+        let is_other =
+            project_tool::is_asked_for(Kind::Uv, self.env).map_err(BuildpackError::ProjectTool)?;
+        if !is_other {
+            return Ok((ours, UV_VERSION.to_owned()));
+        }
+        let stack = self.stack.clone().ok_or(BuildpackError::NoPython)?;
+        let tool = project_tool::provide(self.context, Kind::Uv, &ours, &stack, self.env)?;
+        Ok((tool.program, tool.version))
     }
 
     fn uv(&mut self) -> libcnb::Result<PathBuf, BuildpackError> {
@@ -110,5 +220,24 @@ impl<'a> Tools<'a> {
         let uv = layers::uv::provide(self.context, self.stack.as_ref(), self.env)?;
         self.uv = Some(uv.clone());
         Ok(uv)
+    }
+}
+
+/// The tool that alone understands a lock.
+fn own_tool(source: &Source) -> Option<Kind> {
+    match source {
+        Source::PoetryLock => Some(Kind::Poetry),
+        Source::PdmLock => Some(Kind::Pdm),
+        Source::PipfileLock => Some(Kind::Pipenv),
+        _ => None,
+    }
+}
+
+/// Whether a version that a file names is in a range.
+fn agree(request: Request, range: &Range) -> bool {
+    let Request { series, patch, .. } = request;
+    match patch {
+        Some(patch) => range.allows(PythonVersion { series, patch }),
+        None => range.allows_series(series),
     }
 }

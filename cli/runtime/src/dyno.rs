@@ -7,7 +7,7 @@ use crate::scratch::{Scratch, private_folder};
 use crate::user::{self, User, UserError};
 use oci_image::Image;
 use rustix::fs::{Gid, OFlags, Uid};
-use sandbox::{Mount, Root, Sandbox, Tier, Writable};
+use sandbox::{Mount, Root, Sandbox, Writable};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, Permissions};
@@ -184,7 +184,7 @@ fn mounts(host: &HostFiles, name: &DynoName, scratch: &Path) -> Result<Vec<Mount
 /// Where a dyno's writes go: to disk if the file system can hold them, else to memory. Where there
 /// are no overlays, to a tree on disk that stays for the app's next dynos.
 fn writable(scratch: &Path, run_dir: &Path) -> io::Result<Writable> {
-    let trees = sandbox::tier() == Tier::Chroot;
+    let trees = sandbox::tier().lays_out_trees();
     if !trees && !holds_overlays(scratch)? {
         return Ok(Writable::Tmpfs);
     }

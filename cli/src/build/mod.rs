@@ -110,7 +110,7 @@ pub(crate) fn build(
     warn_of_another_source(printer, app, &source);
     let parts = Parts::in_store(store)?;
     let buildpacks = Buildpacks::choose(&parts, request.buildpacks)?;
-    let stack = stack::ensure(store, printer, stack::DEFAULT, request.mirror)?;
+    let stack = stack::ensure(store, printer, debian_stack::DEFAULT, request.mirror)?;
     let inputs = inputs_digest(&source, &stack, &buildpacks, request.env)?;
     if request.clear_cache {
         clear_cache(app)?;
@@ -119,7 +119,7 @@ pub(crate) fn build(
     if let Some(record) = last.still_good(store, &inputs)
         && !request.refresh
     {
-        remember(app, request, &source, &stack, &record.manifest)?;
+        remember(app, &source, &stack, &record.manifest)?;
         return Ok(up_to_date(record));
     }
 
@@ -235,13 +235,7 @@ fn commit(
         cache: exported.record.clone(),
     }
     .write(request.app)?;
-    remember(
-        request.app,
-        request,
-        source,
-        phases.stack,
-        &exported.manifest,
-    )?;
+    remember(request.app, source, phases.stack, &exported.manifest)?;
     record::clear_mark(request.app)?;
     store::remove_tree(&request.app.work())
 }
@@ -283,26 +277,15 @@ fn clear_cache(app: &App) -> Result<(), Failure> {
 
 fn remember(
     app: &App,
-    request: &Request<'_>,
     source: &Source,
     stack: &Stack,
     manifest: &Descriptor,
 ) -> Result<(), Failure> {
-    // One that cannot be read is replaced; its tags are gone with it.
+    // One that cannot be read is replaced.
     let last = app.image().unwrap_or(None);
-    let mut tags = request.tags.to_vec();
-    if let Some(last) = &last {
-        tags.extend(
-            last.tags
-                .iter()
-                .filter(|tag| !request.tags.contains(tag))
-                .cloned(),
-        );
-    }
     let image = AppImage {
         manifest: manifest.clone(),
         stack: stack.name.clone(),
-        tags,
         source: source.root().to_owned(),
     };
     if last.as_ref() == Some(&image) {

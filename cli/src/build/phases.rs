@@ -24,9 +24,10 @@ use cnb_spec::run::RunImageNames;
 use cnb_spec::toml_file;
 use oci_image::{Compression, Image, NORMALIZED_MTIME, Owner};
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 /// How often to look whether a buildpack is done with a layer.
@@ -132,11 +133,11 @@ impl Phases<'_> {
         work: &Workplace,
         group: &Group,
     ) -> Result<Vec<EarlyLayer>, Failure> {
-        let running = AtomicBool::new(true);
+        let (running, ended) = mpsc::channel();
         let (built, early) = std::thread::scope(|scope| {
-            let early = scope.spawn(|| self.write_early(work, group, &running));
+            let early = scope.spawn(move || self.write_early(work, group, &ended));
             let built = self.run(work, "builder");
-            running.store(false, Ordering::Relaxed);
+            drop(running);
             // Without them the export takes longer, nothing else.
             (built, early.join().unwrap_or_default())
         });
@@ -157,12 +158,12 @@ impl Phases<'_> {
         })
     }
 
-    /// Writes layers as their buildpacks say that they are done with them.
+    /// Writes layers as their buildpacks say that they are done with them, until the sender of `ended` is gone.
     fn write_early(
         &self,
         work: &Workplace,
         group: &Group,
-        running: &AtomicBool,
+        ended: &Receiver<Infallible>,
     ) -> Vec<EarlyLayer> {
         let layers_dir = self.request.app.layers();
         let inputs = export::EarlyInputs {
@@ -173,7 +174,7 @@ impl Phases<'_> {
             blobs: self.store.blobs(),
         };
         let (mut early, mut seen) = (Vec::new(), BTreeSet::new());
-        while running.load(Ordering::Relaxed) {
+        while ended.recv_timeout(LOOK_AGAIN) == Err(RecvTimeoutError::Timeout) {
             for element in &group.group {
                 let announced = fs::read_dir(work.sealed().join(escape_id(&element.id)));
                 for entry in announced.into_iter().flatten().flatten() {
@@ -185,7 +186,6 @@ impl Phases<'_> {
                     }
                 }
             }
-            std::thread::sleep(LOOK_AGAIN);
         }
         early
     }

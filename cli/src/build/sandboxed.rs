@@ -8,7 +8,7 @@ use crate::stack::Stack;
 use cnb_spec::api::ApiVersion;
 use cnb_spec::env_vars;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
-use sandbox::{Mount, Root, Sandbox, Stream, Tier, Writable};
+use sandbox::{Mount, Root, Sandbox, Stream, Writable};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
@@ -50,10 +50,15 @@ pub(crate) struct Phase<'a> {
     pub(crate) quiet: bool,
 }
 
+/// The builds' roots as real trees.
+pub(crate) fn trees(app: &App) -> PathBuf {
+    app.trees().join(TREES)
+}
+
 /// Takes back what killed builds left in the app's trees. Comes before anything of its layers is
 /// read or removed.
 pub(crate) fn recover(app: &App) -> Result<(), Failure> {
-    let folder = app.trees().join(TREES);
+    let folder = trees(app);
     sandbox::recover(&folder).or_fail(Exit::Store, || {
         format!(
             "cannot take back what a killed build left in {}",
@@ -118,10 +123,11 @@ impl Workplace {
     }
 
     fn root_work(&self) -> PathBuf {
-        match sandbox::tier() {
-            // Where there are no overlays, the tree that stands for one stays for the next build.
-            Tier::Chroot => self.trees.join(TREES),
-            _ => self.folder.join("root-work"),
+        // Where there are no overlays, the tree that stands for one stays for the next build.
+        if sandbox::tier().lays_out_trees() {
+            self.trees.join(TREES)
+        } else {
+            self.folder.join("root-work")
         }
     }
 

@@ -47,7 +47,7 @@ pub(crate) fn of_app(
 }
 
 pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
-    let printer = Printer::new(Detail::of(&args.detail));
+    let printer = Printer::new(Detail::from(&args.detail));
     let outputs = args
         .outputs
         .iter()

@@ -8,6 +8,8 @@ use crate::build::record::Record;
 use crate::build::sandboxed;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::images::Images;
+use crate::in_use;
+use crate::leftovers;
 use crate::parts::{self, Parts};
 use crate::stack::Stack;
 use crate::store::{self, Store};
@@ -16,13 +18,14 @@ use crate::tools;
 use crate::ui::error::chain;
 use crate::ui::printer::{Detail, Printer};
 use crate::ui::size;
-use oci_image::{Descriptor, Digest, Image};
+use oci_image::{Digest, Image};
 use serde::Serialize;
 use slug_runtime::addons::{Addons, Service};
 use slug_runtime::roots::Roots;
-use slug_runtime::state::Release;
+use slug_runtime::state::{StateError, StateLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -50,35 +53,51 @@ struct Usage {
     tools: u64,
     addons: u64,
     apps: BTreeMap<String, u64>,
-    /// Of `blobs`, what no app and no stack needs.
-    unused_blobs: u64,
+    /// Of `blobs`, what no app and no stack needs; unknown where that cannot be found out.
+    unused_blobs: Option<u64>,
 }
 
 fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure> {
     let _used = store.use_lock()?;
+    let mut closed = Vec::new();
+    let mut measure = |folder: &Path| disk_usage(folder, &mut closed);
     let mut apps = BTreeMap::new();
-    for name in names(&store.apps())? {
-        let used = disk_usage(&store.app(&name))?;
+    for name in store::folders(&store.apps())? {
+        let used = measure(&store.app(&name))?;
         apps.insert(name, used);
     }
-    let needed = Needed::find(printer, store)?;
-    let mut unused = 0;
-    for blob in all_blobs(store)? {
-        if !needed.blobs.contains(&blob.0) {
-            unused += blob.1;
+    let unused = match Needed::find(printer, store, &[]) {
+        Ok(needed) => {
+            let blobs = all_blobs(store)?.into_iter();
+            let unused = blobs.filter(|(digest, _)| !needed.blobs.contains(digest));
+            Some(unused.map(|(_, size)| size).sum())
         }
-    }
+        Err(failure) => {
+            printer.warning(&chain(&failure));
+            None
+        }
+    };
     let usage = Usage {
         store: store.root().to_owned(),
-        blobs: disk_usage(&store.root().join("blobs"))?,
-        roots: disk_usage(&store.roots())?,
-        stacks: disk_usage(&store.stacks())?,
-        parts: disk_usage(&store.parts())?,
-        tools: disk_usage(&store.tools())?,
-        addons: disk_usage(&store.root().join("addons"))?,
+        blobs: measure(&store.root().join("blobs"))?,
+        roots: measure(&store.roots())?,
+        stacks: measure(&store.stacks())?,
+        parts: measure(&store.parts())?,
+        tools: measure(&store.tools())?,
+        addons: measure(&store.addons())?,
         apps,
         unused_blobs: unused,
     };
+    if let Some(first) = closed.first() {
+        let others = match closed.len() {
+            1 => String::new(),
+            count => format!(" and {} others", count - 1),
+        };
+        printer.warning(&format!(
+            "{}{others} cannot be looked into: what is in there counts as nothing",
+            first.display()
+        ));
+    }
     match output {
         Output::Json => printer.result(
             &serde_json::to_string_pretty(&usage).or_fail(Exit::General, || {
@@ -101,10 +120,12 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
             for (name, count) in &usage.apps {
                 printer.result(&format!("  {:>17}  {name}", size::bytes(*count)));
             }
-            printer.result(&format!(
-                "slugc cache prune would remove {} of blobs",
-                size::bytes(usage.unused_blobs)
-            ));
+            if let Some(unused) = usage.unused_blobs {
+                printer.result(&format!(
+                    "slugc cache prune would remove {} of blobs",
+                    size::bytes(unused)
+                ));
+            }
         }
     }
     Ok(())
@@ -112,10 +133,8 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
 
 /// Waits for every running command, then removes what nothing refers to.
 fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Failure> {
-    let _alone = store.exclusive_lock(|| {
-        printer.warning("waiting for other commands of slugc to end");
-    })?;
-    let before = disk_usage(store.root())?;
+    let _alone = store.exclusive_lock(printer)?;
+    let before = disk_usage(store.root(), &mut Vec::new())?;
     let mut apps = Vec::new();
     for name in forget {
         let app = App::of(store, AppName::parse(name)?);
@@ -125,13 +144,15 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
                     .hint("slugc cache lists the apps"),
             );
         }
-        refuse_to_forget(printer, store, &app)?;
-        apps.push(app);
+        let lock = refuse_to_forget(printer, store, &app)?;
+        apps.push((app, lock));
     }
-    for app in apps {
+    let forgotten: Vec<&AppName> = apps.iter().map(|(app, _)| &app.name).collect();
+    // Found out before anything is removed: what stops it must not do half of it.
+    let needed = Needed::find(printer, store, &forgotten)?;
+    for (app, _lock) in &apps {
         store::remove_tree(app.folder())?;
     }
-    let needed = Needed::find(printer, store)?;
     for (digest, _) in all_blobs(store)? {
         if !needed.blobs.contains(&digest) {
             store
@@ -143,7 +164,7 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
     store.blobs().remove_partials().or_fail(Exit::Store, || {
         "cannot remove what broken-off downloads left".to_owned()
     })?;
-    for name in names(&store.roots())? {
+    for name in store::folders(&store.roots())? {
         if !needed.roots.contains(&name) {
             store::remove_tree(&store.roots().join(name))?;
         }
@@ -159,25 +180,32 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
             store::remove_tree(&store.stack(&name))?;
         }
     }
-    for name in names(&store.parts())? {
+    for name in store::folders(&store.parts())? {
         if name != parts::ID {
             store::remove_tree(&store.parts().join(name))?;
         }
     }
     prune_tools(store)?;
-    for name in names(&store.apps())? {
+    leftovers::sweep(store)?;
+    for name in store::folders(&store.apps())? {
         let Ok(name) = AppName::parse(&name) else {
             continue;
         };
         let app = App::of(store, name);
         sandboxed::recover(&app)?;
-        store::remove_tree(&app.trees())?;
+        // Where there are no overlays, running dynos have their roots there.
+        let unused = if needed.running.contains(app.name.as_str()) {
+            sandboxed::trees(&app)
+        } else {
+            app.trees()
+        };
+        store::remove_tree(&unused)?;
         store::remove_tree(&app.work())?;
     }
-    for name in names(&store.stacks())? {
+    for name in store::folders(&store.stacks())? {
         store::remove_tree(&store.stack(&name).join("downloads"))?;
     }
-    let after = disk_usage(store.root())?;
+    let after = disk_usage(store.root(), &mut Vec::new())?;
     printer.result(&format!(
         "Removed {}",
         size::bytes(before.saturating_sub(after))
@@ -185,9 +213,21 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
     Ok(())
 }
 
-/// What runs and what has data is not forgotten in passing.
-fn refuse_to_forget(printer: &Printer, store: &Store, app: &App) -> Result<(), Failure> {
+/// What runs, what has data and what is being changed is not forgotten in passing.
+fn refuse_to_forget(printer: &Printer, store: &Store, app: &App) -> Result<StateLock, Failure> {
     let name = app.name.as_str();
+    // Whoever makes a release has this lock before the store's, so it is not waited for.
+    let lock = app
+        .state()
+        .try_claim()
+        .or_fail(Exit::Store, || format!("cannot forget {name}"))?
+        .ok_or_else(|| {
+            Failure::new(
+                Exit::Input,
+                format!("another command makes a release of {name}"),
+            )
+            .hint("do the same again when it is done")
+        })?;
     if supervisor::find(printer, app)?.is_some() {
         return Err(Failure::new(Exit::Input, format!("{name} runs"))
             .hint(format!("stop it first: slugc ps:stop -a {name}")));
@@ -199,7 +239,7 @@ fn refuse_to_forget(printer: &Printer, store: &Store, app: &App) -> Result<(), F
             )),
         );
     }
-    Ok(())
+    Ok(lock)
 }
 
 /// Tools of other versions of slugc go, and what a killed command left while it took one over.
@@ -227,54 +267,55 @@ struct Needed {
     roots: BTreeSet<String>,
     /// Folders in `stacks/` of services that there are add-ons of.
     services: BTreeSet<String>,
+    /// Apps that run.
+    running: BTreeSet<String>,
 }
 
 impl Needed {
-    /// What cannot be read needs nothing: it is made again when it is asked for.
-    fn find(printer: &Printer, store: &Store) -> Result<Self, Failure> {
-        let mut manifests = Vec::new();
+    /// Everything that is needed when some apps are forgotten. What cannot be read needs nothing where it is made again
+    /// when it is asked for; releases are not.
+    fn find(printer: &Printer, store: &Store, without: &[&AppName]) -> Result<Self, Failure> {
+        let mut needed = Self::default();
+        let mut manifests = BTreeSet::new();
         let tell = |failure: &Failure| printer.warning(&chain(failure));
-        for name in names(&store.stacks())? {
+        for name in store::folders(&store.stacks())? {
             match Stack::read(store, &name) {
                 Ok(stack) => manifests.extend(
                     stack
                         .into_iter()
-                        .flat_map(|it| [it.run_image, it.build_image]),
+                        .flat_map(|it| [it.run_image.digest, it.build_image.digest]),
                 ),
                 Err(failure) => tell(&failure),
             }
         }
-        for name in names(&store.apps())? {
+        for name in store::folders(&store.apps())? {
             let Ok(name) = AppName::parse(&name) else {
                 continue;
             };
+            if without.contains(&&name) {
+                continue;
+            }
             let app = App::of(store, name);
             match app.image() {
-                Ok(image) => manifests.extend(image.map(|image| image.manifest)),
+                Ok(image) => manifests.extend(image.map(|image| image.manifest.digest)),
                 Err(failure) => tell(&failure),
             }
-            match app.state().newest(KEPT).or_fail(Exit::Store, || {
-                format!("cannot read the releases of {}", app.name.as_str())
-            }) {
-                Ok(releases) => manifests.extend(images(releases)),
-                Err(failure) => tell(&failure),
-            }
-            match app.current() {
-                Ok(release) => manifests.extend(images(release)),
-                Err(failure) => tell(&failure),
-            }
+            manifests.extend(images_of_releases(&app)?);
             match Record::read(&app) {
-                Ok(record) => manifests.extend(record.map(|record| record.manifest)),
+                Ok(record) => manifests.extend(record.map(|record| record.manifest.digest)),
                 Err(failure) => tell(&failure),
+            }
+            if let Some(images) = in_use::images_of(printer, &app)? {
+                manifests.extend(images);
+                needed.running.insert(app.name.as_str().to_owned());
             }
         }
         for image in Images::of(store).all()? {
             match image {
-                Ok((image, _)) => manifests.push(image.manifest),
+                Ok((image, _)) => drop(manifests.insert(image.manifest.digest)),
                 Err(failure) => tell(&failure),
             }
         }
-        let mut needed = Self::default();
         needed.add_addons(store)?;
         for manifest in &manifests {
             needed
@@ -301,20 +342,17 @@ impl Needed {
     }
 
     /// A blob that is missing already needs nothing: the next build makes it again.
-    fn add_image(&mut self, store: &Store, manifest: &Descriptor) -> Result<(), Failure> {
-        self.blobs.insert(manifest.digest);
+    fn add_image(&mut self, store: &Store, manifest: &Digest) -> Result<(), Failure> {
+        self.blobs.insert(*manifest);
         let there = store
             .blobs()
-            .contains(&manifest.digest)
-            .or_fail(Exit::Store, || {
-                format!("cannot look for {}", manifest.digest)
-            })?;
+            .contains(manifest)
+            .or_fail(Exit::Store, || format!("cannot look for {manifest}"))?;
         if !there {
             return Ok(());
         }
-        let image = Image::load(store.blobs(), &manifest.digest).or_fail(Exit::Store, || {
-            format!("cannot read the image {}", manifest.digest)
-        })?;
+        let image = Image::load(store.blobs(), manifest)
+            .or_fail(Exit::Store, || format!("cannot read the image {manifest}"))?;
         self.blobs.insert(image.manifest.config.digest);
         self.blobs
             .extend(image.manifest.layers.iter().map(|layer| layer.digest));
@@ -324,10 +362,23 @@ impl Needed {
     }
 }
 
-fn images(releases: impl IntoIterator<Item = Release>) -> impl Iterator<Item = Descriptor> {
-    releases
-        .into_iter()
-        .filter_map(|release| Some(release.image?.manifest))
+/// What an app runs, and what it can be rolled back to.
+fn images_of_releases(app: &App) -> Result<Vec<Digest>, Failure> {
+    let name = app.name.as_str();
+    let read = || Ok::<_, StateError>((app.state().newest(KEPT)?, app.state().current()?));
+    let (newest, current) = read()
+        .or_fail(Exit::Store, || {
+            format!("cannot tell which images {name} can be rolled back to")
+        })
+        .map_err(|failure| {
+            failure.hint(format!(
+                "nothing was removed; mend or remove that file, or forget the app: slugc cache prune -a {name}"
+            ))
+        })?;
+    let releases = newest.into_iter().chain(current);
+    Ok(releases
+        .filter_map(|release| Some(release.image?.manifest.digest))
+        .collect())
 }
 
 fn all_blobs(store: &Store) -> Result<Vec<(Digest, u64)>, Failure> {
@@ -340,41 +391,24 @@ fn all_blobs(store: &Store) -> Result<Vec<(Digest, u64)>, Failure> {
         .or_fail(Exit::Store, listing)
 }
 
-fn names(folder: &Path) -> Result<Vec<String>, Failure> {
-    let listing = || format!("cannot list {}", folder.display());
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).or_fail(Exit::Store, listing)? {
-        let entry = entry.or_fail(Exit::Store, listing)?;
-        let is_folder = entry.file_type().or_fail(Exit::Store, listing)?.is_dir();
-        // Names with a dot are the store's own: staging, marks of use.
-        if is_folder
-            && let Ok(name) = entry.file_name().into_string()
-            && !name.starts_with('.')
-        {
-            names.push(name);
-        }
-    }
-    names.sort();
-    Ok(names)
-}
-
-fn disk_usage(folder: &Path) -> Result<u64, Failure> {
+/// What the disk gives to a tree, in bytes; `closed` is told what cannot be looked into.
+fn disk_usage(folder: &Path, closed: &mut Vec<PathBuf>) -> Result<u64, Failure> {
     let mut seen = BTreeSet::new();
-    add_usage(folder, &mut seen).or_fail(Exit::Store, || {
+    add_usage(folder, &mut seen, closed).or_fail(Exit::Store, || {
         format!("cannot measure {}", folder.display())
     })
 }
 
-fn add_usage(path: &Path, seen: &mut BTreeSet<u64>) -> std::io::Result<u64> {
+fn add_usage(
+    path: &Path,
+    seen: &mut BTreeSet<u64>,
+    closed: &mut Vec<PathBuf>,
+) -> std::io::Result<u64> {
     use std::os::unix::fs::MetadataExt;
-    let gone = |error: std::io::Error| match error.kind() {
-        // Another command removed it meanwhile, or a buildpack closed it to everybody.
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => Ok(0),
-        _ => Err(error),
-    };
     let meta = match fs::symlink_metadata(path) {
-        Ok(meta) => meta,
-        Err(error) => return gone(error),
+        // Another command removed it meanwhile.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+        meta => meta?,
     };
     if meta.nlink() > 1 && !meta.is_dir() && !seen.insert(meta.ino()) {
         return Ok(0);
@@ -382,11 +416,23 @@ fn add_usage(path: &Path, seen: &mut BTreeSet<u64>) -> std::io::Result<u64> {
     let mut total = meta.blocks() * 512;
     if meta.is_dir() {
         let entries = match fs::read_dir(path) {
-            Ok(entries) => entries,
-            Err(error) => return gone(error),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(total),
+            // A buildpack closed it to everybody.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                closed.push(path.to_owned());
+                return Ok(total);
+            }
+            entries => entries?,
         };
         for entry in entries {
-            total += add_usage(&entry?.path(), seen)?;
+            total += match add_usage(&entry?.path(), seen, closed) {
+                // It can be listed, but not entered.
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    closed.push(path.to_owned());
+                    return Ok(total);
+                }
+                size => size?,
+            };
         }
     }
     Ok(total)

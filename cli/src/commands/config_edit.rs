@@ -5,9 +5,11 @@ use crate::args::ConfigEditArgs;
 use crate::commands::config::{as_shell, change, tell};
 use crate::commands::config_set::parse;
 use crate::failure::{Exit, Failure, OrFail};
-use crate::store::Store;
+use crate::leftovers;
+use crate::store::{self, Store};
 use crate::ui::error::chain;
 use crate::ui::printer::{Detail, Printer};
+use rustix::fs::FlockOperation;
 use slug_runtime::state::ConfigVars;
 use std::ffi::OsString;
 use std::io::Write;
@@ -43,9 +45,11 @@ pub(crate) fn run(args: &ConfigEditArgs) -> Result<ExitCode, Failure> {
 /// Has the config vars edited until they can be understood or the user gives up.
 fn edit(printer: &Printer, app: &App, original: &ConfigVars) -> Result<ConfigVars, Failure> {
     let writing = || format!("cannot write a file to edit in {}", app.folder().display());
+    leftovers::remove_edited(app)?;
+    let _editing = store::lock(&app.edit_lock_file(), FlockOperation::LockShared)?;
     // In the app's folder, which is closed to everybody else; 0600, as temporary files are.
     let mut file = tempfile::Builder::new()
-        .prefix(".tmp-config-")
+        .prefix(leftovers::EDITED)
         .suffix(".env")
         .tempfile_in(app.folder())
         .or_fail(Exit::Store, writing)?;

@@ -55,6 +55,9 @@ pub(crate) fn run(args: &LaunchArgs) -> Result<ExitCode, Failure> {
             "slugc ps:type {process_type}={size} keeps it for all launches"
         )));
     }
+    // `cache prune` waits until this supervisor can tell what its dynos use. Afterwards it asks: a supervisor lives
+    // long and must not keep it waiting.
+    let used = store.use_lock()?;
     let lock = lock(&printer, &app)?;
     let (deployed, host) = supervisor::deployed(&printer, &store, &app)?;
     let processes = deployed
@@ -85,9 +88,9 @@ pub(crate) fn run(args: &LaunchArgs) -> Result<ExitCode, Failure> {
             ..Limits::default()
         },
     };
-    // A supervisor lives long: it must not keep `cache prune` waiting.
     drop(store);
     let code = supervise(inputs, |_| {
+        drop(used);
         if args.background {
             background::tell_ready();
         }

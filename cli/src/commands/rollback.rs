@@ -1,5 +1,6 @@
 //! `slugc rollback [vN]`: an earlier release's image and config vars, as a new release.
 
+use crate::addon_vars;
 use crate::app::App;
 use crate::args::RollbackArgs;
 use crate::build::record;
@@ -7,7 +8,7 @@ use crate::failure::{Exit, Failure, OrFail};
 use crate::release::{self, Made, Plan};
 use crate::store::Store;
 use crate::ui::printer::{Detail, Printer};
-use slug_runtime::state::{Release, Status};
+use slug_runtime::state::{ConfigVars, Release, Status};
 use std::process::ExitCode;
 
 pub(crate) fn run(args: &RollbackArgs) -> Result<ExitCode, Failure> {
@@ -27,22 +28,12 @@ pub(crate) fn run(args: &RollbackArgs) -> Result<ExitCode, Failure> {
             .hint(format!("slugc releases -a {name} lists the releases")));
         }
         target = old.version;
-        let mut config = old.config;
-        config.retain(|name, _| !old.addon_vars.contains(name));
-        // Those of today's add-ons win: what is in a database does not roll back either.
-        config.extend(
-            current
-                .into_iter()
-                .flat_map(|current| {
-                    let given = current.addon_vars.iter();
-                    given.filter_map(|name| current.config.get_key_value(name))
-                })
-                .map(|(name, value)| (name.clone(), value.clone())),
-        );
+        let none = ConfigVars::new();
+        let now = current.map_or(&none, |current| &current.config);
         Ok(Some(Plan {
             description: format!("Rollback to v{target}"),
+            config: config_of(&old, now, &addon_vars::of(&store, &app)?),
             image: old.image,
-            config,
         }))
     })?;
     let Made::Release { release, replaced } = made else {
@@ -57,6 +48,22 @@ pub(crate) fn run(args: &RollbackArgs) -> Result<ExitCode, Failure> {
         printer.warning(&format!("To undo, run: slugc rollback v{before} -a {name}"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// An earlier release's config vars, but for those of add-ons: they stay as they are `now`, for what is in a database
+/// does not roll back either. `given` is what today's add-ons give.
+fn config_of(old: &Release, now: &ConfigVars, given: &ConfigVars) -> ConfigVars {
+    let mut config = old.config.clone();
+    let mut kept = addon_vars::among(given, now);
+    // What an add-on gave then may be somebody's own by now, or nobody's.
+    kept.extend(old.addon_vars.iter().cloned());
+    for name in kept {
+        match now.get(&name) {
+            Some(value) => config.insert(name, value.clone()),
+            None => config.remove(&name),
+        };
+    }
+    config
 }
 
 /// The release that is asked for, else the last one that succeeded before the current one.
@@ -129,4 +136,47 @@ pub(crate) fn refusal(
             app.name.as_str()
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vars(text: &str) -> ConfigVars {
+        let pairs = text.split_whitespace().filter_map(|it| it.split_once('='));
+        pairs
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect()
+    }
+
+    #[test]
+    fn config_vars_of_addons_do_not_roll_back() {
+        // What was, which of it add-ons gave, what is now, what add-ons give now; what comes of it.
+        for (old, of_addons, now, given, wanted) in [
+            ("A=1", "", "A=2 B=2", "", "A=1"),
+            ("A=1", "", "A=2 D=db", "D=db", "A=1 D=db"),
+            ("A=1 D=db", "D", "A=2 D=db", "D=db", "A=1 D=db"),
+            // Promoted since.
+            ("D=first", "D", "D=second", "D=second", "D=second"),
+            // A release of a slugc that did not note them.
+            ("D=first", "", "D=second", "D=second", "D=second"),
+            // The add-on is gone, and what is there now is the user's.
+            ("A=1 D=db", "D", "A=2", "", "A=1"),
+            ("D=db", "D", "D=elsewhere", "", "D=elsewhere"),
+            // Attached, but the app did not get it: the user's own stood there.
+            ("D=mine", "", "D=other", "D=db", "D=mine"),
+        ] {
+            let release = Release {
+                version: 1,
+                created_at: jiff::Timestamp::UNIX_EPOCH,
+                description: String::new(),
+                image: None,
+                status: Status::Succeeded,
+                config: vars(old),
+                addon_vars: of_addons.split_whitespace().map(str::to_owned).collect(),
+            };
+            let config = config_of(&release, &vars(now), &vars(given));
+            assert_eq!(config, vars(wanted), "{old} → {now}");
+        }
+    }
 }

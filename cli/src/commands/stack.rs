@@ -3,10 +3,12 @@
 use crate::addon_root;
 use crate::args::{Output, StackAction};
 use crate::failure::{Exit, Failure, OrFail};
+use crate::in_use;
 use crate::stack::{self, Making, Stack};
 use crate::store::{self, Store};
 use crate::ui::printer::{Detail, Printer};
 use crate::ui::size;
+use slug_runtime::addons::{Addons, is_running};
 use std::fs;
 use std::process::ExitCode;
 
@@ -21,15 +23,12 @@ pub(crate) fn run(action: StackAction) -> Result<ExitCode, Failure> {
             mirror,
             detail,
         } => {
-            let printer = Printer::new(Detail::of(&detail));
+            let printer = Printer::new(Detail::from(&detail));
             // Roots of the same name are replaced: nobody may be running in them.
-            let waiting = || printer.warning("waiting for other commands of slugc to end");
             let _lock = if force {
-                let lock = store.exclusive_lock(waiting)?;
+                let lock = store.exclusive_lock(&printer)?;
                 let old = Stack::read(&store, &name)?;
-                for root in old.iter().flat_map(Stack::build_lowers) {
-                    store::remove_tree(&root)?;
-                }
+                remove_roots(&printer, &store, old.as_ref())?;
                 lock
             } else {
                 store.use_lock()?
@@ -66,24 +65,56 @@ pub(crate) fn run(action: StackAction) -> Result<ExitCode, Failure> {
         StackAction::Inspect { name, output } => inspect(&store, &name, output)?,
         StackAction::Rm { name } => {
             let printer = Printer::new(Detail::Normal);
-            let _alone = store.exclusive_lock(|| {
-                printer.warning("waiting for other commands of slugc to end");
-            })?;
+            let _alone = store.exclusive_lock(&printer)?;
             let folder = store.stack(&name);
             if name.contains('/') || name.starts_with('.') || !folder.is_dir() {
                 return Err(missing(&name));
             }
+            refuse_running_servers(&store, &name)?;
             let stack = Stack::read(&store, &name)?;
+            remove_roots(&printer, &store, stack.as_ref())?;
             store::remove_tree(&folder)?;
-            for root in stack.iter().flat_map(Stack::build_lowers) {
-                store::remove_tree(&root)?;
-            }
             printer.result(&format!(
                 "Removed the stack {name}; slugc cache prune removes its blobs"
             ));
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Removes a stack's unpacked layers, unless dynos run on them. The caller holds the store's lock alone.
+fn remove_roots(printer: &Printer, store: &Store, stack: Option<&Stack>) -> Result<(), Failure> {
+    let Some(stack) = stack else {
+        return Ok(());
+    };
+    let layers = [stack.run.diff_id, stack.build.diff_id];
+    if let Some(app) = in_use::app_on(printer, store, &layers)? {
+        let app = app.as_str();
+        return Err(Failure::new(
+            Exit::Input,
+            format!("{app} runs on the stack {}", stack.name),
+        )
+        .hint(format!("stop it first: slugc ps:stop -a {app}")));
+    }
+    for root in stack.build_lowers() {
+        store::remove_tree(&root)?;
+    }
+    Ok(())
+}
+
+/// Servers of add-ons run in what belongs to one of [`addon_root`]'s.
+fn refuse_running_servers(store: &Store, name: &str) -> Result<(), Failure> {
+    let looking = || "cannot find out which add-ons run".to_owned();
+    let addons = Addons::new(store.root());
+    for addon in addons.all().or_fail(Exit::Store, looking)? {
+        let is_of = name == format!("{}{}", addon_root::PREFIX, addon.service);
+        if is_of && is_running(&addons, &addon.name).or_fail(Exit::Store, looking)? {
+            let (addon, app) = (addon.name, addon.app);
+            return Err(Failure::new(Exit::Input, format!("{addon} runs in {name}"))
+                .hint(format!("stop it first: slugc addons:stop {addon} -a {app}")));
+        }
+    }
+    Ok(())
 }
 
 fn names(store: &Store) -> Result<Vec<String>, Failure> {
@@ -108,7 +139,7 @@ fn missing(name: &str) -> Failure {
     )
     .hint(format!(
         "slugc stack list shows what is there; slugc stack create {} makes one",
-        stack::DEFAULT
+        debian_stack::DEFAULT
     ))
 }
 

@@ -1,6 +1,5 @@
 //! What a command tells while it works: headings, lines, warnings, and progress on a terminal.
 
-use crate::args::DetailArgs;
 use crate::ui::style::Style;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
@@ -14,18 +13,6 @@ pub(crate) enum Detail {
     Normal,
     /// `--verbose`.
     Verbose,
-}
-
-impl Detail {
-    pub(crate) fn of(args: &DetailArgs) -> Self {
-        if args.quiet {
-            Self::Quiet
-        } else if args.verbose {
-            Self::Verbose
-        } else {
-            Self::Normal
-        }
-    }
 }
 
 /// Prints to stdout (results, build output) and stderr (warnings, progress).

@@ -79,7 +79,8 @@ pub struct LayerRecord {
     /// The text and not a digest of it: a build that fails later may overwrite the file, and the next one has to
     /// find what the last good one wrote.
     pub metadata: String,
-    /// What its folder looked like; `None` when it had none.
+    /// What its folder looked like; `None` when it had none. Of a layer that is only cached, it may be what the folder
+    /// looked like after an earlier build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
     /// What it became in the image.

@@ -16,8 +16,9 @@ use rustix::net::{
 };
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
-use crate::chroot::Tree;
+use crate::chroot;
 use crate::spec::Tier;
+use crate::traced::Layout;
 use crate::write_back::WriteBack;
 
 /// A running sandbox. Dropping it kills everything in it, and loses changes still to be copied back.
@@ -34,7 +35,7 @@ pub struct Child {
     write_back: Option<WriteBack>,
     /// What overlayfs leaves in its scratch directory.
     litter: Option<PathBuf>,
-    /// What stands for mounts in [`Tier::Chroot`].
+    /// Where [`Tier::lays_out_trees`].
     tree: Option<Tree>,
     /// The program's standard input, if [`crate::Stream::Pipe`] was asked for.
     pub stdin: Option<PipeWriter>,
@@ -42,6 +43,29 @@ pub struct Child {
     pub stdout: Option<PipeReader>,
     /// The program's standard error, likewise.
     pub stderr: Option<PipeReader>,
+}
+
+/// What stands for a root and mounts.
+#[derive(Debug)]
+pub(crate) enum Tree {
+    Chroot(chroot::Tree),
+    Traced(Layout),
+}
+
+impl Tree {
+    fn forget_changes(&mut self) {
+        match self {
+            Self::Chroot(tree) => tree.forget_changes(),
+            Self::Traced(layout) => layout.forget_changes(),
+        }
+    }
+
+    fn finish(self) -> io::Result<()> {
+        match self {
+            Self::Chroot(tree) => tree.finish(),
+            Self::Traced(layout) => layout.finish(),
+        }
+    }
 }
 
 /// Sends signals into a sandbox, for instance while another thread waits for its end.

@@ -446,7 +446,7 @@ fn open(directory: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Where a descriptor's file is on the host, links resolved.
-fn path_of(fd: &OwnedFd) -> io::Result<PathBuf> {
+pub(crate) fn path_of(fd: &OwnedFd) -> io::Result<PathBuf> {
     fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 

@@ -77,7 +77,7 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The root's tree cannot be laid out, where [`Tier::Chroot`] is what works.
+    /// The root's tree cannot be laid out, where [`Tier::lays_out_trees`].
     #[error("cannot lay out the sandbox's root in {}", path.display())]
     Tree {
         /// The directory it is made in.
@@ -132,6 +132,7 @@ impl std::fmt::Display for Tier {
             Self::Root => "root",
             Self::UserNamespace => "user-namespace",
             Self::Chroot => "chroot",
+            Self::Traced => "traced",
             Self::Landlock => "Landlock",
         })
     }

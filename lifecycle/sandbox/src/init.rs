@@ -1,8 +1,8 @@
 //! The first process: pid 1 of the sandbox.
 //!
 //! Builds the root, starts the program, then reaps orphans and forwards signals until the program
-//! or the caller ends. As pid 1 of its namespace, its own end is everybody's end. The chroot and
-//! Landlock tiers have no such namespace: there it is a subreaper and kills what is left by hand.
+//! or the caller ends. As pid 1 of its namespace, its own end is everybody's end. The chroot,
+//! traced and Landlock tiers have no such namespace: there it is a subreaper and kills what is left by hand.
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -105,12 +105,16 @@ fn enter_namespaces(plan: &Plan) -> Result<(), Failure> {
 fn close_others(plan: &Plan, descriptors: &Descriptors) -> Result<(), Errno> {
     let [input, output, error] = descriptors.streams;
     let landlock = plan.landlock.as_ref().map_or(0, AsRawFd::as_raw_fd);
+    let orders = plan.trace.as_ref().map_or(0, AsRawFd::as_raw_fd);
+    let held = plan.lock.as_ref().map_or(0, AsRawFd::as_raw_fd);
     let (tree, lock) = plan.tree.as_ref().map_or((0, 0), TreeFds::numbers);
     let mut kept = [
         0,
         1,
         2,
         landlock,
+        orders,
+        held,
         tree,
         lock,
         input,

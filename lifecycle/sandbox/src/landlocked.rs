@@ -113,11 +113,7 @@ pub(crate) fn ruleset(sandbox: &Sandbox) -> io::Result<OwnedFd> {
 /// and abstract sockets end at the sandbox's border. None where the kernel lacks Landlock, or has
 /// the first version, which forbids to rename files across directories.
 pub(crate) fn within(root: &Path, network: Network) -> io::Result<Option<OwnedFd>> {
-    let supported = Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::Refer)
-        .and_then(Ruleset::create);
-    if supported.is_err() {
+    if !is_supported() {
         return Ok(None);
     }
     let mut ruleset = Ruleset::default()
@@ -136,6 +132,51 @@ pub(crate) fn within(root: &Path, network: Network) -> io::Result<Option<OwnedFd
         .and_then(|ruleset| ruleset.add_rule(PathBeneath::new(place, AccessFs::from_all(NEWEST))))
         .map_err(io::Error::other)?;
     Ok(ruleset.into())
+}
+
+/// Whether the kernel has Landlock in a version that lets files be renamed across directories.
+pub(crate) fn is_supported() -> bool {
+    Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::Refer)
+        .and_then(Ruleset::create)
+        .is_ok()
+}
+
+/// The rules of a view put together of places: some may be read and executed, in others everything
+/// be done; signals and abstract sockets end at the sandbox's border where the kernel knows how.
+pub(crate) fn places<'a>(
+    readable: impl Iterator<Item = &'a Path>,
+    writable: impl Iterator<Item = &'a Path>,
+    network: Network,
+) -> io::Result<OwnedFd> {
+    let mut ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(NEWEST))
+        .and_then(|ruleset| ruleset.scope(Scope::from_all(NEWEST)))
+        .map_err(io::Error::other)?;
+    if network == Network::None {
+        ruleset = ruleset
+            .handle_access(AccessNet::from_all(NEWEST))
+            .map_err(io::Error::other)?;
+    }
+    let mut ruleset = ruleset.create().map_err(io::Error::other)?;
+    let rules = readable
+        .map(|path| (path, AccessFs::from_read(NEWEST)))
+        .chain(writable.map(|path| (path, AccessFs::from_all(NEWEST))));
+    for (path, access) in rules {
+        let access = if path.is_dir() {
+            access
+        } else {
+            access & AccessFs::from_file(NEWEST)
+        };
+        let place = PathFd::new(path).map_err(io::Error::other)?;
+        ruleset = ruleset
+            .add_rule(PathBeneath::new(place, access))
+            .map_err(io::Error::other)?;
+    }
+    let fd: Option<OwnedFd> = ruleset.into();
+    fd.ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
 /// Puts this process and its children under the rules, for good.

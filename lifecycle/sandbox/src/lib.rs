@@ -16,8 +16,9 @@
 //! [`enter`] starts one more program in a sandbox that runs.
 //!
 //! Where the kernel or a container refuses namespaces, a weaker kind is made, see [`Tier`] and
-//! [`spawn()`]: for root, a chroot into a real tree of hard links; else Landlock alone. Both are
-//! found out by trying ([`probe`]).
+//! [`spawn()`]: for root, a chroot into a real tree of hard links; for a plain user, such a tree and
+//! a tracer that has the program see it as its root; else Landlock alone. They are found out by
+//! trying ([`probe`]).
 //!
 //! Where `/proc/self/mountinfo` masks parts of `/proc` (a container), a user namespace may not mount
 //! a fresh one; the container's own `/proc` is then seen inside.
@@ -44,6 +45,7 @@ mod spawn;
 mod spec;
 mod step;
 mod tier;
+mod traced;
 mod write_back;
 
 pub use child::{Child, Signaller, exit_code};
@@ -54,3 +56,4 @@ pub use rustix::process::Signal;
 pub use spawn::{spawn, spawn_at};
 pub use spec::{Access, Filter, Mount, Network, Root, Sandbox, Stream, Tier, Writable};
 pub use tier::{Probe, Refusal, host_ids, probe, tier};
+pub use traced::trace_if_called;

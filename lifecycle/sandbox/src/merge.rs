@@ -400,7 +400,13 @@ fn copy(from: &Path, metadata: &Metadata, to: &Path) -> io::Result<()> {
 
 /// Gives a path the owner, the mode and the times of another.
 pub(crate) fn imitate(path: &Path, metadata: &Metadata) -> io::Result<()> {
-    lchown(path, Some(metadata.uid()), Some(metadata.gid()))?;
+    match lchown(path, Some(metadata.uid()), Some(metadata.gid())) {
+        // A plain user's files are that user's all the same, in whichever group.
+        Err(error)
+            if error.kind() == io::ErrorKind::PermissionDenied
+                && !rustix::process::geteuid().is_root() => {}
+        other => other?,
+    }
     if !metadata.is_symlink() {
         fs::set_permissions(path, Permissions::from_mode(metadata.mode() & 0o7777))?;
     }

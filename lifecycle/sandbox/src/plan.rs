@@ -14,9 +14,9 @@ use rustix::process::{Gid, Uid};
 use seccompiler::sock_filter;
 
 use crate::error::Error;
-use crate::spec::{Access, Network, Sandbox, Tier, Writable};
+use crate::spec::{Access, Filter, Network, Sandbox, Tier, Writable};
 use crate::step::Step;
-use crate::{filter, landlocked, tier};
+use crate::{filter, landlocked, tier, traced};
 
 /// overlayfs takes its options in one page; each directory is `/proc/self/fd/NNNN:` there.
 const MAX_LOWER: usize = 180;
@@ -45,6 +45,10 @@ pub(crate) struct Plan {
     pub(crate) landlock: Option<OwnedFd>,
     /// What to chroot into, in [`Tier::Chroot`].
     pub(crate) tree: Option<TreeFds>,
+    /// Held by init as well, in [`Tier::Traced`]: something in the tree lives.
+    pub(crate) lock: Option<OwnedFd>,
+    /// What the tracer is told, in [`Tier::Traced`].
+    pub(crate) trace: Option<OwnedFd>,
     pub(crate) terminal: bool,
     pub(crate) ended_by: EndedBy,
     /// Memory that the program's process runs on until exec; never read as a vector.
@@ -106,8 +110,8 @@ pub(crate) struct Program {
 
 /// C strings and a NULL-terminated array of pointers to them.
 pub(crate) struct CStringArray {
-    /// Owns what `pointers` point to.
-    _strings: Vec<CString>,
+    /// What `pointers` point to.
+    strings: Vec<CString>,
     pointers: Vec<*const c_char>,
 }
 
@@ -118,10 +122,11 @@ impl CStringArray {
             .map(|string| string.as_ptr())
             .chain([std::ptr::null()])
             .collect();
-        Self {
-            _strings: strings,
-            pointers,
-        }
+        Self { strings, pointers }
+    }
+
+    pub(crate) fn strings(&self) -> &[CString] {
+        &self.strings
     }
 
     pub(crate) fn as_ptr(&self) -> *const *const c_char {
@@ -204,9 +209,14 @@ impl Plan {
                 landlocked::require_possible(sandbox)?;
                 Some(landlocked::ruleset(sandbox).map_err(setup(Step::Landlock))?)
             }
-            Tier::Root | Tier::UserNamespace | Tier::Chroot => None,
+            Tier::Root | Tier::UserNamespace | Tier::Chroot | Tier::Traced => None,
         };
         let own_ids = (rustix::process::geteuid(), rustix::process::getegid());
+        // The only user there is cannot have files of others.
+        let filter = match tier {
+            Tier::Traced if sandbox.uid == 0 => Filter::FakeOwnership,
+            _ => sandbox.filter,
+        };
         Ok(Self {
             tier,
             id_maps: (tier == Tier::UserNamespace).then(|| IdMaps {
@@ -223,12 +233,14 @@ impl Plan {
             caller_is_root: own_ids.0.is_root(),
             set_ids: match tier {
                 Tier::Root | Tier::Chroot => true,
-                Tier::UserNamespace => false,
+                Tier::UserNamespace | Tier::Traced => false,
                 Tier::Landlock => own_ids.0.is_root(),
             },
-            filters: filter::programs(sandbox.filter).map_err(setup(Step::Filter))?,
+            filters: filter::programs(filter).map_err(setup(Step::Filter))?,
             landlock,
             tree: None,
+            lock: None,
+            trace: None,
             terminal: sandbox.terminal,
             ended_by: if tier.has_namespaces() {
                 EndedBy::Namespace
@@ -238,6 +250,20 @@ impl Plan {
             program_stack: Vec::with_capacity(PROGRAM_STACK / size_of::<u128>()),
             caller_strings: tier::caller_strings(),
         })
+    }
+
+    /// What the tracer is told: to run this plan's program.
+    pub(crate) fn orders(&self, sandbox: &Sandbox, view: traced::View) -> io::Result<OwnedFd> {
+        let orders = traced::Orders {
+            view,
+            uid: sandbox.uid,
+            gid: sandbox.gid,
+            cwd: sandbox.cwd.as_os_str().as_bytes().to_vec(),
+            candidates: self.program.candidates.clone(),
+            argv: self.program.argv.strings().to_vec(),
+            env: self.program.env.strings().to_vec(),
+        };
+        orders.seal()
     }
 
     /// The namespaces to clone into.
@@ -250,7 +276,7 @@ impl Plan {
         match self.tier {
             Tier::Root => {}
             Tier::UserNamespace => flags |= libc::CLONE_NEWUSER,
-            Tier::Chroot | Tier::Landlock => return 0,
+            Tier::Chroot | Tier::Traced | Tier::Landlock => return 0,
         }
         if self.network == Network::None {
             flags |= libc::CLONE_NEWNET;
@@ -337,6 +363,18 @@ impl Program {
             argv,
             env: CStringArray::new(env.collect::<Result<_, _>>()?),
         })
+    }
+}
+
+impl Program {
+    /// The tracer, in the program's place.
+    pub(crate) fn tracer() -> Self {
+        Self {
+            cwd: c"/".to_owned(),
+            candidates: vec![traced::EXECUTABLE.to_owned()],
+            argv: CStringArray::new(vec![traced::NAME.to_owned()]),
+            env: CStringArray::new(Vec::new()),
+        }
     }
 }
 

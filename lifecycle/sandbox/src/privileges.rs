@@ -57,7 +57,7 @@ pub(crate) fn become_program(plan: &Plan) -> Result<(), Errno> {
         Tier::Chroot => ROOT_KEEPS
             .difference(CapabilitySet::SYS_CHROOT)
             .intersection(permitted()?),
-        Tier::Landlock => CapabilitySet::empty(),
+        Tier::Traced | Tier::Landlock => CapabilitySet::empty(),
     };
     drop_bounding_set(plan, keep)?;
     set_ids(plan)?;
@@ -78,7 +78,7 @@ pub(crate) fn become_init(plan: &Plan) -> Result<(), Errno> {
         set_ids(plan)?;
         set_keep_capabilities(false)?;
     }
-    if plan.tier == Tier::Landlock {
+    if matches!(plan.tier, Tier::Traced | Tier::Landlock) {
         hold(CapabilitySet::empty())?;
     } else {
         hold(CapabilitySet::KILL)?;

@@ -1,6 +1,7 @@
 //! The second process: becomes the program.
 
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::ffi::{CString, c_char};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use rustix::fs::Mode;
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
@@ -11,6 +12,7 @@ use crate::landlocked;
 use crate::plan::{Descriptors, EndedBy, Plan};
 use crate::privileges;
 use crate::step::{At, Failure, Step, check};
+use crate::traced;
 
 /// Comes back only if something failed.
 pub(crate) fn become_it(plan: &Plan, descriptors: &Descriptors) -> Failure {
@@ -37,11 +39,22 @@ fn prepare(plan: &Plan, descriptors: &Descriptors) -> Result<(), Failure> {
         set_parent_process_death_signal(Some(Signal::KILL)).at(Step::Privileges)?;
     }
     umask(Mode::from_raw_mode(0o022));
-    rustix::process::chdir(plan.program.cwd.as_c_str()).at(Step::WorkingDirectory)?;
-    if let Some(ruleset) = &plan.landlock {
-        landlocked::restrict_self(ruleset.as_fd()).at(Step::Landlock)?;
-    }
     close_on_exec().at(Step::Descriptors)?;
+    if let Some(orders) = &plan.trace {
+        // The tracer does the rest: it needs its own executable, which the rules do not show.
+        let rules = plan.landlock.as_ref().ok_or(Errno::BADF);
+        hand_over([
+            descriptors.ready,
+            orders.as_raw_fd(),
+            rules.at(Step::Landlock)?.as_raw_fd(),
+        ])
+        .at(Step::Descriptors)?;
+    } else {
+        rustix::process::chdir(plan.program.cwd.as_c_str()).at(Step::WorkingDirectory)?;
+        if let Some(ruleset) = &plan.landlock {
+            landlocked::restrict_self(ruleset.as_fd()).at(Step::Landlock)?;
+        }
+    }
     default_signals().at(Step::Signals)?;
     for filter in &plan.filters {
         install(filter).at(Step::Filter)?;
@@ -49,25 +62,33 @@ fn prepare(plan: &Plan, descriptors: &Descriptors) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Puts descriptors where the tracer looks for them, open across exec.
+fn hand_over(descriptors: [RawFd; 3]) -> Result<(), Errno> {
+    move_all(descriptors, traced::DESCRIPTORS)
+}
+
 /// Standard streams may come as any numbers, each other's too: first out of the way, then in place.
 fn connect(streams: [RawFd; 3]) -> Result<(), Errno> {
+    move_all(streams, [0, 1, 2])
+}
+
+fn move_all(from: [RawFd; 3], to: [RawFd; 3]) -> Result<(), Errno> {
     let mut moved = [const { None }; 3];
-    for (moved, stream) in moved.iter_mut().zip(streams) {
+    for (moved, descriptor) in moved.iter_mut().zip(from) {
         // SAFETY: the caller left these open for this process.
         *moved = Some(fcntl_dupfd_cloexec(
-            unsafe { BorrowedFd::borrow_raw(stream) },
+            unsafe { BorrowedFd::borrow_raw(descriptor) },
             10,
         )?);
     }
-    for (number, stream) in (0..).zip(moved.iter().flatten()) {
-        replace(stream.as_fd(), number)?;
+    for (number, descriptor) in to.into_iter().zip(moved.iter().flatten()) {
+        replace(descriptor.as_fd(), number)?;
     }
     Ok(())
 }
 
 /// dup2(2) onto a number that nothing in this process owns.
 pub(crate) fn replace(source: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
-    use std::os::fd::AsRawFd;
     // SAFETY: the caller's promise about `number`; `source` is open.
     check(libc::c_long::from(unsafe {
         libc::dup2(source.as_raw_fd(), number)
@@ -108,7 +129,8 @@ pub(crate) fn reset_handlers() {
     }
 }
 
-fn install(filter: &[sock_filter]) -> Result<(), Errno> {
+/// Installs a filter in this process, for good.
+pub(crate) fn install(filter: &[sock_filter]) -> Result<(), Errno> {
     let program = libc::sock_fprog {
         len: u16::try_from(filter.len()).map_err(|_| Errno::TOOBIG)?,
         filter: filter.as_ptr().cast_mut().cast(),
@@ -127,32 +149,38 @@ fn install(filter: &[sock_filter]) -> Result<(), Errno> {
 }
 
 fn execute(plan: &Plan) -> Failure {
+    let program = &plan.program;
+    let errno = execute_one_of(
+        &program.candidates,
+        program.argv.as_ptr(),
+        program.env.as_ptr(),
+    );
+    Failure {
+        step: Step::Exec,
+        index: 0,
+        errno,
+    }
+}
+
+/// Comes back only if none of the candidates can be run. Both arrays end with NULL and point to C
+/// strings.
+pub(crate) fn execute_one_of(
+    candidates: &[CString],
+    argv: *const *const c_char,
+    env: *const *const c_char,
+) -> Errno {
     let mut worst = Errno::NOENT;
-    for candidate in &plan.program.candidates {
-        // SAFETY: both arrays are NULL-terminated and point to C strings that the plan owns.
+    for candidate in candidates {
+        // SAFETY: the caller's promise about the arrays.
         let result = check(libc::c_long::from(unsafe {
-            libc::execve(
-                candidate.as_ptr(),
-                plan.program.argv.as_ptr(),
-                plan.program.env.as_ptr(),
-            )
+            libc::execve(candidate.as_ptr(), argv, env)
         }));
         match result {
             // As execvp(3): a later directory of PATH may have a better one.
             Err(Errno::NOENT | Errno::NOTDIR) | Ok(_) => {}
             Err(Errno::ACCESS) => worst = Errno::ACCESS,
-            Err(errno) => {
-                return Failure {
-                    step: Step::Exec,
-                    index: 0,
-                    errno,
-                };
-            }
+            Err(errno) => return errno,
         }
     }
-    Failure {
-        step: Step::Exec,
-        index: 0,
-        errno: worst,
-    }
+    worst
 }

@@ -8,15 +8,16 @@ use std::path::PathBuf;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, getpid, pidfd_open, waitid};
 
-use crate::child::{Child, Message};
-use crate::chroot::Tree;
+use crate::child::{Child, Message, Tree};
+use crate::chroot;
 use crate::error::Error;
 use crate::init;
 use crate::landlocked;
-use crate::plan::{Descriptors, Plan};
+use crate::plan::{Descriptors, Plan, Program};
 use crate::spec::{Sandbox, Stream, Tier, Writable};
 use crate::step::{Failure, Step, check};
 use crate::tier::tier;
+use crate::traced::Layout;
 use crate::write_back::WriteBack;
 
 /// Starts the program in the strongest kind of sandbox this process can make.
@@ -30,6 +31,15 @@ use crate::write_back::WriteBack;
 /// sockets end at the border where the kernel's Landlock knows how, as does TCP with
 /// [`crate::Network::None`]. Files that `uid` owns in the lower directories cost a copy. A tree stays
 /// for the next sandbox, so what the lower directories hold must not change.
+///
+/// In [`Tier::Traced`] the root must be [`Writable::Dir`]. A tree of hard links in `work`, which many
+/// sandboxes may share, stands for the root; mounts are where they are. A program that is not uid 0
+/// may write to read-write mounts, `/tmp`, `/var/tmp`, `/dev/shm`, and to copies of its working
+/// directory and of `HOME`, which are made in `upper`; the tree is as new for the next one. Changes of
+/// uid 0, which has a tree of its own, go to `upper`. `/proc` is the host's, `/dev` has no terminals
+/// but the program's own, there is no host name of its own, and what is in memory elsewhere is on
+/// disk. Other users' ids cannot be taken, and capabilities there are none. Signals, abstract sockets and TCP are
+/// as in [`Tier::Chroot`].
 ///
 /// In [`Tier::Landlock`] the program runs in the caller's own root and sees everything of it. It may
 /// write to read-write mounts, `/tmp`, `/var/tmp` and the usual devices only. Therefore `root.lower`
@@ -52,12 +62,24 @@ pub fn spawn_at(sandbox: &Sandbox, tier: Tier) -> Result<Child, Error> {
     };
     let mut tree = None;
     if tier == Tier::Chroot {
-        let laid_out = Tree::lay_out(sandbox)?;
+        let laid_out = chroot::Tree::lay_out(sandbox)?;
         let step = |step: Step| attempt(step.attempt());
         plan.tree = Some(laid_out.descriptors().map_err(step(Step::Chroot))?);
         plan.landlock =
             landlocked::within(laid_out.root(), sandbox.network).map_err(step(Step::Landlock))?;
-        tree = Some(laid_out);
+        tree = Some(Tree::Chroot(laid_out));
+    }
+    if tier == Tier::Traced {
+        let layout = Layout::make(sandbox)?;
+        let step = |step: Step| attempt(step.attempt());
+        plan.landlock = Some(layout.ruleset(sandbox).map_err(step(Step::Landlock))?);
+        plan.trace = Some(
+            plan.orders(sandbox, layout.view())
+                .map_err(step(Step::Trace))?,
+        );
+        plan.program = Program::tracer();
+        plan.lock = layout.held().transpose().map_err(step(Step::Trace))?;
+        tree = Some(Tree::Traced(layout));
     }
     let stream = |wanted, own, read| {
         Side::new(wanted, own, read).map_err(attempt("connect the standard streams"))

@@ -93,11 +93,11 @@ pub enum Writable {
     /// Writes go to `upper` and stay. Both directories must exist, be absolute and lie in the same
     /// file system. Where that file system cannot hold an overlay's upper directory (overlayfs
     /// itself, so most containers), writes go to memory and [`crate::Child::wait`] copies them to `upper`.
-    /// In [`Tier::Chroot`] see [`crate::spawn()`].
+    /// In [`Tier::Chroot`] and [`Tier::Traced`] see [`crate::spawn()`].
     Dir {
         /// Receives the changes.
         upper: PathBuf,
-        /// overlayfs' own scratch directory, empty. In [`Tier::Chroot`] the place of trees, which may
+        /// overlayfs' own scratch directory, empty. Where [`Tier::lays_out_trees`] the place of trees, which may
         /// be shared and used again; [`crate::recover`] comes before its removal.
         work: PathBuf,
     },
@@ -186,6 +186,10 @@ pub enum Tier {
     /// No namespaces, but root: the root is laid out as a real directory tree, which the program is
     /// confined to by chroot and a real change to the inside ids. See [`crate::spawn()`].
     Chroot,
+    /// No namespaces and no root: the root is laid out as a real directory tree, which a tracer
+    /// (ptrace(2)) has the program see as its own, and Landlock keeps it there. Needs
+    /// [`crate::trace_if_called`]. See [`crate::spawn()`].
+    Traced,
     /// No namespaces: the program runs in the caller's own root, confined by Landlock, seccomp and
     /// `no_new_privs`. See [`crate::spawn()`] for what it can and cannot do.
     Landlock,
@@ -195,6 +199,11 @@ impl Tier {
     /// Whether inside ids are the host's: files then belong to whom they belong to inside.
     pub fn keeps_ids(self) -> bool {
         matches!(self, Self::Root | Self::Chroot)
+    }
+
+    /// Whether the root is a tree in the `work` directory of [`Writable::Dir`].
+    pub fn lays_out_trees(self) -> bool {
+        matches!(self, Self::Chroot | Self::Traced)
     }
 
     /// Whether the sandbox has processes and mounts of its own.

@@ -38,10 +38,11 @@ pub(crate) enum Step {
     HandOver,
     Chroot,
     Enter,
+    Trace,
 }
 
 impl Step {
-    const ALL: [Self; 30] = [
+    const ALL: [Self; 31] = [
         Self::Descriptors,
         Self::IdMap,
         Self::Propagation,
@@ -72,6 +73,7 @@ impl Step {
         Self::HandOver,
         Self::Chroot,
         Self::Enter,
+        Self::Trace,
     ];
 
     /// The step in words that follow "cannot".
@@ -109,6 +111,7 @@ impl Step {
             Self::HandOver => "hand the in-memory upper directory to the caller",
             Self::Chroot => "enter the root by chroot",
             Self::Enter => "join the namespaces",
+            Self::Trace => "trace the program",
         }
     }
 }

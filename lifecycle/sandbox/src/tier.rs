@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use crate::spec::{Root, Sandbox, Tier, Writable};
-use crate::{chroot, spawn};
+use crate::{chroot, spawn, traced};
 
 /// What was found out by trying.
 #[derive(Debug, Clone)]
@@ -46,13 +46,14 @@ pub fn tier() -> Tier {
 
 /// The strongest tier that works for this process, and why no stronger one does; tried once.
 ///
+/// [`Tier::Traced`] is tried where [`crate::trace_if_called`] was called.
 /// [`Tier::Landlock`] is what remains when everything else is refused; [`crate::spawn()`] then says whether
 /// the kernel has Landlock.
 pub fn probe() -> &'static Probe {
     static PROBE: OnceLock<Probe> = OnceLock::new();
     PROBE.get_or_init(|| {
         let mut refusals = Vec::new();
-        for tier in [Tier::Root, Tier::UserNamespace, Tier::Chroot] {
+        for tier in [Tier::Root, Tier::UserNamespace, Tier::Chroot, Tier::Traced] {
             match attempt(tier) {
                 Ok(()) => return Probe { tier, refusals },
                 Err(refusal) => refusals.push(refusal),
@@ -71,7 +72,7 @@ pub fn host_ids(uid: u32, gid: u32) -> (u32, u32) {
     match tier() {
         Tier::Root | Tier::Chroot => (uid, gid),
         Tier::Landlock if own.0.is_root() => (uid, gid),
-        Tier::UserNamespace | Tier::Landlock => (own.0.as_raw(), own.1.as_raw()),
+        Tier::UserNamespace | Tier::Traced | Tier::Landlock => (own.0.as_raw(), own.1.as_raw()),
     }
 }
 
@@ -92,6 +93,13 @@ fn attempt(tier: Tier) -> Result<(), Refusal> {
             tier,
             reason: String::from("the caller is not root"),
             advice,
+        });
+    }
+    if tier == Tier::Traced {
+        return traced::attempt().map_err(|reason| Refusal {
+            tier,
+            reason,
+            advice: None,
         });
     }
     let root = Root {
@@ -131,26 +139,26 @@ fn advice(tier: Tier) -> Option<String> {
     }
     if tier == Tier::Root {
         return container.then(|| {
-            String::from("in a container, start it with --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined, or --privileged")
+            String::from("start the container with --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined, or --privileged")
         });
     }
     if setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").as_deref() == Some("1") {
         return Some(String::from(
-            "AppArmor restricts them: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+            "allow them for slugc in AppArmor (a profile with `userns,`), or for all: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
         ));
     }
     if setting("/proc/sys/user/max_user_namespaces").as_deref() == Some("0") {
         return Some(String::from(
-            "they are switched off: sudo sysctl user.max_user_namespaces=15000",
+            "switch them on: sudo sysctl user.max_user_namespaces=15000",
         ));
     }
     if setting("/proc/sys/kernel/unprivileged_userns_clone").as_deref() == Some("0") {
         return Some(String::from(
-            "they are switched off: sudo sysctl kernel.unprivileged_userns_clone=1",
+            "switch them on: sudo sysctl kernel.unprivileged_userns_clone=1",
         ));
     }
     container.then(|| {
-        String::from("a container's seccomp filter refuses them: start it with --security-opt seccomp=unconfined, or in Kubernetes with hostUsers: false")
+        String::from("start the container, whose seccomp filter refuses them, with --security-opt seccomp=unconfined, or in Kubernetes with hostUsers: false")
     })
 }
 

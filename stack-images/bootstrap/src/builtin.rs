@@ -11,6 +11,9 @@ macro_rules! keys {
     };
 }
 
+/// The id of the stack that apps are built on.
+pub const DEFAULT: &str = "slug-13";
+
 /// Debian's archive keys, out of its package debian-archive-keyring.
 const KEYS: [(&str, &[u8]); 5] = keys![
     "keys/debian-archive-bookworm-automatic.pgp",

@@ -50,7 +50,7 @@ mod test_deb;
 mod test_key;
 
 pub use bootstrap::{Dirs, Error, Inputs, Progress, Stack, StackLayer, architecture_of, bootstrap};
-pub use builtin::{builtin_lock, builtin_recipe, builtin_text};
+pub use builtin::{DEFAULT, builtin_lock, builtin_recipe, builtin_text};
 pub use configure::{Configure, ConfigureRequest, Target};
 pub use deb::DebError;
 pub use dpkg::DatabaseError;

@@ -3,6 +3,7 @@
 use super::{Explanation, chain};
 use crate::interpreter::InterpreterError;
 use crate::layers::pip::PipError;
+use crate::layers::project_tool::ProjectToolError;
 use crate::layers::python::PythonError;
 use crate::layers::uv::{UV_VERSION, UvError};
 use crate::python_version::PYTHON_VERSION_FILE;
@@ -19,9 +20,25 @@ pub(super) fn no_python() -> Explanation {
 }
 
 pub(super) fn python(error: &PythonError) -> Explanation {
-    let PythonError::Install { request, stack, .. } = error else {
+    let PythonError::Install {
+        request,
+        stack,
+        source,
+    } = error
+    else {
         return broken(error);
     };
+    let is_damaged = ["Hash mismatch", "Failed to extract archive"]
+        .iter()
+        .any(|text| source.output().contains(text));
+    if is_damaged {
+        return Explanation::new(
+            format!("The downloaded Python {request} is not the expected one"),
+            "uv knows the sha256 of each build of Python, and what it downloaded has another; its own words are above.\n\
+             The mirror (UV_PYTHON_INSTALL_MIRROR) or a proxy serves something else, or a download that was cut off: copy \
+             the\nfile to the mirror again.",
+        );
+    }
     let use_stack = stack.map_or_else(String::new, |series| {
         format!(
             "  * Or use the stack's Python, which needs no download: write \"{series}\" in {PYTHON_VERSION_FILE}.\n"
@@ -63,6 +80,35 @@ pub(super) fn uv(error: &UvError) -> Explanation {
                  Build on a stack with Python (slug-13 has one)."
             ),
         ),
+    }
+}
+
+pub(super) fn project_tool(error: &ProjectToolError) -> Explanation {
+    match error {
+        ProjectToolError::Version { kind, value } => Explanation::new(
+            format!("{} names no version", kind.version_variable()),
+            format!(
+                "{} is \"{value}\". It takes one exact version of {}, such as 2.1.0, or is left unset for the one that \
+                 this\nbuildpack is tested with.",
+                kind.version_variable(),
+                kind.name()
+            ),
+        ),
+        ProjectToolError::Install { kind, version, .. } => Explanation::new(
+            format!("{} {version} could not be fetched", kind.name()),
+            format!(
+                "The packages are installed by {name}, which comes from the package index that pip is set to; uv could \
+                 not\ninstall it, its own words are above.\n\n\
+                 What to do:\n  \
+                 * If the network was down for a moment, build again.\n  \
+                 * If packages come from an index of your own, set PIP_INDEX_URL (-e PIP_INDEX_URL=...), and see that it \
+                 has\n    {name} {version} and what it needs, with the same files as the public index.\n  \
+                 * If {variable} is set, check that this version exists.",
+                name = kind.name(),
+                variable = kind.version_variable(),
+            ),
+        ),
+        ProjectToolError::Prepare { .. } => broken(error),
     }
 }
 

@@ -2,44 +2,11 @@
 
 use super::Explanation;
 use crate::install::InstallError;
+use crate::project::Source;
 
-/// Headers and programs that builds of common packages miss, with Debian's package for them and, where
-/// there is one, a package that needs no compiler.
-const LIBRARIES: [(&str, &str, Option<&str>); 17] = [
-    ("Python.h", "python3-dev", None),
-    (
-        "pg_config",
-        "libpq-dev",
-        Some("psycopg[binary] or psycopg2-binary"),
-    ),
-    (
-        "libpq-fe.h",
-        "libpq-dev",
-        Some("psycopg[binary] or psycopg2-binary"),
-    ),
-    (
-        "mysql_config",
-        "default-libmysqlclient-dev",
-        Some("PyMySQL"),
-    ),
-    (
-        "MYSQLCLIENT_CFLAGS",
-        "default-libmysqlclient-dev",
-        Some("PyMySQL"),
-    ),
-    ("mysql.h", "default-libmysqlclient-dev", Some("PyMySQL")),
-    ("ffi.h", "libffi-dev", None),
-    ("openssl/", "libssl-dev", None),
-    ("libxml/", "libxml2-dev and libxslt1-dev", None),
-    ("xslt-config", "libxml2-dev and libxslt1-dev", None),
-    ("jpeglib.h", "libjpeg-dev", None),
-    ("zlib.h", "zlib1g-dev", None),
-    ("lber.h", "libldap-dev and libsasl2-dev", None),
-    ("cairo", "libcairo2-dev", None),
-    ("gdal-config", "libgdal-dev", None),
-    ("portaudio.h", "portaudio19-dev", None),
-    ("sql.h", "unixodbc-dev", None),
-];
+mod build;
+mod lock;
+mod names;
 
 pub(super) fn explain(error: &InstallError) -> Explanation {
     let output = error.source.output();
@@ -54,8 +21,8 @@ pub(super) fn explain(error: &InstallError) -> Explanation {
     Explanation::new(
         title,
         format!(
-            "{} could not install requirements.txt; its own words are above.\n\n{advice}",
-            error.installer
+            "{} could not install {}; its own words are above.\n\n{advice}",
+            error.installer, error.file
         ),
     )
 }
@@ -79,8 +46,24 @@ fn cause(error: &InstallError, output: &str) -> (String, String) {
              in requirements.txt and pass -e GIT_TOKEN=... to the build. ssh addresses have no key in a build.",
         );
     }
-    if let Some(package) = failed_build(output) {
-        return build(&package, output);
+    if let Some(package) = build::failed(output) {
+        return build::explain(&package, output);
+    }
+    if has(&["Hash mismatch", "DO NOT MATCH THE HASHES"])
+        && error.source_file != Source::Requirements
+    {
+        return (
+            format!(
+                "A downloaded package is not the one that {} expects",
+                error.file
+            ),
+            format!(
+                "A file from the index has another sha256 than {0} says. Either it was published again, in which case the lock \
+                 has to be\nmade again, or the index, a proxy or a mirror serves something else. Find out which before making \
+                 {0} again.",
+                error.file
+            ),
+        );
     }
     if has(&["Hash mismatch", "DO NOT MATCH THE HASHES"]) {
         return pair(
@@ -90,6 +73,24 @@ fn cause(error: &InstallError, output: &str) -> (String, String) {
              index, a proxy\nor a mirror serves something else. Do not remove the hash before you know which.",
         );
     }
+    if let Some(found) = lock::cause(error, output) {
+        return found;
+    }
+    if let Some(found) = access(output) {
+        return found;
+    }
+    if let Some(found) = syntax(error, output) {
+        return found;
+    }
+    if let Some(found) = unknown_package(output) {
+        return found;
+    }
+    resolution(error, output)
+}
+
+/// Indexes and folders that can't be reached, or that refuse.
+fn access(output: &str) -> Option<(String, String)> {
+    let has = |texts: &[&str]| texts.iter().any(|text| output.contains(text));
     if has(&[
         "401 Unauthorized",
         "403 Forbidden",
@@ -98,27 +99,53 @@ fn cause(error: &InstallError, output: &str) -> (String, String) {
         "status code 401",
         "status code 403",
     ]) {
-        return pair(
+        return Some(pair(
             "The package index refused access",
             "The index wants a name and a password or token, or refused those it got. Pass them to the build:\n    \
              -e PIP_INDEX_URL=https://NAME:TOKEN@index.example/simple\n\
              They are used during the build only, and appear neither in the image nor in its log.",
-        );
+        ));
+    }
+    if has(&[
+        "UnknownIssuer",
+        "CERTIFICATE_VERIFY_FAILED",
+        "invalid peer certificate",
+    ]) {
+        return Some(pair(
+            "The package index shows a certificate that is not trusted",
+            "The authority behind it is not among those that this build trusts; a proxy that reads TLS, or an index of your own, \
+             has\none. Name a file with its certificate (PEM) that the build can read:\n    \
+             -e PIP_CERT=/workspace/ca.pem\n\
+             If the certificate has expired, renew it; the machine's clock may be wrong as well.",
+        ));
+    }
+    if has(&[
+        "407 Proxy Authentication Required",
+        "Tunnel connection failed: 407",
+    ]) {
+        return Some(pair(
+            "The proxy refused access",
+            "The proxy wants a name and a password: -e HTTPS_PROXY=http://NAME:PASSWORD@proxy.example:3128",
+        ));
+    }
+    if let Some(path) = between(output, "Distribution not found at: ", "\n") {
+        return Some((
+            "A package that should be in a folder is not there".to_owned(),
+            format!(
+                "{path}\ndoes not exist in the build. A path from another machine (pip freeze of a conda environment writes such \
+                 lines)\nhas to be replaced by a version, NAME==1.2; a folder of the app has to be committed and not excluded \
+                 (.slugignore,\nproject.toml)."
+            ),
+        ));
     }
     if has(NO_NETWORK) {
-        return pair(
+        return Some(pair(
             "The package index could not be reached",
             "If the network was down for a moment, build again. If packages come from an index or a mirror of your own, \
              set\nPIP_INDEX_URL (-e PIP_INDEX_URL=...); behind a proxy, set HTTPS_PROXY.",
-        );
+        ));
     }
-    if let Some(found) = syntax(error, output) {
-        return found;
-    }
-    if let Some(found) = unknown_package(output) {
-        return found;
-    }
-    resolution(output)
+    None
 }
 
 const NO_NETWORK: &[&str] = &[
@@ -134,113 +161,6 @@ const NO_NETWORK: &[&str] = &[
 
 fn pair(title: &str, advice: &str) -> (String, String) {
     (title.to_owned(), advice.to_owned())
-}
-
-fn failed_build(output: &str) -> Option<String> {
-    for (start, end) in [
-        ("Failed to build `", "`"),
-        ("Failed to download and build `", "`"),
-        ("Failed building wheel for ", "\n"),
-        ("Failed building editable for ", "\n"),
-        (
-            "Failed to build installable wheels for some pyproject.toml based projects (",
-            ")",
-        ),
-    ] {
-        if let Some(package) = between(output, start, end) {
-            return Some(package.to_owned());
-        }
-    }
-    ["metadata-generation-failed", "subprocess-exited-with-error"]
-        .iter()
-        .any(|mark| output.contains(mark))
-        .then(|| {
-            output
-                .lines()
-                .filter_map(|line| {
-                    let line = line.trim();
-                    line.strip_prefix("Collecting ")
-                        .or_else(|| line.strip_prefix("Processing "))
-                })
-                .next_back()
-                .and_then(|rest| rest.split_whitespace().next())
-                .and_then(|name| name.rsplit('/').next())
-                .unwrap_or("a package")
-                .to_owned()
-        })
-}
-
-fn build(package: &str, output: &str) -> (String, String) {
-    let title = format!("{package} could not be built from its source");
-    let missing_header = between(output, "fatal error: ", ": No such file");
-    let library = LIBRARIES.iter().find(|(sign, ..)| match missing_header {
-        Some(header) => header.contains(sign),
-        None => {
-            output.contains(&format!("{sign}: not found"))
-                || output.contains(&format!("{sign} executable not found"))
-                || output.contains(&format!("{sign} not found"))
-                || output.contains(&format!("'{sign}'"))
-        }
-    });
-    let from_source = "There is no ready-made file (wheel) of this version for this Python and processor, so it is compiled.";
-    if let Some((sign, debian, alternative)) = library {
-        let alternative = alternative.map_or_else(String::new, |name| {
-            format!("\n  * Or use {name}, which is not compiled.")
-        });
-        return (
-            title,
-            format!(
-                "{from_source}\n{sign} is missing, which Debian has in {debian}.\n\nWhat to do:\n  \
-                 * Use a version of the package that has a wheel for this Python (often the newest one).{alternative}\n  \
-                 * Or build on a stack whose build image has {debian}."
-            ),
-        );
-    }
-    if let Some(header) = missing_header {
-        return (
-            title,
-            format!(
-                "{from_source}\nThe header {header} is missing. Use a version that has a wheel for this Python, or build on a \
-                 stack whose\nbuild image has the development package with that header."
-            ),
-        );
-    }
-    if [
-        "unable to execute 'gcc'",
-        "command 'gcc' failed: No such file",
-        "No such file or directory: 'gcc'",
-        "can't find Rust compiler",
-        "Cargo, the Rust package manager, is not installed",
-    ]
-    .iter()
-    .any(|sign| output.contains(sign))
-    {
-        return (
-            title,
-            format!(
-                "{from_source}\nThe build image has no compiler for it. Use a version that has a wheel for this Python, or \
-                 build on a stack\nwith compilers (slug-13 has C and C++)."
-            ),
-        );
-    }
-    if output.contains("No module named 'distutils")
-        || output.contains("No module named 'imp'")
-        || output.contains("pkgutil.ImpImporter")
-    {
-        return (
-            title,
-            "This version is older than this Python and uses modules that Python no longer has. Use a newer version of the \
-             package,\nor an older Python (a file .python-version with, for example, 3.11)."
-                .to_owned(),
-        );
-    }
-    (
-        title,
-        format!(
-            "{from_source}\nIts build script failed. Use a version that has a wheel for this Python (often the newest one), or \
-             see what the\nbuild asks for in its output above."
-        ),
-    )
 }
 
 fn syntax(error: &InstallError, output: &str) -> Option<(String, String)> {
@@ -279,12 +199,16 @@ fn syntax(error: &InstallError, output: &str) -> Option<(String, String)> {
 fn unknown_package(output: &str) -> Option<(String, String)> {
     let by_uv = output
         .split_once(" was not found in the package registry")
+        .or_else(|| output.split_once(" was not found in the provided package locations"))
         .and_then(|(before, _)| before.rsplit([' ', '\n']).next());
     let by_pip = output
         .contains("(from versions: none)")
         .then(|| between(output, "No matching distribution found for ", "\n"))
         .flatten();
     let package = by_uv.or(by_pip)?;
+    if let Some(advice) = names::advice(package) {
+        return Some((format!("There is no package {package}"), advice));
+    }
     Some((
         format!("There is no package {package}"),
         format!(
@@ -295,12 +219,18 @@ fn unknown_package(output: &str) -> Option<(String, String)> {
     ))
 }
 
-fn resolution(output: &str) -> (String, String) {
+fn resolution(error: &InstallError, output: &str) -> (String, String) {
+    if let Some(found) = names::of_other_system(output) {
+        return found;
+    }
     let has = |texts: &[&str]| texts.iter().any(|text| output.contains(text));
     if has(&[
         "does not satisfy Python",
         "require a different python version",
         "requires a different Python",
+        "is not allowed by the project",
+        "is not supported by the project",
+        "which is incompatible with the project's Python requirement",
         "no wheels with a matching Python",
         "Python ABI tag",
     ]) {
@@ -336,6 +266,12 @@ fn resolution(output: &str) -> (String, String) {
             "Two requirements ask for versions of one package that exclude each other; the message above names them.\n\
              Loosen or change one of the pins. To find versions that fit together, list only what the app itself imports \
              in\nrequirements.in and let uv choose: uv pip compile requirements.in --output-file requirements.txt",
+        );
+    }
+    if error.source_file != Source::Requirements {
+        return pair(
+            "The packages could not be installed",
+            "The last lines above say why.",
         );
     }
     pair(

@@ -34,22 +34,11 @@ pub(super) fn check(error: &CheckError) -> Explanation {
             manager,
             export,
         } => Explanation::new(
-            format!("{file} can't be installed yet"),
+            format!("{file} can't be installed"),
             format!(
-                "The app's dependencies are in {file} ({manager}), and there is no requirements.txt. This version \
-                 of the\nbuildpack installs only requirements.txt. Export one and commit it:\n    {export}"
+                "The app's dependencies are in {file} ({manager}), and there is no other file to install them from. Make \
+                 a\nrequirements.txt from it and commit that:\n    {export}"
             ),
-        ),
-        CheckError::ProjectWithoutRequirements => Explanation::new(
-            "The dependencies in pyproject.toml can't be installed yet",
-            "pyproject.toml names dependencies, and there is no requirements.txt. This version of the buildpack \
-             installs\nonly requirements.txt. Write one and commit it, either the pinned versions:\n    \
-             uv pip compile pyproject.toml --output-file requirements.txt\n\
-             or, to install the project itself with whatever it asks for, a file with this line:\n    .",
-        ),
-        CheckError::MalformedPyproject(source) => Explanation::new(
-            "pyproject.toml is not valid TOML",
-            format!("{source}\nCorrect the file at the place shown and build again."),
         ),
         CheckError::UnknownInstaller { value } => Explanation::new(
             "The installer asked for is not known",
@@ -108,6 +97,27 @@ pub(super) fn python_version(error: &PythonVersionError) -> Explanation {
                     || "ended long ago".to_owned(),
                     |month| format!("has had no security fixes since {month}")
                 ),
+            ),
+        ),
+        PythonVersionError::Conflict { request, range } => Explanation::new(
+            format!("{} and {} contradict each other", request.file, range.file),
+            format!(
+                "{file} asks for Python {request}, {other} for {range}; an image has one Python.\n\
+                 {file} decides which one, and it must be in the range of {other}: change one of the two.",
+                file = request.file,
+                other = range.file
+            ),
+        ),
+        PythonVersionError::NothingFits { ranges } => Explanation::new(
+            "No Python is in the range asked for",
+            format!(
+                "{}.\nOf the Pythons that can be had, {OLDEST} to {NEWEST}, none fits.\n\
+                 Correct the range; one without an upper end, such as \">=3.11\", goes on fitting.",
+                ranges
+                    .iter()
+                    .map(|range| format!("{} asks for Python {range}", range.file))
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ),
         ),
         PythonVersionError::Unknown { request } => Explanation::new(
@@ -179,7 +189,7 @@ pub(super) fn requirements(error: &RequirementsError) -> Explanation {
     }
 }
 
-fn text_file(error: &TextFileError) -> Explanation {
+pub(super) fn text_file(error: &TextFileError) -> Explanation {
     match error {
         TextFileError::Read { path, .. } => Explanation::new(
             format!("{} could not be read", path.display()),

@@ -14,6 +14,15 @@ UNCHECKED_HASH = (1).to_bytes(4, "little")  # the flags of PEP 552
 
 def write_bytecode(path, source):
     code = compile(source, path, "exec", dont_inherit=True)
+    keep(path, packed(code, source))
+    return code
+
+
+def packed(code, source):
+    return MAGIC_NUMBER + UNCHECKED_HASH + source_hash(source) + marshal.dumps(code, MARSHAL)
+
+
+def keep(path, bytecode):
     target = cache_from_source(path)
     try:
         os.mkdir(os.path.dirname(target))
@@ -22,7 +31,5 @@ def write_bytecode(path, source):
     # Whole or not at all: another process may be importing from this folder.
     staged = f"{target}.{os.getpid()}"
     with open(staged, "wb") as file:
-        file.write(MAGIC_NUMBER + UNCHECKED_HASH + source_hash(source))
-        file.write(marshal.dumps(code, MARSHAL))
+        file.write(bytecode)
     os.replace(staged, target)
-    return code

@@ -1,36 +1,73 @@
-//! `uv pip install`.
+//! `uv pip install` and `uv sync`.
 
 use super::{Freshness, Location};
 use crate::command::{self, CommandError};
+use crate::project::{self, Plan, Selection, Source};
 use crate::requirements::REQUIREMENTS_TXT;
 use crate::tool_env;
 use libcnb::Env;
 use std::path::Path;
 use std::process::Command;
 
-/// One run resolves, links what is new and removes what is no longer asked for. `--upgrade` keeps the
-/// versions in the environment from having a say, so that an environment brought up to date equals
-/// one made afresh; and uv marks every package as requested, so no marker tells them apart either.
+/// Brings the environment to what the plan asks for.
 pub(super) fn install(
     program: &Path,
     cache: &Path,
+    plan: &Plan,
     venv: &Path,
     freshness: Freshness,
     app_dir: &Path,
     env: &Env,
 ) -> Result<(), CommandError> {
-    let env = tool_env::for_uv(&tool_env::for_builds_from_source(env));
+    let env = tool_env::for_builds_from_source(env);
     let mut command = Command::new(program);
+    match &plan.source {
+        Source::UvLock => {
+            of_lock(&mut command, plan);
+            command.env_clear().envs(&tool_env::for_uv_lock(&env));
+        }
+        Source::Script(script) => {
+            // `uv pip install` would leave out what the script says of its indexes and sources.
+            command.args(["sync", "--active", "--script"]).arg(script);
+            if project::script_lock(app_dir, script).is_some() {
+                command
+                    .arg("--locked")
+                    .env_clear()
+                    .envs(&tool_env::for_uv_lock(&env));
+            } else {
+                command
+                    .arg("--upgrade")
+                    .env_clear()
+                    .envs(&tool_env::for_uv(&env));
+            }
+        }
+        source => {
+            // One run resolves, links what is new and removes what is no longer asked for. `--upgrade` keeps
+            // the versions in the environment from having a say, so that an environment brought up to date
+            // equals one made afresh; and uv marks every package as requested, so no marker tells them apart.
+            command
+                .args(["pip", "install", "--exact", "--upgrade"])
+                .args(targets(source, &plan.selection))
+                .env_clear();
+            if *source == Source::Pylock {
+                command.envs(&tool_env::for_uv_lock(&env));
+            } else {
+                command.envs(&tool_env::for_uv(&env));
+            }
+        }
+    }
     command
-        .args(["pip", "install", "--exact", "--upgrade", "--python"])
+        .arg("--python")
         .arg(venv.join("bin/python"))
-        .args(["--requirement", REQUIREMENTS_TXT])
         .current_dir(app_dir)
-        .env_clear()
-        .envs(&env)
         .env("UV_CACHE_DIR", cache)
         // Compiled afterwards, and only what is new.
         .env("UV_COMPILE_BYTECODE", "false");
+    if matches!(plan.source, Source::UvLock | Source::Script(_)) {
+        command
+            .env("UV_PROJECT_ENVIRONMENT", venv)
+            .env("VIRTUAL_ENV", venv);
+    }
     if !env.contains_key("UV_LINK_MODE") {
         command.env("UV_LINK_MODE", "hardlink");
     }
@@ -38,6 +75,50 @@ pub(super) fn install(
         command.arg("--refresh");
     }
     command::stream(&mut command)
+}
+
+/// `uv sync`, which refuses a lock that does not fit `pyproject.toml`. Default groups are for developers; the
+/// app's own packages are built, not linked, because what a build makes of a folder is only found that way.
+fn of_lock(command: &mut Command, plan: &Plan) {
+    command
+        .args(["sync", "--locked", "--no-default-groups", "--no-editable"])
+        .args(plan.selection.flags("--extra", "--group"));
+    for package in &plan.local_packages {
+        command.args(["--reinstall-package", package]);
+    }
+}
+
+fn targets(source: &Source, selection: &Selection) -> Vec<String> {
+    let file = |name: &str| vec!["--requirement".to_owned(), name.to_owned()];
+    match source {
+        Source::Pyproject { is_package: true } | Source::SetupPy => of_project(selection),
+        Source::Pyproject { is_package: false } => {
+            let mut targets = file(source.file());
+            targets.extend(selection.flags("--extra", "--group"));
+            targets
+        }
+        Source::Pylock => {
+            let mut targets = file(source.file());
+            targets.extend(["--preview-features".to_owned(), "pylock".to_owned()]);
+            targets.extend(selection.flags("--extra", "--group"));
+            targets
+        }
+        Source::Requirements => file(REQUIREMENTS_TXT),
+        other => file(other.file()),
+    }
+}
+
+/// The project in the app's root with the extras and groups that are asked for; pip and uv spell them alike.
+pub(super) fn of_project(selection: &Selection) -> Vec<String> {
+    let mut targets = vec![if selection.extras.is_empty() {
+        ".".to_owned()
+    } else {
+        format!(".[{}]", selection.extras.join(","))
+    }];
+    for group in &selection.groups {
+        targets.extend(["--group".to_owned(), group.clone()]);
+    }
+    targets
 }
 
 /// The line behind uv's "in `requirements.txt` at position 42".

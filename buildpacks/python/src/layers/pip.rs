@@ -110,7 +110,7 @@ fn unpack(folder: &Path, python: &Interpreter, env: &Env) -> Result<String, Buil
             source,
         })
     })?;
-    bytecode::start(&python.executable, modules)
+    bytecode::start(&python.executable, modules, None)
         .and_then(bytecode::Compilation::finish)
         .map_err(BuildpackError::Bytecode)?;
     Ok(version)

@@ -116,7 +116,7 @@ pub(crate) fn provide(
     if let Some(library) = standard_library(&installed) {
         collect_modules(&library, &mut modules).map_err(prepare)?;
     }
-    bytecode::start(&installed.executable, modules)
+    bytecode::start(&installed.executable, modules, None)
         .and_then(bytecode::Compilation::finish)
         .map_err(BuildpackError::Bytecode)?;
     for left_behind in [".lock", ".gitignore"] {

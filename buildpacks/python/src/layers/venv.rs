@@ -9,11 +9,11 @@
 //! The layer's metadata is marked incomplete before the first write and complete after the last
 //! one, so a build that is killed leaves nothing that is mistaken for an environment.
 
-use crate::bytecode;
+use crate::bytecode::{self, Ahead};
 use crate::install::{self, Freshness, Installer};
 use crate::interpreter::Interpreter;
+use crate::project::{Plan, Source};
 use crate::records::{self, Installed, Package};
-use crate::requirements::Requirements;
 use crate::{BuildpackError, PythonBuildpack, files, fingerprint, log, tool_env};
 use libcnb::Env;
 use libcnb::build::BuildContext;
@@ -29,12 +29,12 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 /// Raised when what this file makes of the same inputs changes.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// The layer's name.
 pub(crate) static NAME: LazyLock<LayerName> = LazyLock::new(|| layer_name!("venv"));
@@ -77,7 +77,8 @@ enum Decision {
 /// What the environment is made of.
 pub(crate) struct Inputs<'a> {
     pub(crate) python: &'a Interpreter,
-    pub(crate) requirements: Option<&'a Requirements>,
+    /// What is asked for; `None`: nothing.
+    pub(crate) plan: Option<&'a Plan>,
     pub(crate) installer: &'a Installer,
     /// The user's variables over the buildpack's.
     pub(crate) env: &'a Env,
@@ -92,6 +93,8 @@ pub(crate) struct Venv {
     bytecode_tag: String,
     /// Modules that have no bytecode yet.
     pub(crate) uncompiled: Vec<PathBuf>,
+    /// What compiles modules since before they were installed.
+    pub(crate) ahead: Option<Ahead>,
     layer: LayerRef<PythonBuildpack, (), Decision>,
     metadata: Metadata,
 }
@@ -142,6 +145,7 @@ pub(crate) fn provide(
     let refresh = inputs
         .env
         .get(REFRESH_VARIABLE)
+        .filter(|_| inputs.plan.is_none_or(|plan| !plan.locked))
         .filter(|value| tool_env::is_on(value));
     let period = refresh.map(|value| value.to_string_lossy().into_owned());
     let forced = period.as_deref().is_some_and(is_switch);
@@ -153,10 +157,10 @@ pub(crate) fn provide(
             inputs.python.executable.display()
         ),
         platform: platform(context),
-        installer: inputs.installer.to_string(),
+        installer: installer(inputs),
         requirements: inputs
-            .requirements
-            .map(|requirements| requirements.fingerprint.clone())
+            .plan
+            .map(|plan| plan.fingerprint.clone())
             .unwrap_or_default(),
         settings: tool_env::fingerprint(inputs.env),
         period: period.filter(|_| !forced).unwrap_or_default(),
@@ -191,10 +195,11 @@ pub(crate) fn provide(
             inputs.python.version.series.major, inputs.python.version.series.minor
         ),
         uncompiled: Vec::new(),
+        ahead: None,
         layer,
         metadata: wanted,
     };
-    let freshness = if forced || inputs.requirements.is_some_and(|some| some.local_sources) {
+    let freshness = if forced || inputs.plan.is_some_and(|plan| plan.local_sources) {
         Freshness::Revalidated
     } else {
         Freshness::Cached
@@ -228,7 +233,8 @@ pub(crate) fn provide(
             }
             if !matches!(inputs.installer, Installer::Nothing) {
                 log::step(format!(
-                    "Installing requirements.txt with {}.",
+                    "Installing {} with {}.",
+                    file(inputs),
                     inputs.installer
                 ));
             }
@@ -274,6 +280,18 @@ fn decide(cached: &Metadata, wanted: &Metadata, forced: bool, can_update: bool) 
     }
 }
 
+/// The installer, with what it installs from: each way leaves its own marks in an environment.
+fn installer(inputs: &Inputs) -> String {
+    match inputs.plan.map(|plan| &plan.source) {
+        None | Some(Source::Requirements) => inputs.installer.to_string(),
+        Some(source) => format!("{} from {source}", inputs.installer),
+    }
+}
+
+fn file<'a>(inputs: &'a Inputs) -> &'a str {
+    inputs.plan.map_or("nothing", |plan| plan.source.file())
+}
+
 /// Makes the environment from nothing.
 fn make(
     venv: &mut Venv,
@@ -284,14 +302,8 @@ fn make(
     venv.layer.write_metadata(&venv.metadata)?;
     venv.layer.write_env(layer_env(&venv.path))?;
     create(venv, inputs.python).map_err(|source| error_at(&venv.path, source))?;
-    install::install(
-        inputs.installer,
-        &venv.path,
-        freshness,
-        &context.app_dir,
-        inputs.env,
-    )
-    .map_err(BuildpackError::Install)?;
+    write_exec_d(&venv.path).map_err(|source| error_at(&venv.path, source))?;
+    install(venv, inputs, freshness, context)?;
     let failed = |source| error_at(&venv.path, source);
     let after = records::installed(&venv.site_packages).map_err(failed)?;
     settle(venv, &Installed::new(), &after).map_err(|source| error_at(&venv.path, source))?;
@@ -306,25 +318,42 @@ fn update(
     context: &BuildContext<PythonBuildpack>,
 ) -> libcnb::Result<bool, BuildpackError> {
     venv.layer.write_metadata(&venv.metadata)?;
-    let failed = |source| error_at(&venv.path, source);
-    let before = records::installed(&venv.site_packages).map_err(failed)?;
+    let before =
+        records::installed(&venv.site_packages).map_err(|source| error_at(&venv.path, source))?;
     if records::share_files(&before) {
         return Ok(false);
     }
-    install::install(
-        inputs.installer,
-        &venv.path,
-        freshness,
-        &context.app_dir,
-        inputs.env,
-    )
-    .map_err(BuildpackError::Install)?;
-    let after = records::installed(&venv.site_packages).map_err(failed)?;
+    install(venv, inputs, freshness, context)?;
+    let after =
+        records::installed(&venv.site_packages).map_err(|source| error_at(&venv.path, source))?;
     if records::share_files(&after) {
         return Ok(false);
     }
     settle(venv, &before, &after).map_err(|source| error_at(&venv.path, source))?;
     Ok(true)
+}
+
+/// Runs the installer.
+fn install(
+    venv: &mut Venv,
+    inputs: &Inputs,
+    freshness: Freshness,
+    context: &BuildContext<PythonBuildpack>,
+) -> Result<(), BuildpackError> {
+    if let Installer::Uv { cache, .. } = inputs.installer
+        && venv.ahead.is_none()
+    {
+        venv.ahead = Ahead::start(&inputs.python.executable, cache, &venv.site_packages);
+    }
+    install::install(
+        inputs.installer,
+        inputs.plan,
+        &venv.path,
+        freshness,
+        &context.app_dir,
+        inputs.env,
+    )
+    .map_err(BuildpackError::Install)
 }
 
 /// Notes which modules to compile, those of the packages that were not there `before`, and removes
@@ -396,6 +425,16 @@ fn create(venv: &Venv, python: &Interpreter) -> io::Result<()> {
             python.version
         ),
     )
+}
+
+/// What web processes run before they start (Buildpack specification, Exec.d).
+fn write_exec_d(venv: &Path) -> io::Result<()> {
+    const WEB_CONCURRENCY: &str = include_str!("../launch/web_concurrency.sh");
+    let folder = venv.join("exec.d/web");
+    fs::create_dir_all(&folder)?;
+    let program = folder.join("web_concurrency");
+    fs::write(&program, WEB_CONCURRENCY)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
 }
 
 /// What the app and later buildpacks see. `bin` and `lib` come by themselves, by the specification.

@@ -282,7 +282,7 @@ fn without_uv() -> OsString {
 }
 
 /// uv, fetched once for all tests by the buildpack itself.
-fn uv() -> Option<PathBuf> {
+pub(crate) fn uv() -> Option<PathBuf> {
     static UV: OnceLock<Option<PathBuf>> = OnceLock::new();
     let found = UV.get_or_init(|| {
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-buildpack-uv");

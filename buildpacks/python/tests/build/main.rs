@@ -6,8 +6,14 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod apps;
 mod caching;
 mod context;
 mod django;
+mod failures;
+mod index;
+mod locks;
 mod messages;
 mod packages;
+mod projects;
+mod pythons;

@@ -19,16 +19,6 @@ fn projects() {
     let mut explanations = String::new();
     for (what, files) in [
         ("misspelt", vec![("requirement.txt", "")]),
-        ("uv.lock", vec![("uv.lock", ""), ("pyproject.toml", "")]),
-        ("poetry.lock", vec![("poetry.lock", "")]),
-        (
-            "Pipfile.lock",
-            vec![("Pipfile.lock", "{}"), ("Pipfile", "")],
-        ),
-        (
-            "pyproject.toml alone",
-            vec![("pyproject.toml", "[project]\ndependencies = ['flask']\n")],
-        ),
         (
             "malformed pyproject.toml",
             vec![("pyproject.toml", "[project\n")],
@@ -50,19 +40,6 @@ fn projects() {
             vec![("requirements.txt", "flask\n<<<<<<< HEAD\n")],
         ),
         ("UTF-16", vec![("requirements.txt", "\u{0}")]),
-        ("end of life", vec![(".python-version", "3.8\n")]),
-        ("old patch", vec![("runtime.txt", "python-3.5.1\n")]),
-        ("unknown", vec![(".python-version", "3.99\n")]),
-        (
-            "malformed version",
-            vec![(".python-version", "# ours\nlatest\n")],
-        ),
-        ("malformed runtime.txt", vec![("runtime.txt", "3.11\n")]),
-        (
-            "several versions",
-            vec![(".python-version", "3.12\n\n3.13\n")],
-        ),
-        ("no version", vec![(".python-version", "\n")]),
     ] {
         let context = Context::new(&files);
         if what == "UTF-16" {
@@ -83,6 +60,123 @@ fn projects() {
         let _ = writeln!(explanations, "--- {name}\n{explanation}");
     }
     insta::assert_snapshot!("projects", explanations);
+}
+
+/// What builds of small projects say that stop before anything is installed.
+fn explanations(cases: Vec<(&str, Vec<(&str, &str)>)>) -> String {
+    let mut explanations = String::new();
+    for (what, files) in cases {
+        let explanation = Context::new(&files).build().explanation();
+        let _ = writeln!(explanations, "--- {what}\n{explanation}");
+    }
+    explanations
+}
+
+#[test]
+fn managers() {
+    let mut explanations = explanations(vec![
+        ("uv.lock alone", vec![("uv.lock", "")]),
+        ("poetry.lock alone", vec![("poetry.lock", "")]),
+        ("Pipfile.lock alone", vec![("Pipfile.lock", "{}")]),
+        ("Pipfile alone", vec![("Pipfile", "")]),
+        (
+            "Poetry without a lock",
+            vec![(
+                "pyproject.toml",
+                "[tool.poetry.dependencies]\nflask = '*'\n",
+            )],
+        ),
+        ("conda", vec![("environment.yml", "")]),
+        ("requirements.in", vec![("requirements.in", "flask\n")]),
+        (
+            "merge in a lock",
+            vec![
+                ("uv.lock", "version = 1\n<<<<<<< HEAD\n"),
+                ("pyproject.toml", ""),
+            ],
+        ),
+        (
+            "malformed lock",
+            vec![("uv.lock", "version =\n"), ("pyproject.toml", "")],
+        ),
+        (
+            "several scripts",
+            vec![
+                ("a.py", "# /// script\n# ///\n"),
+                ("b.py", "# /// script\n# ///\n"),
+            ],
+        ),
+        (
+            "open script block",
+            vec![("a.py", "# /// script\n# dependencies = []\nimport x\n")],
+        ),
+    ]);
+    for (name, value) in [
+        ("BP_PACKAGE_MANAGER", "npm"),
+        ("BP_PACKAGE_MANAGER", "uv"),
+        ("BP_PYTHON_EXTRAS", "fast; rm"),
+    ] {
+        let context = Context::new(&[("requirements.txt", "")]);
+        context.set(name, value);
+        let explanation = context.build().explanation();
+        let _ = writeln!(explanations, "--- {name}={value}\n{explanation}");
+    }
+    insta::assert_snapshot!("managers", explanations);
+}
+
+#[test]
+fn pythons() {
+    let explanations = explanations(vec![
+        ("end of life", vec![(".python-version", "3.8\n")]),
+        ("old patch", vec![("runtime.txt", "python-3.5.1\n")]),
+        ("unknown", vec![(".python-version", "3.99\n")]),
+        (
+            "malformed version",
+            vec![(".python-version", "# ours\nlatest\n")],
+        ),
+        ("malformed runtime.txt", vec![("runtime.txt", "3.11\n")]),
+        (
+            "several versions",
+            vec![(".python-version", "3.12\n\n3.13\n")],
+        ),
+        ("no version", vec![(".python-version", "\n")]),
+        (
+            "version against range",
+            vec![
+                (".python-version", "3.12\n"),
+                (
+                    "pyproject.toml",
+                    "[project]\nrequires-python = '>=3.13'\ndependencies = ['a']\n",
+                ),
+            ],
+        ),
+        (
+            "range of the dead",
+            vec![
+                ("Pipfile", "[requires]\npython_version = '3.9'\n"),
+                ("Pipfile.lock", "{}"),
+            ],
+        ),
+        (
+            "ranges without a common Python",
+            vec![
+                (".python-version", ">=3.13\n"),
+                (
+                    "pyproject.toml",
+                    "[tool.poetry.dependencies]\npython = '~3.12'\n",
+                ),
+                ("poetry.lock", ""),
+            ],
+        ),
+        (
+            "malformed range",
+            vec![(
+                "pyproject.toml",
+                "[project]\nrequires-python = 'three'\ndependencies = ['a']\n",
+            )],
+        ),
+    ]);
+    insta::assert_snapshot!("pythons", explanations);
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub enum AddonError {
     Exists { name: String },
     #[error("{name:?} cannot be an add-on's name")]
     Name { name: String },
-    #[error("the app {app} has a config var {attachment}_URL already")]
+    #[error("the app {app} has an attachment {attachment} already")]
     Attached { attachment: String, app: String },
     #[error("cannot {attempt} {}", path.display())]
     File {
@@ -59,6 +59,8 @@ pub enum AddonError {
     Start { name: String, reason: String },
     #[error("another process still runs the server of the add-on {name}")]
     StillRunning { name: String },
+    #[error("the server of the add-on {name} has not stopped after {seconds} seconds")]
+    NotStopped { name: String, seconds: u64 },
     #[error("cannot watch the server of the add-on {name}")]
     Watch { name: String, source: io::Error },
     #[error("cannot run {program}")]

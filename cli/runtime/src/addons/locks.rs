@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Held shared by everybody who uses the add-on.
 pub(super) const USE: &str = "use.lock";
@@ -35,6 +36,24 @@ pub(super) fn lock(path: &Path, operation: FlockOperation) -> Result<File, Addon
             Err(Errno::INTR) => {}
             Err(error) => return Err(failed("lock", path)(error.into())),
         }
+    }
+}
+
+/// Locks, waiting for it so long; `None` if it is still somebody else's then.
+pub(super) fn lock_within(
+    path: &Path,
+    operation: FlockOperation,
+    patience: Duration,
+) -> Result<Option<File>, AddonError> {
+    let start = Instant::now();
+    loop {
+        if let Some(file) = try_lock(open(path)?, path, operation)? {
+            return Ok(Some(file));
+        }
+        if start.elapsed() > patience {
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

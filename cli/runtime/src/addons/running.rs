@@ -2,16 +2,22 @@
 
 use super::error::{AddonError, failed};
 use super::locks::{self, READY, SUPERVISOR, USE};
+use super::record::Addon;
 use super::store::Addons;
+use super::supervisor;
 use super::{IDLE, SUPERVISE};
 use crate::state::files;
 use rustix::fs::FlockOperation;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long a server, and the process that it runs under, may take to be gone.
+const STOPPED: Duration = supervisor::STOPPING.saturating_add(Duration::from_secs(30));
 
 /// Add-ons in use: their servers do not stop while this lives. The default is none.
 #[derive(Debug, Default)]
@@ -41,24 +47,25 @@ pub fn ensure_running(store: &Path, names: &[&str]) -> Result<InUse, AddonError>
     let mut held = Vec::new();
     let mut waiting = Vec::new();
     for name in names {
-        addons.get(name)?;
+        let addon = addons.get(name)?;
         let folder = addons.folder(name);
         // One that is about to stop for want of use holds it until it has stopped.
-        let lock = locks::lock(&folder.join(USE), FlockOperation::LockShared)?;
-        held.push(lock);
+        let operation = FlockOperation::NonBlockingLockShared;
+        let lock = locks::lock_within(&folder.join(USE), operation, STOPPED)?;
+        held.push(lock.ok_or_else(|| not_stopped(name))?);
         let started = if is_running(&addons, name)? {
             None
         } else {
             Some(start(&addons, name)?)
         };
-        waiting.push((*name, started));
+        waiting.push((addon, started));
     }
     let mut in_use = InUse {
         locks: held,
         started: Vec::new(),
     };
-    for (name, started) in waiting {
-        in_use.started.extend(wait(&addons, name, started)?);
+    for (addon, started) in waiting {
+        in_use.started.extend(wait(&addons, &addon, started)?);
     }
     Ok(in_use)
 }
@@ -73,22 +80,59 @@ pub fn stop(addons: &Addons, name: &str) -> Result<bool, AddonError> {
     let path = addons.folder(name).join(SUPERVISOR);
     let mut stopped = false;
     let mut rounds = 0_u32;
+    let start = Instant::now();
     while is_running(addons, name)? {
         // Again now and then: it may not have caught signals yet.
         if rounds.is_multiple_of(50) {
-            let pid = fs::read_to_string(&path).map_err(failed("read", &path))?;
-            if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
-                match kill_process(pid, Signal::TERM) {
-                    Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-                    Err(error) => return Err(failed("stop the process in", &path)(error.into())),
-                }
-            }
+            terminate(&path, name)?;
+        }
+        if start.elapsed() > STOPPED {
+            return Err(not_stopped(name));
         }
         rounds += 1;
         stopped = true;
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(stopped)
+}
+
+fn not_stopped(name: &str) -> AddonError {
+    AddonError::NotStopped {
+        name: name.to_owned(),
+        seconds: STOPPED.as_secs(),
+    }
+}
+
+/// SIGTERM for the supervising process whose pid is in the lock. That of a killed one may be another process' by now,
+/// so it has to have that process' command line.
+fn terminate(lock: &Path, name: &str) -> Result<(), AddonError> {
+    let stopping = |error: Errno| failed("stop the process in", lock)(error.into());
+    let pid = fs::read_to_string(lock).map_err(failed("read", lock))?;
+    let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) else {
+        return Ok(());
+    };
+    // Opened first: it stays the process that is looked at, or nobody's.
+    let process = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(process) => process,
+        Err(Errno::SRCH) => return Ok(()),
+        Err(error) => return Err(stopping(error)),
+    };
+    if !is_supervisor(pid, name) {
+        return Ok(());
+    }
+    match pidfd_send_signal(process, Signal::TERM) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(error) => Err(stopping(error)),
+    }
+}
+
+/// Whether a process is one that [`start`] makes for this add-on.
+fn is_supervisor(pid: Pid, name: &str) -> bool {
+    let Ok(line) = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())) else {
+        return false;
+    };
+    let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+    matches!(words[..], [_, verb, _, of, ..] if verb == SUPERVISE.as_bytes() && of == name.as_bytes())
 }
 
 fn start(addons: &Addons, name: &str) -> Result<Child, AddonError> {
@@ -116,9 +160,13 @@ fn start(addons: &Addons, name: &str) -> Result<Child, AddonError> {
 /// Waits until a server answers. Returns the supervising process if it is the one that was started.
 fn wait(
     addons: &Addons,
-    name: &str,
+    addon: &Addon,
     mut started: Option<Child>,
 ) -> Result<Option<Child>, AddonError> {
+    let name = addon.name.as_str();
+    // Its own process gives up first and says why, unless it hangs itself.
+    let patience = supervisor::longest_start(addon.service) + STOPPED;
+    let start_of_all = Instant::now();
     let folder = addons.folder(name);
     let mut pause = Duration::from_millis(2);
     let mut starts = 0;
@@ -153,6 +201,13 @@ fn wait(
                 reason,
             });
         }
+        if start_of_all.elapsed() > patience {
+            return Err(AddonError::NotReady {
+                name: name.to_owned(),
+                seconds: patience.as_secs(),
+                said: format!("see {}", folder.join("log").display()),
+            });
+        }
         std::thread::sleep(pause);
         pause = (pause * 5 / 4).min(Duration::from_millis(50));
     }
@@ -166,3 +221,7 @@ fn reason(folder: &Path) -> Result<Option<String>, AddonError> {
         Err(error) => Err(failed("read", &path)(error)),
     }
 }
+
+#[cfg(test)]
+#[path = "running_tests.rs"]
+mod tests;

@@ -189,7 +189,7 @@ impl Addons {
         Ok(addon)
     }
 
-    /// Changes an add-on's attachments.
+    /// Changes an add-on's attachments. An app knows no two add-ons by one name.
     pub fn update(
         &self,
         name: &str,
@@ -197,7 +197,25 @@ impl Addons {
     ) -> Result<Addon, AddonError> {
         let _lock = self.lock()?;
         let mut addon = self.get(name)?;
+        let before = addon.attachments.clone();
         change(&mut addon.attachments);
+        let of_others: Vec<Attachment> = self
+            .all()?
+            .into_iter()
+            .filter(|other| other.name != name)
+            .flat_map(|other| other.attachments)
+            .collect();
+        let times = |all: &[Attachment], it| all.iter().filter(|other| *other == it).count();
+        for it in &addon.attachments {
+            let known = times(&before, it);
+            if times(&addon.attachments, it) > known.max(1) || known == 0 && of_others.contains(it)
+            {
+                return Err(AddonError::Attached {
+                    attachment: it.name.clone(),
+                    app: it.app.clone(),
+                });
+            }
+        }
         self.save(&addon)?;
         Ok(addon)
     }

@@ -103,3 +103,30 @@ fn attachments_come_and_go() {
         Some("CACHE")
     );
 }
+
+#[test]
+fn an_app_knows_one_addon_by_one_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let addons = Addons::new(folder.path());
+    let first = create(&addons, "redis", "shop", None).unwrap();
+    let second = create(&addons, "redis", "blog", None).unwrap();
+    let attach = |addon: &Addon, app: &str| {
+        addons.update(&addon.name, |attachments| {
+            attachments.push(Attachment {
+                app: app.to_owned(),
+                name: "REDIS".to_owned(),
+            });
+        })
+    };
+    for (addon, app) in [(&first, "shop"), (&second, "shop"), (&first, "blog")] {
+        let error = attach(addon, app).unwrap_err();
+        assert!(matches!(error, AddonError::Attached { .. }), "{error}");
+        assert_eq!(addons.get(&addon.name).unwrap(), *addon);
+    }
+    attach(&first, "news").unwrap();
+    // What is there twice, from before, does not keep anything from being changed.
+    let mut doubled = second.clone();
+    doubled.attachments.extend(second.attachments.clone());
+    addons.save(&doubled).unwrap();
+    attach(&second, "other").unwrap();
+}

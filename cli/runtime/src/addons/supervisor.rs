@@ -4,12 +4,13 @@ use super::error::{AddonError, failed};
 use super::locks::{self, READY, SUPERVISOR, USE};
 use super::record::Addon;
 use super::server::{self, Kind, UID};
+use super::service::Service;
 use super::store::Addons;
 use crate::port;
 use crate::scratch::remove_tree;
 use crate::signals::Signals;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, ftruncate};
 use rustix::io::Errno;
 use sandbox::{Child, Stream};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -23,7 +24,9 @@ use std::time::{Duration, Instant};
 pub const IDLE: Duration = Duration::from_mins(1);
 
 /// How long a server may take to stop before it is killed.
-const STOPPING: Duration = Duration::from_mins(2);
+pub(super) const STOPPING: Duration = Duration::from_mins(2);
+/// How long filling a new data folder may take: seconds, on a disk that does nothing else.
+const SETTING_UP: Duration = Duration::from_mins(5);
 /// A log beyond this many bytes begins anew at the next start.
 const LARGEST_LOG: u64 = 4 << 20;
 /// How long the server of a killed supervising process may take to be gone.
@@ -71,7 +74,9 @@ fn run(addons: &Addons, addon: &Addon, folder: &Path, idle: Duration) -> Result<
             source,
         })?;
     }
-    set_up(addons, addon, folder, &log, &kind)?;
+    if !set_up(addons, addon, folder, &log, &mut signals)? {
+        return Ok(());
+    }
     let data = folder.join("data");
     loop {
         let started = Instant::now();
@@ -97,8 +102,18 @@ fn run(addons: &Addons, addon: &Addon, folder: &Path, idle: Duration) -> Result<
     }
 }
 
+/// The lock of the supervising process, with its pid inside as long as it lives.
+struct Claim(File);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // The pid of a killed one stays, too: whoever reads it looks whose it is.
+        let _ = ftruncate(&self.0, 0);
+    }
+}
+
 /// Takes the lock of the supervising process and writes its pid there; `None` if another one lives.
-fn claim(folder: &Path) -> Result<Option<File>, AddonError> {
+fn claim(folder: &Path) -> Result<Option<Claim>, AddonError> {
     let path = folder.join(SUPERVISOR);
     // Those who look whether it is held hold it themselves for a moment.
     for _ in 0..50 {
@@ -106,7 +121,7 @@ fn claim(folder: &Path) -> Result<Option<File>, AddonError> {
         if let Some(file) = locks::try_lock(locks::open(&path)?, &path, operation)? {
             let pid = std::process::id().to_string();
             fs::write(&path, pid).map_err(failed("write", &path))?;
-            return Ok(Some(file));
+            return Ok(Some(Claim(file)));
         }
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -146,18 +161,24 @@ fn open_log(addon: &Addon, folder: &Path) -> Result<File, AddonError> {
     }
 }
 
-/// Fills the data folder before the first start. It appears by one rename.
+/// How long a server may take to answer, whatever has to be done before.
+pub(super) fn longest_start(service: Service) -> Duration {
+    PREDECESSOR + SETTING_UP + server::kind(service).patience
+}
+
+/// Fills the data folder before the first start. It appears by one rename. False when it was asked to stop meanwhile.
 fn set_up(
     addons: &Addons,
     addon: &Addon,
     folder: &Path,
     log: &File,
-    kind: &Kind,
-) -> Result<(), AddonError> {
+    signals: &mut Signals,
+) -> Result<bool, AddonError> {
     let data = folder.join("data");
     if data.is_dir() {
-        return Ok(());
+        return Ok(true);
     }
+    let setup = server::kind(addon.service).setup;
     let staged = folder.join("data.staged");
     remove_tree(&staged).map_err(failed("remove", &staged))?;
     DirBuilder::new()
@@ -166,9 +187,7 @@ fn set_up(
         .map_err(failed("make", &staged))?;
     let (uid, gid) = sandbox::host_ids(UID, UID);
     chown(&staged, Some(uid), Some(gid)).map_err(failed("give away", &staged))?;
-    let argv = ["/bin/sh", "-eu", "-c", kind.setup]
-        .map(str::to_owned)
-        .to_vec();
+    let argv = ["/bin/sh", "-eu", "-c", setup].map(str::to_owned).to_vec();
     let mut sandbox = server::sandbox(addons, addon, &staged, argv)?;
     let controller = addon.controller_port.unwrap_or_default().to_string();
     for (name, value) in [
@@ -181,7 +200,27 @@ fn set_up(
         sandbox.env.push((name.into(), value.into()));
     }
     let mut child = spawn("the setup", addon, sandbox, log)?;
-    let status = child.wait().map_err(|source| lost(addon, source))?;
+    let watch = |source| lost(addon, source);
+    let start = Instant::now();
+    while !wait(&child, signals, Duration::from_secs(1)).map_err(watch)? {
+        let is_asked = is_asked(signals).map_err(watch)?;
+        let is_late = start.elapsed() > SETTING_UP;
+        if is_asked || is_late {
+            child.kill().map_err(watch)?;
+            child.wait().map_err(watch)?;
+        }
+        if is_asked {
+            return Ok(false);
+        }
+        if is_late {
+            return Err(AddonError::NotReady {
+                name: addon.name.clone(),
+                seconds: SETTING_UP.as_secs(),
+                said: tail(log),
+            });
+        }
+    }
+    let status = child.wait().map_err(watch)?;
     if !status.success() {
         return Err(AddonError::Setup {
             name: addon.name.clone(),
@@ -192,7 +231,8 @@ fn set_up(
     // The new files are on disk before they have their name.
     let opened = File::open(&staged).map_err(failed("open", &staged))?;
     rustix::fs::syncfs(&opened).map_err(|error| failed("save", &staged)(error.into()))?;
-    fs::rename(&staged, &data).map_err(failed("move a new folder to", &data))
+    fs::rename(&staged, &data).map_err(failed("move a new folder to", &data))?;
+    Ok(true)
 }
 
 fn start(
@@ -238,7 +278,7 @@ fn wait_until_ready(
     let mut pause = Duration::from_millis(10);
     while !(kind.answers)(addon) {
         wait(child, signals, pause).map_err(watch)?;
-        if !signals.take().map_err(watch)?.is_empty() {
+        if is_asked(signals).map_err(watch)? {
             return Ok(false);
         }
         if child.try_wait().map_err(watch)?.is_some() {
@@ -280,9 +320,7 @@ fn watch_server(
         if wait(child, signals, Duration::from_secs(1)).map_err(watch)? {
             return Ok(Why::Ended);
         }
-        // A hangup is for whoever has a terminal.
-        let arrived = signals.take().map_err(watch)?;
-        if arrived.iter().any(|number| *number != SIGHUP) {
+        if is_asked(signals).map_err(watch)? {
             return Ok(Why::Asked);
         }
         let operation = FlockOperation::NonBlockingLockExclusive;
@@ -292,6 +330,11 @@ fn watch_server(
             Some(_) => {}
         }
     }
+}
+
+/// Whether a signal has asked to stop. A hangup is for whoever has a terminal.
+fn is_asked(signals: &mut Signals) -> std::io::Result<bool> {
+    Ok(signals.take()?.iter().any(|number| *number != SIGHUP))
 }
 
 /// Waits for the server's end, a signal or the time; whether it was the end.

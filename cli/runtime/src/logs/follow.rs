@@ -1,6 +1,6 @@
 //! Following the log while it is written and its segments come and go.
 
-use super::line::{LogLine, Parts};
+use super::line::{LogLine, Parts, text_of_same};
 use super::read::{Filter, Place};
 use super::{LogError, segments};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -33,17 +33,25 @@ struct Current {
     place: Place,
     /// A line without its end yet.
     partial: Vec<u8>,
+    /// The last line that said whose it is: those after it may be of the same.
+    said: Vec<u8>,
 }
 
 impl Follow {
-    pub(super) fn new(folder: &Path, filter: &Filter, current: Option<(Place, File)>) -> Self {
+    /// `current`: from where on, and the last line before that which says whose it is.
+    pub(super) fn new(
+        folder: &Path,
+        filter: &Filter,
+        current: Option<(Place, File, Vec<u8>)>,
+    ) -> Self {
         Self {
             folder: folder.to_owned(),
             filter: filter.clone(),
-            current: current.map(|(place, file)| Current {
+            current: current.map(|(place, file, said)| Current {
                 file,
                 place,
                 partial: Vec::new(),
+                said,
             }),
             buffer: vec![0; 64 * 1024],
         }
@@ -58,9 +66,13 @@ impl Follow {
                 Some(current) => {
                     let filter = &self.filter;
                     let number = current.place.number;
-                    let read = current.read(&mut self.buffer, |line| {
-                        let parts = Parts::of(line).filter(|parts| filter.wants(parts));
-                        lines.extend(parts.and_then(Parts::to_line));
+                    let read = current.read(&mut self.buffer, |parts| {
+                        lines.extend(
+                            filter
+                                .wants(&parts)
+                                .then_some(parts)
+                                .and_then(Parts::to_line),
+                        );
                     });
                     read.map_err(|source| LogError::Read {
                         path: segments::path(&self.folder, number),
@@ -107,6 +119,7 @@ impl Follow {
             file,
             place: Place { number, offset: 0 },
             partial: Vec::new(),
+            said: Vec::new(),
         });
         Ok(true)
     }
@@ -115,7 +128,11 @@ impl Follow {
 impl Current {
     /// Reads to the end of the file. Tells whether nothing will be added to it, and whether it was
     /// removed.
-    fn read(&mut self, buffer: &mut [u8], mut line: impl FnMut(&[u8])) -> io::Result<(bool, bool)> {
+    fn read(
+        &mut self,
+        buffer: &mut [u8],
+        mut take: impl FnMut(Parts<'_>),
+    ) -> io::Result<(bool, bool)> {
         // Asked before reading: what is sealed now will be read to its very end.
         let metadata = self.file.metadata()?;
         let gone = metadata.nlink() == 0;
@@ -134,7 +151,15 @@ impl Current {
             let mut rest = &buffer[..count];
             while let Some(end) = memchr::memchr(b'\n', rest) {
                 self.partial.extend_from_slice(&rest[..end]);
-                line(&self.partial);
+                let parts = if let Some(text) = text_of_same(&self.partial) {
+                    Parts::of(&self.said).map(|said| said.with(text))
+                } else {
+                    std::mem::swap(&mut self.said, &mut self.partial);
+                    Parts::of(&self.said)
+                };
+                if let Some(parts) = parts {
+                    take(parts);
+                }
                 self.partial.clear();
                 rest = &rest[end + 1..];
             }

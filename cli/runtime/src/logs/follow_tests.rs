@@ -63,6 +63,32 @@ fn a_line_under_way_is_given_once_and_whole() {
     assert_eq!(texts(&mut follow), ["in pieces"]);
 }
 
+/// A follower that begins between the lines of one instant knows whose the rest are.
+#[test]
+fn lines_that_do_not_say_whose_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("0000000001.log");
+    let mut file = std::fs::File::create(path).unwrap();
+    let header = b"2026-01-01T12:00:00.000000+00:00 app[web.1]:";
+    file.write_all(&[&header[..], b" one\n two\n thr"].concat())
+        .unwrap();
+    let filter = Filter {
+        dyno: Some("web.1".to_owned()),
+        ..Filter::default()
+    };
+    let (before, mut follow) = LogReader::new(folder.path()).follow(&filter).unwrap();
+    assert_eq!(before.len(), 2);
+    assert_eq!(before[1].text, b"two");
+    file.write_all(b"ee\n four\n").unwrap();
+    assert_eq!(texts(&mut follow), ["three", "four"]);
+    file.write_all(b"2026-01-01T12:00:01.000000+00:00 app[web.2]: other\n of the other\n")
+        .unwrap();
+    assert_eq!(texts(&mut follow), [""; 0]);
+    file.write_all(&[&header[..], b" five\n six\n"].concat())
+        .unwrap();
+    assert_eq!(texts(&mut follow), ["five", "six"]);
+}
+
 #[test]
 fn across_rotations() {
     let folder = tempfile::tempdir().unwrap();

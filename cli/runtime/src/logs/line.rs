@@ -60,10 +60,15 @@ pub(super) struct Header {
 
 impl Header {
     pub(super) fn of(&mut self, at: Timestamp, source: Source, dyno: &str) -> &[u8] {
-        if self.of != Some((at, source)) || self.dyno != dyno {
+        if !self.is_of(at, source, dyno) {
             self.make(at, source, dyno);
         }
         &self.bytes
+    }
+
+    /// Whether the last one was for the same.
+    pub(super) fn is_of(&self, at: Timestamp, source: Source, dyno: &str) -> bool {
+        self.of == Some((at, source)) && self.dyno == dyno
     }
 
     fn make(&mut self, at: Timestamp, source: Source, dyno: &str) {
@@ -80,6 +85,20 @@ impl Header {
         self.of = Some((at, source));
         dyno.clone_into(&mut self.dyno);
     }
+}
+
+/// What the next lines of one instant, source and dyno begin with instead of repeating all three: a
+/// dyno that prints as fast as it can prints thousands of lines at once.
+pub(super) const SAME: u8 = b' ';
+
+/// The text of a line that has the instant, source and dyno of the line before it.
+pub(super) fn text_of_same(line: &[u8]) -> Option<&[u8]> {
+    line.strip_prefix(&[SAME])
+}
+
+/// Where a line's text begins, if the line says itself whose it is.
+pub(super) fn text_start(line: &[u8]) -> Option<usize> {
+    Parts::of(line).map(|parts| line.len() - parts.text.len())
 }
 
 /// A line's parts where they lie.
@@ -112,6 +131,11 @@ impl<'a> Parts<'a> {
             dyno: str::from_utf8(&rest[..end]).ok()?,
             text: rest[end..].strip_prefix(b"]: ")?,
         })
+    }
+
+    /// The line of the same instant, source and dyno with another text.
+    pub(super) fn with(self, text: &'a [u8]) -> Self {
+        Self { text, ..self }
     }
 
     pub(super) fn to_line(self) -> Option<LogLine> {

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A line on disk is the printed one, `2026-01-01T12:00:00.123456+00:00 app[web.1]: text`, so that
-//! `cat` reads the log too. The text's bytes are the dyno's own: not necessarily UTF-8, and with the
+//! `cat` reads the log too; those that a dyno printed at the same instant begin with a blank instead
+//! of repeating it, within one segment. The text's bytes are the dyno's own: not necessarily UTF-8, and with the
 //! escapes and carriage returns that it wrote. Several processes may write at once; readers take no
 //! lock, so nobody who reads slows a dyno down.
 //!

@@ -2,7 +2,7 @@
 
 use super::LogError;
 use super::follow::Follow;
-use super::line::{LogLine, Parts, Source};
+use super::line::{LogLine, Parts, Source, text_of_same};
 use super::segments;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -87,7 +87,16 @@ impl LogReader {
             return Ok((Vec::new(), Follow::new(&self.folder, filter, None)));
         };
         let lines = self.query_before(filter, Some(place))?;
-        let follow = Follow::new(&self.folder, filter, Some((place, file)));
+        // The next line may be one that does not say itself whose it is.
+        let mut last = Vec::new();
+        self.read_back(Some(place), |line| {
+            if text_of_same(line).is_some() {
+                return ControlFlow::Continue(());
+            }
+            last.extend_from_slice(line);
+            ControlFlow::Break(())
+        })?;
+        let follow = Follow::new(&self.folder, filter, Some((place, file, last)));
         Ok((lines, follow))
     }
 
@@ -110,9 +119,21 @@ impl LogReader {
         if filter.last == 0 {
             return Ok(lines);
         }
+        // Texts whose instant, source and dyno stand in a line further to the front.
+        let mut waiting: Vec<Vec<u8>> = Vec::new();
         self.read_back(end, |line| {
-            let parts = Parts::of(line).filter(|parts| filter.wants(parts));
-            lines.extend(parts.and_then(Parts::to_line));
+            if let Some(text) = text_of_same(line) {
+                if lines.len() + waiting.len() < filter.last {
+                    waiting.push(text.to_vec());
+                }
+                return ControlFlow::Continue(());
+            }
+            let waited = std::mem::take(&mut waiting);
+            if let Some(first) = Parts::of(line).filter(|parts| filter.wants(parts)) {
+                let texts = waited.iter().map(|text| first.with(text)).chain([first]);
+                let room = filter.last - lines.len();
+                lines.extend(texts.filter_map(Parts::to_line).take(room));
+            }
             if lines.len() < filter.last {
                 ControlFlow::Continue(())
             } else {

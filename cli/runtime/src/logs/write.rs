@@ -1,7 +1,7 @@
 //! Appending to the log, from any number of processes at once.
 
 use super::LogError;
-use super::line::{Header, Source};
+use super::line::{Header, SAME, Source, text_start};
 use super::lines::each_line;
 use super::segments::{self, OPEN, SEALED};
 use jiff::Timestamp;
@@ -82,14 +82,18 @@ impl LogWriter {
     /// Adds lines to the batch: usually one, more if there are newlines in `text` or if it is longer
     /// than 10,000 bytes. `dyno` is `web.1`, `router`, `api`: no `]` and no newline.
     pub fn append(&mut self, source: Source, dyno: &str, at: Timestamp, text: &[u8]) {
-        let header = self.header.of(at, source, dyno);
-        let batch = &mut self.batch;
-        each_line(text, |line| {
-            batch.extend_from_slice(header);
-            batch.push(b' ');
-            batch.extend_from_slice(line);
-            batch.push(b'\n');
-        });
+        each_line(text, |line| self.line(source, dyno, at, line));
+    }
+
+    /// Adds a line that has no newline in it and is no longer than 10,000 bytes.
+    pub(crate) fn line(&mut self, source: Source, dyno: &str, at: Timestamp, line: &[u8]) {
+        if self.batch.is_empty() || !self.header.is_of(at, source, dyno) {
+            self.batch
+                .extend_from_slice(self.header.of(at, source, dyno));
+        }
+        self.batch.push(SAME);
+        self.batch.extend_from_slice(line);
+        self.batch.push(b'\n');
     }
 
     /// Writes the batch. What could not be written is forgotten, so that a full disk needs no
@@ -141,7 +145,7 @@ impl LogWriter {
         open.take_lock(&self.folder)?;
         // After an error nothing is known of the segment: it is opened anew. Dropping unlocks too.
         while *written < lines.len() {
-            open.write_some(&self.folder, self.bounds, &lines[*written..], written)?;
+            open.write_some(&self.folder, self.bounds, lines, written)?;
         }
         let unlocked = open.unlock(&self.folder);
         self.open = Some(open);
@@ -199,14 +203,20 @@ impl Open {
         })
     }
 
-    /// Writes as many of the lines as the open segment takes; none if it was full.
+    /// Writes as many of the batch's lines that are not `written` yet as the open segment takes; none
+    /// if it was full. Every segment can be read by itself: it begins with a line that says whose it is.
     fn write_some(
         &mut self,
         folder: &Path,
         bounds: LogBounds,
-        lines: &[u8],
+        batch: &[u8],
         written: &mut usize,
     ) -> Result<(), LogError> {
+        let (before, lines) = batch.split_at(*written);
+        let owed = match lines.first() {
+            Some(&SAME) => last_header(before),
+            _ => &[],
+        };
         let (mut segment, size) = match self.segment.take() {
             Some(segment) => match segment.is_open(folder)? {
                 Some(size) => (segment, size),
@@ -218,7 +228,8 @@ impl Open {
             path: segments::path(folder, segment.number),
             source,
         };
-        let Some(fitting) = fitting(lines, size, bounds) else {
+        let room = bounds.segment.saturating_sub(size + owed.len() as u64);
+        let Some(fitting) = fitting(lines, room, size == 0) else {
             let seal = Permissions::from_mode(SEALED);
             segment.file.set_permissions(seal).map_err(failed)?;
             self.segment = Some(begin(folder, segment.number + 1, bounds)?.0);
@@ -229,13 +240,18 @@ impl Open {
             segment.file.write_all(b"\n").map_err(failed)?;
             end += 1;
         }
+        let together;
         let mut rest = fitting;
+        if !owed.is_empty() {
+            together = [owed, fitting].concat();
+            rest = &together;
+        }
         while !rest.is_empty() {
             match segment.file.write(rest) {
                 Ok(0) => return Err(failed(ErrorKind::WriteZero.into())),
                 Ok(count) => {
                     rest = &rest[count..];
-                    *written += count;
+                    *written = before.len() + fitting.len().saturating_sub(rest.len());
                     end += count as u64;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -282,17 +298,31 @@ fn is_torn(file: &File, size: u64) -> io::Result<bool> {
     Ok(last != *b"\n")
 }
 
-/// The lines that a segment of this size still takes, at least one if it is empty.
-fn fitting(lines: &[u8], size: u64, bounds: LogBounds) -> Option<&[u8]> {
-    let room = usize::try_from(bounds.segment.saturating_sub(size)).unwrap_or(usize::MAX);
+/// The lines that a segment with so many bytes of room still takes, at least one if it is empty.
+fn fitting(lines: &[u8], room: u64, is_empty: bool) -> Option<&[u8]> {
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
     if lines.len() <= room {
         return Some(lines);
     }
     let end = match memchr::memrchr(b'\n', &lines[..room]) {
-        None if size == 0 => memchr::memchr(b'\n', lines),
+        None if is_empty => memchr::memchr(b'\n', lines),
         found => found,
     };
     end.map(|end| &lines[..=end])
+}
+
+/// What the last of these lines that says whose it is has before its text.
+fn last_header(lines: &[u8]) -> &[u8] {
+    let mut end = lines.len().saturating_sub(1);
+    loop {
+        let start = memchr::memrchr(b'\n', &lines[..end]).map_or(0, |newline| newline + 1);
+        let line = &lines[start..end];
+        if line.first() != Some(&SAME) || start == 0 {
+            // The blank before the text comes with the text.
+            return text_start(line).map_or(&[], |text| &line[..text - 1]);
+        }
+        end = start - 1;
+    }
 }
 
 /// The segment to write to, and its size. Only for who holds the lock.

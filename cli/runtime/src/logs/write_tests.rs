@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
-use crate::logs::{Filter, LogReader};
+use crate::logs::{Filter, LogLine, LogReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -35,7 +35,7 @@ fn texts(folder: &Path) -> Vec<String> {
         ..Filter::default()
     };
     let lines = LogReader::new(folder).query(&all).unwrap();
-    let text = |line: crate::logs::LogLine| String::from_utf8(line.text).unwrap();
+    let text = |line: LogLine| String::from_utf8(line.text).unwrap();
     lines.into_iter().map(text).collect()
 }
 
@@ -53,13 +53,64 @@ fn on_disk_it_is_herokus_format() {
         b"2026-01-01T12:00:00.500000+00:00 heroku[web.1]: Cycling\n\
           2026-01-01T12:00:00.500000+00:00 app[web.1]: \xff\x1b[2J 1%\r2%\0\n\
           2026-01-01T12:00:00.500000+00:00 app[worker.1]: two\n\
-          2026-01-01T12:00:00.500000+00:00 app[worker.1]: lines\n"
+          \x20lines\n"
             .escape_ascii()
             .to_string()
     );
     let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
     assert_eq!(mode(&folder), 0o700);
     assert_eq!(mode(&segments::path(&folder, 1)), 0o600);
+}
+
+/// What a dyno prints at one instant needs its header once, but in each segment.
+#[test]
+fn lines_of_one_instant_share_what_they_begin_with() {
+    let (_scratch, folder) = scratch();
+    let bounds = LogBounds {
+        total: 1 << 20,
+        segment: 2000,
+    };
+    let mut log = LogWriter::open(&folder, bounds).unwrap();
+    log.append(Source::App, "web.1", now(), b"before");
+    let mut wanted = vec!["before".to_owned()];
+    for number in 0..3000 {
+        // Some look like lines that say whose they are, or like blanks.
+        let text = match number % 3 {
+            0 => format!("{number}"),
+            1 => format!(" 2026-01-01T12:00:00.500000+00:00 app[web.1]: {number}"),
+            _ => String::new(),
+        };
+        log.line(Source::App, "web.2", now(), text.as_bytes());
+        wanted.push(text);
+    }
+    log.append(Source::App, "web.1", now(), b"after");
+    wanted.push("after".to_owned());
+    log.flush().unwrap();
+    assert_eq!(texts(&folder), wanted);
+    for number in segments::list(&folder).unwrap() {
+        let segment = fs::read(segments::path(&folder, number)).unwrap();
+        assert!(segment.len() <= 2000 && segment.starts_with(b"2026-01-01T"));
+    }
+    let of = |dyno: &str, last| {
+        let filter = Filter {
+            last,
+            dyno: Some(dyno.to_owned()),
+            ..Filter::default()
+        };
+        LogReader::new(&folder).query(&filter).unwrap()
+    };
+    assert_eq!(of("web.1", 100).len(), 2);
+    assert_eq!(of("web.2", usize::MAX).len(), 3000);
+    let last: Vec<LogLine> = of("web.2", 4);
+    assert_eq!(last[0].text, b"");
+    assert_eq!(last[1].text, b"2997");
+    assert!(last.iter().all(|line| line.at == now()));
+    // The next batch begins anew: what was torn before it takes nothing with it.
+    log.line(Source::App, "web.2", now(), b"later");
+    log.flush().unwrap();
+    assert_eq!(of("web.2", 1)[0].text, b"later");
+    let end = on_disk(&folder);
+    assert!(end.ends_with(b"\n2026-01-01T12:00:00.500000+00:00 app[web.2]: later\n"));
 }
 
 #[test]

@@ -44,9 +44,17 @@ impl AppState {
         self.take_lock(false)
     }
 
+    /// The lock without a look at the releases, for whoever removes the app; `None` when another process makes a release.
+    pub fn try_claim(&self) -> Result<Option<StateLock>, StateError> {
+        self.claim(false)
+    }
+
+    fn claim(&self, wait: bool) -> Result<Option<StateLock>, StateError> {
+        StateLock::take(&self.folder.join("state.lock"), wait)
+    }
+
     fn take_lock(&self, wait: bool) -> Result<Option<StateLock>, StateError> {
-        files::private_folder(&self.folder)?;
-        let lock = StateLock::take(&self.folder.join("state.lock"), wait)?;
+        let lock = self.claim(wait)?;
         if let Some(lock) = &lock {
             self.settle(lock)?;
         }

@@ -7,6 +7,7 @@ use crate::state::ConfigVars;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::mpsc;
+use std::time::Duration;
 
 fn state() -> (tempfile::TempDir, AppState) {
     let folder = tempfile::tempdir().unwrap();
@@ -168,4 +169,22 @@ fn quantities_and_maintenance() {
         state.set_preboot(!on).unwrap();
         assert_eq!(state.preboot(), !on);
     }
+}
+
+#[test]
+fn who_waited_while_the_app_was_removed_has_a_lock_that_counts() {
+    let (_folder, state) = state();
+    let held = state.try_claim().unwrap().unwrap();
+    let waiting = {
+        let state = state.clone();
+        std::thread::spawn(move || state.lock().unwrap())
+    };
+    // Whether it waits by now makes no difference to what has to come of it.
+    std::thread::sleep(Duration::from_millis(100));
+    fs::remove_dir_all(state.folder()).unwrap();
+    drop(held);
+    let lock = waiting.join().unwrap();
+    assert!(state.try_claim().unwrap().is_none());
+    drop(lock);
+    assert!(state.try_claim().unwrap().is_some());
 }

@@ -46,9 +46,12 @@ pub enum ClientError {
     Exchange { source: hyper::Error },
     #[error("cannot understand the supervisor")]
     Answer { source: serde_json::Error },
-    /// The supervisor's own words.
+    /// What was asked for makes no sense; the supervisor's own words.
     #[error("{0}")]
     Refused(String),
+    /// The supervisor could not do it, or ends; its own words.
+    #[error("{0}")]
+    Failed(String),
     #[error("the supervisor, process {}, still runs after {} s", pid.unwrap_or_default(), waited.as_secs())]
     StillThere { pid: Option<u32>, waited: Duration },
 }
@@ -97,6 +100,7 @@ impl Client {
             Ok(_)
             | Err(
                 ClientError::Refused(_)
+                | ClientError::Failed(_)
                 | ClientError::Connect { .. }
                 | ClientError::Exchange { .. },
             ) => {}
@@ -154,7 +158,11 @@ impl Client {
             return serde_json::from_slice(&body).map_err(answer);
         }
         let refusal: Refusal = serde_json::from_slice(&body).map_err(answer)?;
-        Err(ClientError::Refused(refusal.error))
+        Err(if code.is_server_error() {
+            ClientError::Failed(refusal.error)
+        } else {
+            ClientError::Refused(refusal.error)
+        })
     }
 
     /// Connects; a supervisor that holds its lock and does not listen yet is waited for.

@@ -34,21 +34,33 @@ impl Journal {
         }
     }
 
-    /// Adds a line, which has no newline in it.
-    pub(crate) fn line(&mut self, at: Timestamp, source: Source, who: &str, text: &[u8]) {
-        if let Some(Watched { output, printout }) = &mut self.watched
-            && output.batch.len() < MOST_WAITING
-        {
-            printout.line(&mut output.batch, at, source, who, text);
-        }
+    /// Adds a line of a dyno's, which has no newline in it and is no longer than 10,000 bytes.
+    pub(crate) fn line(&mut self, at: Timestamp, who: &str, text: &[u8]) {
+        self.show(at, Source::App, who, text);
         if let Some(kept) = &mut self.kept {
-            kept.append(source, who, at, text);
+            kept.line(Source::App, who, at, text);
         }
     }
 
     /// Adds what the platform says about a dyno, or as `router` or `api`.
     pub(crate) fn say(&mut self, who: &str, text: &str) {
-        self.line(Timestamp::now(), Source::Heroku, who, text.as_bytes());
+        self.told(Timestamp::now(), who, text.as_bytes());
+    }
+
+    /// The same, of an earlier instant.
+    pub(crate) fn told(&mut self, at: Timestamp, who: &str, text: &[u8]) {
+        self.show(at, Source::Heroku, who, text);
+        if let Some(kept) = &mut self.kept {
+            kept.append(Source::Heroku, who, at, text);
+        }
+    }
+
+    fn show(&mut self, at: Timestamp, source: Source, who: &str, text: &[u8]) {
+        if let Some(Watched { output, printout }) = &mut self.watched
+            && output.batch.len() < MOST_WAITING
+        {
+            printout.line(&mut output.batch, at, source, who, text);
+        }
     }
 
     /// Sends on what was added since the last time: to the app's log in any case, to who watches

@@ -1,6 +1,5 @@
 //! The router in front of the web dynos, from the first of them on.
 
-use crate::logs::Source;
 use crate::port::{self, Listening, PortChoice, PortError};
 use crate::router::{BackendId, Backends, Router, RouterError, RouterInputs, RouterLimits};
 use crate::supervisor::error::SupervisorError;
@@ -90,7 +89,7 @@ impl Routing {
     pub(crate) fn take_lines(&self, journal: &mut Journal) {
         let lines = std::mem::take(&mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner));
         for (at, line) in lines {
-            journal.line(at, Source::Heroku, "router", &line);
+            journal.told(at, "router", &line);
         }
     }
 

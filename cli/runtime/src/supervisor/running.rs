@@ -1,7 +1,7 @@
 //! One running dyno, from its start to its end.
 
 use crate::dyno::{self, App, DynoError, Prepared};
-use crate::logs::{LineSplitter, Source};
+use crate::logs::LineSplitter;
 use crate::names::DynoName;
 use crate::output::pipe;
 use crate::port;
@@ -192,7 +192,7 @@ impl Running {
                 let now = Timestamp::now();
                 let label = &self.label;
                 self.lines.push(&buffer[..count], |line| {
-                    journal.line(now, Source::App, label, line);
+                    journal.line(now, label, line);
                 });
             }
             Received::NothingYet => {}
@@ -207,8 +207,7 @@ impl Running {
         self.output = None;
         let now = Timestamp::now();
         let label = &self.label;
-        self.lines
-            .finish(|line| journal.line(now, Source::App, label, line));
+        self.lines.finish(|line| journal.line(now, label, line));
         Ok(())
     }
 

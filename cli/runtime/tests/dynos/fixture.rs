@@ -314,7 +314,10 @@ fn launch_part() -> Result<i32, Box<dyn Error>> {
     }
     let loader: Loader = Arc::new({
         let folder = folder.clone();
-        move || Ok(deployed(&folder))
+        move || match fs::read_to_string(folder.join("unloadable")) {
+            Ok(why) => Err(why.into()),
+            Err(_) => Ok(deployed(&folder)),
+        }
     });
     let inputs = Inputs {
         app: "shop".to_owned(),

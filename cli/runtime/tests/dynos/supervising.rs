@@ -111,6 +111,14 @@ fn one_restarts_and_the_others_go_on() {
         assert!(matches!(error, ClientError::Refused(_)));
         assert!(error.to_string().contains(words), "{error}");
     }
+    std::fs::write(
+        fixture.folder.path().join("unloadable"),
+        "the disk is broken",
+    )
+    .unwrap();
+    let error = client.reload(true).unwrap_err();
+    assert!(matches!(error, ClientError::Failed(_)));
+    assert_eq!(error.to_string(), "the disk is broken");
     signal(&child, Signal::TERM);
     child.wait().unwrap();
 }

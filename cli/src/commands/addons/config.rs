@@ -1,9 +1,11 @@
 //! Config vars that add-ons give to apps.
 
+use super::failure;
 use super::find::World;
 use crate::app::App;
 use crate::failure::{Exit, Failure};
-use crate::release::{self, Made, Phase, Plan};
+use crate::release::{self, Made, Occasion, Plan};
+use crate::ui::error::chain;
 use crate::ui::printer::Printer;
 use slug_runtime::addons::{Addon, Attachment};
 use slug_runtime::state::{ConfigVars, Release};
@@ -13,12 +15,12 @@ pub(super) fn set_config_vars(
     printer: &Printer,
     world: &World,
     app: &App,
-    phase: Phase,
+    occasion: Occasion,
     description: String,
     change: impl FnOnce(&mut ConfigVars),
 ) -> Result<Release, Failure> {
     app.create()?;
-    let made = release::make_with(printer, &world.store, app, phase, |current| {
+    let made = release::make_for(occasion, printer, &world.store, app, |current| {
         let built = app.image()?.map(Into::into);
         let (image, mut config) = match current {
             Some(release) => (release.image.clone(), release.config.clone()),
@@ -46,6 +48,20 @@ pub(super) fn config_of(app: &App) -> Result<ConfigVars, Failure> {
     Ok(current.map(|release| release.config).unwrap_or_default())
 }
 
+/// Makes attachments what they were: the release that they were changed for was not made. If that fails the change is
+/// half done, and doing the same again completes it.
+pub(super) fn put_back(
+    printer: &Printer,
+    world: &World,
+    addon: &str,
+    change: impl FnOnce(&mut Vec<Attachment>),
+) {
+    if let Err(error) = world.addons.update(addon, change) {
+        let failure = failure(format!("cannot undo what was done to {addon}"), error);
+        printer.warning(&chain(&failure));
+    }
+}
+
 /// Gives an app the config vars of attachments.
 pub(super) fn attach(
     printer: &Printer,
@@ -59,7 +75,7 @@ pub(super) fn attach(
         printer,
         world,
         app,
-        Phase::Run,
+        Occasion::Change,
         format!("Attach {first} (@ref:{})", addon.name),
         |config| {
             for name in names {
@@ -69,7 +85,8 @@ pub(super) fn attach(
     )
 }
 
-/// Takes the config vars of attachments away, unless the user has changed them since.
+/// Takes the config vars of attachments away, unless the user has changed them since. Running dynos do not know it
+/// yet.
 pub(super) fn detach(
     printer: &Printer,
     world: &World,
@@ -82,7 +99,7 @@ pub(super) fn detach(
         printer,
         world,
         app,
-        Phase::Skip,
+        Occasion::Detachment,
         format!("Detach {first} (@ref:{})", addon.name),
         |config| {
             for attachment in attachments {

@@ -7,7 +7,7 @@ use crate::addon_root;
 use crate::args::{AttachArgs, CreateArgs};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::isolation;
-use crate::release::Phase;
+use crate::release::Occasion;
 use crate::ui::printer::Printer;
 use slug_runtime::addons::{self, Attachment, NewAddon, Plan, Service, colour_variable};
 use slug_runtime::state::config_vars;
@@ -89,16 +89,26 @@ pub(super) fn attach(printer: &Printer, args: &AttachArgs) -> Result<(), Failure
     if !is_free(&name) {
         return Err(taken(app, &name));
     }
-    let addon = world
-        .addons
-        .update(&addon.name, |attachments| {
-            attachments.push(Attachment {
-                app: app.to_owned(),
-                name: name.clone(),
+    let attachment = Attachment {
+        app: app.to_owned(),
+        name: name.clone(),
+    };
+    // Recorded without a config var: the command was killed the last time.
+    let addon = if addon.attachments.contains(&attachment) {
+        addon
+    } else {
+        let attach = |all: &mut Vec<Attachment>| all.push(attachment.clone());
+        world
+            .addons
+            .update(&addon.name, attach)
+            .map_err(|error| failure("cannot attach the add-on", error))?
+    };
+    let release =
+        config::attach(printer, &world, &world.app, &addon, &[&name]).inspect_err(|_| {
+            config::put_back(printer, &world, &addon.name, |all| {
+                all.retain(|it| *it != attachment);
             });
-        })
-        .map_err(|error| failure("cannot attach the add-on", error))?;
-    let release = config::attach(printer, &world, &world.app, &addon, &[&name])?;
+        })?;
     printer.result(&format!(
         "Attached {} to {app} as {name}_URL, v{}",
         addon.name, release.version
@@ -135,7 +145,7 @@ fn attach_url(
         printer,
         world,
         &world.app,
-        Phase::Run,
+        Occasion::Change,
         format!("Set {variable} config vars"),
         |config| drop(config.insert(variable.clone(), url.to_owned())),
     )?;

@@ -4,12 +4,15 @@ use super::config;
 use super::confirm::confirm;
 use super::failure;
 use super::find::World;
+use crate::addon_vars;
 use crate::args::{ConfirmedDatabaseArgs, DatabaseArgs, PromoteArgs, PsqlArgs};
 use crate::commands::running::pass_through;
 use crate::failure::{Exit, Failure, OrFail};
-use crate::release::Phase;
+use crate::release::Occasion;
 use crate::ui::printer::Printer;
-use slug_runtime::addons::{Addon, Attachment, Client, Service, Streams, run_client};
+use slug_runtime::addons::{
+    Addon, Attachment, Client, Service, Streams, colour_variable, run_client,
+};
 use slug_runtime::run::Terminal;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -239,7 +242,10 @@ pub(super) fn promote(printer: &Printer, args: &PromoteArgs) -> Result<(), Failu
     let app = world.app_name().to_owned();
     let addon = world.of_service(Service::Postgres, Some(&args.addon))?;
     let first = Service::Postgres.first_attachment();
-    if addon.names_in(&app).any(|name| name == first) {
+    let is_first = |addon: &Addon| addon.names_in(&app).any(|name| name == first);
+    let config = config::config_of(&world.app)?;
+    // Recorded without its config var: the command was killed the last time.
+    if is_first(&addon) && config.get(&format!("{first}_URL")) == Some(&addon.url()) {
         return Err(Failure::new(
             Exit::Usage,
             format!("{} is {first}_URL of {app} already", addon.name),
@@ -254,52 +260,61 @@ pub(super) fn promote(printer: &Printer, args: &PromoteArgs) -> Result<(), Failu
     }
     let updating = |error| failure(format!("cannot promote {}", addon.name), error);
     let old = world.addons.of_app(&app).map_err(updating)?;
-    let old = old
-        .into_iter()
-        .find(|other| other.names_in(&app).any(|name| name == first));
-    let mut kept = None;
-    if let Some(old) = old {
+    let old = old.into_iter().find(|other| {
+        let is_used = || config.get(&format!("{first}_URL")) == Some(&other.url());
+        other.name != addon.name && (is_first(other) || is_used())
+    });
+    let as_first = Attachment {
+        app: app.clone(),
+        name: first.to_owned(),
+    };
+    if let Some(old) = old.as_ref().filter(|old| is_first(old)) {
         // Whoever is no longer the database keeps another name.
-        let coloured = slug_runtime::addons::colour_variable(Service::Postgres, &old.colour);
-        if old.names_in(&app).count() == 1 {
-            kept = Some((old.clone(), coloured.clone()));
-        }
-        let add = kept.is_some();
+        let coloured = Attachment {
+            app: app.clone(),
+            name: colour_variable(Service::Postgres, &old.colour),
+        };
+        let is_only = old.names_in(&app).count() == 1;
         world
             .addons
             .update(&old.name, |attachments| {
-                attachments.retain(|it| !(it.app == app && it.name == first));
-                if add {
-                    attachments.push(Attachment {
-                        app: app.clone(),
-                        name: coloured,
-                    });
-                }
+                attachments.retain(|it| *it != as_first);
+                attachments.extend(is_only.then_some(coloured));
             })
             .map_err(updating)?;
     }
-    world
-        .addons
-        .update(&addon.name, |attachments| {
-            attachments.push(Attachment {
-                app: app.clone(),
-                name: first.to_owned(),
-            });
-        })
-        .map_err(updating)?;
+    if !is_first(&addon) {
+        let promote = |all: &mut Vec<Attachment>| all.push(as_first.clone());
+        world
+            .addons
+            .update(&addon.name, promote)
+            .map_err(updating)?;
+    }
+    let given = addon_vars::of(&world.store, &world.app)?;
     let release = config::set_config_vars(
         printer,
         &world,
         &world.app,
-        Phase::Run,
+        Occasion::Change,
         format!("Promote {} to {first}_URL", addon.name),
         |config| {
-            if let Some((old, name)) = &kept {
-                config.extend(old.config_vars(name));
+            for (name, value) in given {
+                config.entry(name).or_insert(value);
             }
             config.extend(addon.config_vars(first));
         },
-    )?;
+    )
+    .inspect_err(|_| {
+        config::put_back(printer, &world, &addon.name, |all| {
+            all.retain(|it| *it != as_first);
+        });
+        if let Some(old) = &old {
+            config::put_back(printer, &world, &old.name, |all| {
+                all.clone_from(&old.attachments);
+                all.extend((!all.contains(&as_first)).then_some(as_first));
+            });
+        }
+    })?;
     printer.result(&format!(
         "Promoted {} to {first}_URL on {app}, v{}",
         addon.name, release.version

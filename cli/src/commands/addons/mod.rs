@@ -78,6 +78,10 @@ fn failure(message: impl Into<String>, error: AddonError) -> Failure {
             Some("choose another name: lower-case letters, digits and inner hyphens, at most 63"),
         ),
         AddonError::Attached { .. } => (Exit::Usage, Some("choose another one with --as NAME")),
+        AddonError::NotStopped { .. } => (
+            Exit::General,
+            Some("slugc addons:info names its folder, in which there is a log; then try again"),
+        ),
         AddonError::Sandbox { .. } => (Exit::Sandbox, None),
         AddonError::File { .. } | AddonError::State(_) | AddonError::NoRoot { .. } => {
             (Exit::Store, None)

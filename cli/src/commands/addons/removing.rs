@@ -6,6 +6,7 @@ use super::failure;
 use super::find::World;
 use crate::args::{DestroyArgs, DetachArgs, OneArgs};
 use crate::failure::{Exit, Failure};
+use crate::release;
 use crate::ui::printer::Printer;
 use slug_runtime::addons::{self, Attachment};
 use std::collections::BTreeSet;
@@ -56,6 +57,7 @@ pub(super) fn detach(printer: &Printer, args: &DetachArgs) -> Result<(), Failure
             attachments.retain(|it| !is_it(it));
         })
         .map_err(|error| failure("cannot detach the add-on", error))?;
+    release::notify(printer, &world.app);
     printer.result(&format!(
         "Detached {} as {name}_URL from {app}, v{}",
         addon.name, release.version
@@ -93,6 +95,7 @@ pub(super) fn destroy(printer: &Printer, args: &DestroyArgs) -> Result<(), Failu
         ),
         &format!("addons:destroy {}", addon.name),
     )?;
+    let removing = |error| failure(format!("cannot destroy {}", addon.name), error);
     for app in apps {
         let lost: Vec<Attachment> = addon
             .attachments
@@ -100,9 +103,12 @@ pub(super) fn destroy(printer: &Printer, args: &DestroyArgs) -> Result<(), Failu
             .filter(|it| it.app == app)
             .cloned()
             .collect();
-        config::detach(printer, &world, &world.other_app(app)?, &addon, &lost)?;
+        let of = world.other_app(app)?;
+        config::detach(printer, &world, &of, &addon, &lost)?;
+        let detach = |all: &mut Vec<Attachment>| all.retain(|it| it.app != app);
+        world.addons.update(&addon.name, detach).map_err(removing)?;
+        release::notify(printer, &of);
     }
-    let removing = |error| failure(format!("cannot destroy {}", addon.name), error);
     addons::stop(&world.addons, &addon.name).map_err(removing)?;
     world.addons.remove(&addon.name).map_err(removing)?;
     printer.result(&format!("Destroyed {}", addon.name));

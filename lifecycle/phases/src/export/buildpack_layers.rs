@@ -26,6 +26,22 @@ impl Kept<'_> {
     fn name(&self) -> String {
         format!("{}:{}", self.element.id, self.layer.name)
     }
+
+    /// What the record says of it.
+    fn before<'r>(&self, record: Option<&'r CacheRecord>) -> Option<&'r LayerRecord> {
+        let buildpack = record?.buildpacks.get(&self.element.id)?;
+        buildpack.layers.get(&self.layer.name)
+    }
+
+    /// Its record, if the buildpack did not describe it anew and the image has no part in it.
+    fn only_cached<'r>(&self, record: Option<&'r CacheRecord>) -> Option<&'r LayerRecord> {
+        self.before(record).filter(|before| {
+            !self.content.types.launch
+                && before.types == self.content.types
+                && before.fingerprint.is_some()
+                && before.has_metadata(&self.content)
+        })
+    }
 }
 
 /// Adds the launch layers of all buildpacks; returns their part of the label, and the record.
@@ -39,8 +55,8 @@ pub(super) fn add(
     for element in &inputs.group.group {
         kept.extend(find(inputs, element)?);
     }
-    take_fingerprints(&mut kept)?;
     let old = inputs.record.filter(|record| record.settings == settings);
+    stats.folders_walked = look(&mut kept, old)?;
 
     let mut label = Vec::new();
     let mut record = CacheRecord {
@@ -68,13 +84,7 @@ pub(super) fn add(
             layers: BTreeMap::new(),
         };
         while let Some(layer) = kept.next_if(|layer| layer.element.id == element.id) {
-            let before = old.and_then(|record| {
-                record
-                    .buildpacks
-                    .get(&element.id)?
-                    .layers
-                    .get(&layer.layer.name)
-            });
+            let before = layer.before(old);
             let mut blob = None;
             if layer.content.types.launch {
                 let made = blob_of(inputs, &layer, before, stats)?;
@@ -136,12 +146,44 @@ fn find<'a>(inputs: &Inputs<'_>, element: &'a GroupElement) -> Result<Vec<Kept<'
     Ok(kept)
 }
 
+/// Takes the fingerprints of the layers' folders, of as few as possible; returns of how many.
+///
+/// Where no launch layer of a buildpack changed, its layers that are only cached keep the recorded fingerprint, and
+/// nobody looks at them: most of them are download caches, with as many files as what was installed from them. Only a
+/// build that ended badly makes the next one compare it; what did change meanwhile is then dropped.
+fn look(kept: &mut [Kept<'_>], old: Option<&CacheRecord>) -> Result<usize, ExportError> {
+    let (only_cached, others): (Vec<_>, Vec<_>) = kept
+        .iter_mut()
+        .filter(|kept| kept.layer.has_contents())
+        .partition(|kept| kept.only_cached(old).is_some());
+    let others = take_fingerprints(others)?;
+    let mut unchanged: BTreeMap<&str, bool> = BTreeMap::new();
+    for layer in others.iter().filter(|kept| kept.content.types.launch) {
+        let same = layer
+            .before(old)
+            .is_some_and(|before| before.fingerprint == layer.fingerprint);
+        *unchanged.entry(&layer.element.id).or_insert(true) &= same;
+    }
+    let mut open = Vec::new();
+    for layer in only_cached {
+        if unchanged.get(layer.element.id.as_str()) == Some(&true) {
+            layer.fingerprint = layer
+                .only_cached(old)
+                .and_then(|before| before.fingerprint.clone());
+        } else {
+            open.push(layer);
+        }
+    }
+    Ok(others.len() + take_fingerprints(open)?.len())
+}
+
 /// Looks at all folders at once: on a disk that answers several questions at a time, that is what takes longest.
-fn take_fingerprints(kept: &mut [Kept<'_>]) -> Result<(), ExportError> {
+fn take_fingerprints<'k, 'a>(
+    mut layers: Vec<&'k mut Kept<'a>>,
+) -> Result<Vec<&'k mut Kept<'a>>, ExportError> {
     std::thread::scope(|scope| {
-        let threads: Vec<_> = kept
+        let threads: Vec<_> = layers
             .iter_mut()
-            .filter(|kept| kept.layer.has_contents())
             .map(|kept| {
                 scope.spawn(|| {
                     let taken = fingerprint::tree(&kept.layer.dir).map_err(|source| {
@@ -151,7 +193,7 @@ fn take_fingerprints(kept: &mut [Kept<'_>]) -> Result<(), ExportError> {
                         }
                     })?;
                     kept.fingerprint = Some(taken);
-                    Ok(())
+                    Ok::<_, ExportError>(())
                 })
             })
             .collect();
@@ -161,7 +203,8 @@ fn take_fingerprints(kept: &mut [Kept<'_>]) -> Result<(), ExportError> {
                 Ok(result) => result,
                 Err(panic) => std::panic::resume_unwind(panic),
             })
-    })
+    })?;
+    Ok(layers)
 }
 
 /// The blob of a launch layer: the recorded one if its folder did not change or is not there, else a new one.

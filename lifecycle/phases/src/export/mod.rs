@@ -150,6 +150,8 @@ pub struct Stats {
     pub layer_bytes_read: u64,
     /// Buildpacks' layers taken over without reading any of their files.
     pub layers_unread: usize,
+    /// Buildpacks' layers whose files were looked at, one by one, to tell whether they changed.
+    pub folders_walked: usize,
     /// Bytes of tar that were made of the app folder, which is read every time.
     pub app_bytes_read: u64,
 }

@@ -51,6 +51,8 @@ fn a_rebuild_reads_no_byte_of_its_layers_and_gives_the_same_image() {
     assert_eq!(second.stats.layers_read, 0);
     assert_eq!(second.stats.layer_bytes_read, 0);
     assert_eq!(second.stats.layers_unread, 2);
+    assert_eq!(first.stats.folders_walked, 3);
+    assert_eq!(second.stats.folders_walked, 1, "tools is only cached");
     assert!(
         second
             .layers
@@ -77,6 +79,23 @@ fn a_rebuild_reads_no_byte_of_its_layers_and_gives_the_same_image() {
     assert_eq!(added.len(), 1);
     assert_eq!(added[0].name, "test/deps:venv");
     assert_eq!(third.stats.layers_read, 1);
+    assert_eq!(third.stats.folders_walked, 2);
+}
+
+/// The buildpack writes its tools again in each build, as its metadata does not tell.
+#[test]
+fn a_cache_that_changed_unseen_is_dropped_after_a_build_that_was_cut_short() {
+    let mut world = python_world();
+    world.whole_build().unwrap();
+    let restoration = world.restore(LastBuild::Interrupted);
+    assert_eq!(restoration.kept, ["test/deps:tools", "test/deps:venv"]);
+
+    let mut world = python_world();
+    world.whole_build().unwrap();
+    assert_eq!(world.whole_build().unwrap().stats.folders_walked, 1);
+    let restoration = world.restore(LastBuild::Interrupted);
+    assert_eq!(restoration.kept, ["test/deps:venv"]);
+    assert_eq!(restoration.dropped, ["test/deps:tools"]);
 }
 
 #[test]

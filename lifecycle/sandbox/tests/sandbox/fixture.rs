@@ -130,7 +130,7 @@ pub(crate) fn tiers() -> Vec<Tier> {
         // Root can make user namespaces as well, unless it runs where only real ones are allowed.
         Tier::Root => vec![Tier::Root, Tier::UserNamespace],
         Tier::UserNamespace => vec![Tier::UserNamespace],
-        Tier::Chroot | Tier::Landlock => Vec::new(),
+        Tier::Chroot | Tier::Traced | Tier::Landlock => Vec::new(),
     }
 }
 

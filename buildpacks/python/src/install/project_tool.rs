@@ -1,0 +1,61 @@
+//! `poetry sync`, `pdm sync`, `pipenv sync`: each lock by the tool that made it.
+
+use crate::command::{self, CommandError};
+use crate::layers::project_tool::{Kind, ProjectTool};
+use crate::project::{Plan, Selection};
+use crate::tool_env;
+use libcnb::Env;
+use std::path::Path;
+use std::process::Command;
+
+/// Installs the lock into a fresh environment. A lock that does not fit the file that it was made from is refused.
+pub(super) fn install(
+    tool: &ProjectTool,
+    cache: &Path,
+    plan: &Plan,
+    venv: &Path,
+    app_dir: &Path,
+    env: &Env,
+) -> Result<(), CommandError> {
+    let env = tool_env::for_project_tool(env, venv, cache);
+    for arguments in runs(tool.kind, &plan.selection) {
+        command::stream(
+            Command::new(&tool.program)
+                .args(arguments)
+                .current_dir(app_dir)
+                .env_clear()
+                .envs(&env),
+        )?;
+    }
+    Ok(())
+}
+
+/// The commands, one after the other. Groups for developers are left out by all of them.
+fn runs(kind: Kind, selection: &Selection) -> Vec<Vec<String>> {
+    let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+    match kind {
+        Kind::Poetry => {
+            let mut groups = vec!["main".to_owned()];
+            groups.extend(selection.groups.iter().cloned());
+            let mut sync = owned(&["sync", "--no-ansi", "--only", &groups.join(",")]);
+            if !selection.extras.is_empty() {
+                sync.extend(["--extras".to_owned(), selection.extras.join(" ")]);
+            }
+            vec![sync]
+        }
+        Kind::Pdm => {
+            let mut sync = owned(&["sync", "--prod", "--no-editable", "--fail-fast"]);
+            sync.extend(selection.flags("--group", "--group"));
+            vec![owned(&["lock", "--check"]), sync]
+        }
+        // Its locks and projects are installed by `uv.rs`.
+        Kind::Uv => Vec::new(),
+        Kind::Pipenv => {
+            // Pipenv has no extras; its groups are categories beside "packages".
+            let mut categories = vec!["packages".to_owned()];
+            categories.extend(selection.groups.iter().cloned());
+            let sync = owned(&["sync", "--categories", &categories.join(" ")]);
+            vec![owned(&["verify"]), sync]
+        }
+    }
+}

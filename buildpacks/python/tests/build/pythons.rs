@@ -1,0 +1,130 @@
+//! Pythons that the stack does not have, from a mirror on the loopback address.
+
+use crate::context::{Context, traces};
+use crate::index::Index;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Packs a Python of this machine as python-build-standalone packs its own, without what a test can do without,
+/// and writes the catalogue that uv is to use. Arguments: the Python's folder, the archive, the catalogue.
+const PACK: &str = r#"
+import hashlib, json, os, subprocess, sys, tarfile
+source, archive, catalogue = sys.argv[1:]
+left_out = ("site-packages", "test", "tests", "idlelib", "ensurepip", "share", "include", "__pycache__", "pkgconfig")
+version = subprocess.check_output([source + "/bin/python3", "-I", "-S", "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"], text=True).strip()
+def wanted(member):
+    parts = member.name.split("/")
+    return None if any(p in left_out or p.startswith("config-") for p in parts) or member.name.endswith(".a") else member
+with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+    tar.add(source, "python", filter=wanted)
+major, minor, patch = map(int, version.split("."))
+machine = os.uname().machine
+entry = {
+    "name": "cpython", "arch": {"family": machine, "variant": None}, "os": "linux", "libc": "gnu",
+    "major": major, "minor": minor, "patch": patch, "prerelease": "", "variant": None, "build": "1",
+    "url": "https://github.com/astral-sh/python-build-standalone/releases/download/1/python.tar.gz",
+    "sha256": hashlib.sha256(open(archive, "rb").read()).hexdigest(),
+}
+json.dump({f"cpython-{version}-linux-{machine}-gnu": entry}, open(catalogue, "w"))
+print(version)
+"#;
+
+/// Another Python of this machine that stands in a folder of its own, by pyenv's layout.
+fn other_python() -> Option<PathBuf> {
+    let own = crate::context::python_version();
+    let (own, _) = own.rsplit_once('.')?;
+    let versions = PathBuf::from(std::env::var_os("HOME")?).join(".pyenv/versions");
+    (10..=15)
+        .map(|minor| format!("3.{minor}"))
+        .filter(|series| series != own)
+        .find_map(|series| {
+            std::fs::read_dir(&versions)
+                .ok()?
+                .flatten()
+                .map(|entry| entry.path())
+                .find(|folder| folder.join(format!("bin/python{series}")).is_file())
+        })
+}
+
+#[test]
+fn from_a_mirror() {
+    let Some(other) = other_python() else {
+        println!("skipped: no second Python on this machine");
+        return;
+    };
+    let mirror = Index::new();
+    let folder = mirror.folder("1");
+    let (archive, catalogue) = (folder.join("python.tar.gz"), folder.join("catalogue.json"));
+    let packed = Command::new("python3")
+        .args(["-c", PACK])
+        .args([&other, &archive, &catalogue])
+        .output()
+        .unwrap();
+    assert!(
+        packed.status.success(),
+        "{}",
+        String::from_utf8_lossy(&packed.stderr)
+    );
+    let version = String::from_utf8(packed.stdout).unwrap().trim().to_owned();
+    let (series, _) = version.rsplit_once('.').unwrap();
+
+    let Some(context) = Context::with_uv(
+        &[(".python-version", series), ("app.py", "")],
+        mirror.folder("none").as_path(),
+    ) else {
+        return;
+    };
+    context.set("UV_PYTHON_INSTALL_MIRROR", &mirror.url());
+    context.set("UV_PYTHON_DOWNLOADS_JSON_URL", catalogue.to_str().unwrap());
+    context.set("UV_HTTP_RETRIES", "0");
+    // What is not the expected file is refused, and the right one is enough to go on.
+    let right = std::fs::read(&archive).unwrap();
+    std::fs::write(&archive, [right.as_slice(), b"more"].concat()).unwrap();
+    let explanation = context.build().explanation();
+    assert!(
+        explanation.starts_with(&format!(
+            "[Error: The downloaded Python {series} is not the expected one]"
+        )),
+        "{explanation}"
+    );
+    std::fs::write(&archive, right).unwrap();
+    let built = context.build().success();
+    assert!(
+        built.stdout.contains(&format!(
+            "Using Python {version} (.python-version asks for {series})."
+        )),
+        "{}",
+        built.stdout
+    );
+    let ask = ["-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"];
+    assert_eq!(context.run("python", &ask).success().stdout.trim(), version);
+    let before = traces(&context.layers().join("python"));
+    context.build().success();
+    assert_eq!(traces(&context.layers().join("python")), before);
+
+    // A range that the stack's Python is not in leads to the same.
+    std::fs::remove_file(context.app().join(".python-version")).unwrap();
+    context.write(
+        "pyproject.toml",
+        format!("[project]\nname = \"shop\"\nversion = \"1\"\nrequires-python = \"~={version}\"\ndependencies = []\n[dependency-groups]\n"),
+    );
+    let by_range = context.build().success();
+    assert!(
+        by_range.stdout.contains(&format!(
+            "Using Python {version} (pyproject.toml asks for {series})."
+        )),
+        "{}",
+        by_range.stdout
+    );
+    // An exact version that lags behind is warned about.
+    std::fs::remove_file(context.app().join("pyproject.toml")).unwrap();
+    context.write(".python-version", &version);
+    let exact = context.build().success();
+    assert!(
+        exact
+            .stdout
+            .contains(&format!("[Warning: Python {version} lacks fixes]")),
+        "{}",
+        exact.stdout
+    );
+}

@@ -1,0 +1,82 @@
+//! What dynos use of the store while they run. Their supervisors live long, so they do not hold the lock that keeps
+//! other commands' blobs and roots.
+
+use crate::app::{App, AppName};
+use crate::failure::{Exit, Failure, OrFail};
+use crate::store::{self, Store};
+use crate::supervisor;
+use crate::ui::printer::Printer;
+use oci_image::{Digest, Image};
+use slug_runtime::supervisor::{ClientError, Status};
+use std::collections::BTreeSet;
+
+/// The manifests of the images that an app's dynos run in, those of an earlier release that still stop included; `None`
+/// if the app does not run.
+///
+/// Only who holds the store's lock alone can rely on it: dynos of another image begin under that lock.
+pub(crate) fn images_of(printer: &Printer, app: &App) -> Result<Option<BTreeSet<Digest>>, Failure> {
+    let Some(status) = status(printer, app)? else {
+        return Ok(None);
+    };
+    let name = app.name.as_str();
+    let mut manifests = BTreeSet::new();
+    manifests.insert(status.image.parse().or_fail(Exit::General, || {
+        format!("cannot understand which image {name} runs")
+    })?);
+    let releases: BTreeSet<u64> = status.dynos.iter().map(|dyno| dyno.release).collect();
+    for version in releases {
+        let release = app
+            .state()
+            .release(version)
+            .or_fail(Exit::Store, || format!("cannot read v{version} of {name}"))?;
+        manifests.extend(release.and_then(|release| Some(release.image?.manifest.digest)));
+    }
+    Ok(Some(manifests))
+}
+
+fn status(printer: &Printer, app: &App) -> Result<Option<Status>, Failure> {
+    let Some(client) = supervisor::find(printer, app)? else {
+        return Ok(None);
+    };
+    let name = app.name.as_str();
+    match client.status() {
+        Ok(status) => Ok(Some(status)),
+        // It may have ended while it was asked.
+        Err(_) if supervisor::find(printer, app)?.is_none() => Ok(None),
+        Err(error) => Err(unknown(name, error)),
+    }
+}
+
+fn unknown(name: &str, error: ClientError) -> Failure {
+    Failure::new(
+        Exit::General,
+        format!("cannot find out what the dynos of {name} use"),
+    )
+    .because(error)
+    .hint(format!(
+        "nothing was removed; end it with slugc ps:stop -a {name}, then do the same again"
+    ))
+}
+
+/// An app whose dynos run on one of these unpacked layers. The same holds as for [`images_of`].
+pub(crate) fn app_on(
+    printer: &Printer,
+    store: &Store,
+    layers: &[Digest],
+) -> Result<Option<AppName>, Failure> {
+    for name in store::folders(&store.apps())? {
+        let Ok(name) = AppName::parse(&name) else {
+            continue;
+        };
+        let app = App::of(store, name);
+        for manifest in images_of(printer, &app)?.into_iter().flatten() {
+            let image = Image::load(store.blobs(), &manifest)
+                .or_fail(Exit::Store, || format!("cannot read the image {manifest}"))?;
+            let diff_ids = &image.config.rootfs.diff_ids;
+            if layers.iter().any(|layer| diff_ids.contains(layer)) {
+                return Ok(Some(app.name));
+            }
+        }
+    }
+    Ok(None)
+}
