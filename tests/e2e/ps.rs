@@ -292,8 +292,26 @@ as_each_user! {
                 assert!(Instant::now() < deadline, "no release {release}");
             }
         };
+        // Requests wait for the new one.
+        let is_over = Arc::new(AtomicBool::new(false));
+        let user = std::thread::spawn({
+            let (is_over, port) = (Arc::clone(&is_over), shop.port);
+            move || {
+                let mut bodies = Vec::new();
+                while !is_over.load(Ordering::Relaxed) {
+                    bodies.push(get(port, "/").map(|answer| answer.body).unwrap());
+                }
+                bodies
+            }
+        });
         shop.slugc(&["config:set", "GREETER=moin"]).success();
         settled(2);
+        is_over.store(true, Ordering::Relaxed);
+        let bodies = user.join().unwrap();
+        for body in &bodies {
+            assert!(["Hello from flask\n", "Hello from moin\n"].contains(&body.as_str()), "{body}");
+        }
+        assert!(!bodies.is_empty());
         let (ended, started) = order(&shop.log());
         assert!(ended < started, "{}", shop.log());
         shop.slugc(&["features:enable", "preboot"]).success();

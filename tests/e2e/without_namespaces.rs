@@ -295,3 +295,33 @@ fn addons_are_refused() {
     refused.says(&["add-ons need namespaces", "next:"]);
     assert!(!t.store().join("apps").join(app.name()).exists());
 }
+
+#[test]
+fn one_offs_in_the_background() {
+    let Some(t) = context(Who::Root) else { return };
+    let app = t.fixture("flask-gunicorn");
+    weak(&t, &app).args(["build", "."]).run().success();
+    let marker = format!("5{}", std::process::id());
+    let started = weak(&t, &app)
+        .args(["run:detached", &format!("echo there; sleep 3000{marker}")])
+        .run()
+        .success();
+    let line = started.stdout.lines().next().unwrap();
+    let (_, dyno) = line.split_once("... done, ").unwrap();
+    let start = Instant::now();
+    loop {
+        let log = weak(&t, &app).args(["logs", "-d", dyno]).run().success();
+        if log.stdout.contains(&format!("app[{dyno}]: there")) {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_mins(1), "{}", log.stdout);
+    }
+    // There is nothing to enter.
+    weak(&t, &app)
+        .args(["run:inside", dyno, "true"])
+        .run()
+        .failure(6)
+        .says(&["entering a running sandbox needs namespaces"]);
+    weak(&t, &app).args(["ps:stop", dyno]).run().success();
+    assert!(processes_with(&format!("3000{marker}")).is_empty());
+}

@@ -38,6 +38,11 @@ pub fn run_inside(inputs: &InsideInputs<'_>) -> Result<i32, RunError> {
         name: inputs.dyno.to_owned(),
         source,
     };
+    let start = |source| DynoError::Start {
+        command: command.shown.clone(),
+        source,
+    };
+    sandbox::require_entrances().map_err(start)?;
     let program = sandbox::program_of(inputs.pid).map_err(lost)?;
     let mut env = environment(program).map_err(lost)?;
     let own = inputs.env.iter();
@@ -63,11 +68,7 @@ pub fn run_inside(inputs: &InsideInputs<'_>) -> Result<i32, RunError> {
     };
     sandbox.env = env.into_iter().collect();
     attend(sandbox, term.is_some(), |sandbox| {
-        let entered = sandbox::enter(inputs.pid, sandbox);
-        Ok(entered.map_err(|source| DynoError::Start {
-            command: command.shown.clone(),
-            source,
-        })?)
+        Ok(sandbox::enter(inputs.pid, sandbox).map_err(start)?)
     })
 }
 

@@ -47,13 +47,7 @@ pub struct Visitor {
 /// Of `visit` counts what is about the program: ids, environment, working directory, arguments,
 /// filter, streams (no [`crate::Stream::Pipe`]) and terminal. Root, mounts and names are the sandbox's.
 pub fn enter(init: u32, visit: &Sandbox) -> Result<Visitor, Error> {
-    let probe = tier::probe();
-    if !probe.tier.has_namespaces() {
-        return Err(Error::NeedsNamespaces {
-            wanted: "entering a running sandbox".to_owned(),
-            refusals: probe.refusals.clone(),
-        });
-    }
+    require_entrances()?;
     let gone = |source| Error::Gone { init, source };
     let (sandbox, namespaces) = namespaces_of(init).map_err(gone)?;
     let tier = if namespaces & libc::CLONE_NEWUSER == 0 {
@@ -109,6 +103,18 @@ pub fn enter(init: u32, visit: &Sandbox) -> Result<Visitor, Error> {
             })
         }
     }
+}
+
+/// Fails where sandboxes cannot be entered, because they have no namespaces.
+pub fn require_entrances() -> Result<(), Error> {
+    let probe = tier::probe();
+    if probe.tier.has_namespaces() {
+        return Ok(());
+    }
+    Err(Error::NeedsNamespaces {
+        wanted: "entering a running sandbox".to_owned(),
+        refusals: probe.refusals.clone(),
+    })
 }
 
 /// What the joiner tells.

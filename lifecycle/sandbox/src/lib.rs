@@ -50,7 +50,7 @@ mod write_back;
 
 pub use child::{Child, Signaller, exit_code};
 pub use chroot::recover;
-pub use enter::{Visitor, enter, program_of};
+pub use enter::{Visitor, enter, program_of, require_entrances};
 pub use error::Error;
 pub use rustix::process::Signal;
 pub use spawn::{spawn, spawn_at};

@@ -47,8 +47,9 @@ impl Supervision {
         let difference = self.missing_places();
         for key in difference.end {
             if let Some(place) = self.places.remove(&key) {
-                if let Some(crashed) = place.crashed {
-                    self.routing.remove(crashed);
+                let announced = place.announced.map(|(_, backend)| backend);
+                for backend in place.crashed.into_iter().chain(announced) {
+                    self.routing.remove(backend);
                 }
                 for id in [place.coming, place.serving].into_iter().flatten() {
                     self.retire(id, Ending::Down)?;
@@ -131,8 +132,9 @@ impl Supervision {
                 continue;
             };
             let held = [place.coming.take(), place.serving.take()];
-            if let Some(crashed) = place.crashed.take() {
-                self.routing.remove(crashed);
+            let announced = place.announced.take().map(|(_, backend)| backend);
+            for backend in place.crashed.take().into_iter().chain(announced) {
+                self.routing.remove(backend);
             }
             place.after = None;
             place.rest = Rest::Down;
@@ -208,9 +210,17 @@ impl Supervision {
                 running.cycle_at = None;
             }
             if !overlap {
+                let announced = if is_web(&key.0) {
+                    let name = DynoName::of(&key.0, key.1);
+                    // What is in its way now is tried again, and told, when it starts.
+                    self.announce(&name.to_string()).ok()
+                } else {
+                    None
+                };
                 if let Some(place) = self.places.get_mut(key) {
                     place.serving = None;
                     place.after = Some(id);
+                    place.announced = announced;
                 }
                 return self.retire(id, Ending::Replaced);
             }
@@ -238,10 +248,11 @@ impl Supervision {
             .start(process_type)
             .map_err(|source| SupervisorError::Processes { source })?;
         let name = DynoName::of(process_type, *number);
-        let listens = if is_web(process_type) {
-            Some(self.announce(&name.to_string())?)
-        } else {
-            None
+        let announced = self.places.get_mut(key);
+        let announced = announced.and_then(|place| place.announced.take());
+        let listens = match announced {
+            None if is_web(process_type) => Some(self.announce(&name.to_string())?),
+            announced => announced,
         };
         let app = App {
             image: &self.deployed.image,
@@ -289,7 +300,9 @@ impl Supervision {
     /// Chooses a web dyno's port and tells the router before the dyno starts: a request that comes
     /// in between waits for it.
     fn announce(&mut self, name: &str) -> Result<(u16, BackendId), SupervisorError> {
-        let taken = self.running.values().filter_map(|running| running.port);
+        let announced = self.places.values().filter_map(|place| place.announced);
+        let running = self.running.values().filter_map(|running| running.port);
+        let taken = running.chain(announced.map(|(port, _)| port));
         let port =
             port::for_dyno(&taken.collect()).map_err(|source| SupervisorError::Port { source })?;
         let backend = self.routing.add(name, port);

@@ -22,6 +22,9 @@ pub(crate) struct Place {
     pub(crate) coming: Option<Id>,
     /// The one whose end has to come first, where two at a time are not wanted.
     pub(crate) after: Option<Id>,
+    /// The port of the dyno that follows that one, and what the router knows it as already: requests
+    /// wait for it.
+    pub(crate) announced: Option<(u16, BackendId)>,
     /// What the router knows the crashed dyno as, until there is another.
     pub(crate) crashed: Option<BackendId>,
     pub(crate) rest: Rest,
@@ -50,6 +53,7 @@ impl Place {
             serving: None,
             coming: None,
             after: None,
+            announced: None,
             crashed: None,
             rest: Rest::No,
             cool_off: CoolOff::default(),
