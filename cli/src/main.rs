@@ -38,7 +38,9 @@ use failure::Failure;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    sandbox::trace_if_called();
+    if let Some(code) = sandbox::trace_if_called(std::env::args_os()) {
+        return ExitCode::from(code);
+    }
     // The sandbox's user reads what is laid out for it; the store as a whole is closed to others.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     match run(Cli::parse_from(verbs::spelled(

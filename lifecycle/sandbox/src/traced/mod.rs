@@ -26,9 +26,10 @@ mod tracee;
 mod tracer;
 mod view;
 
-use std::ffi::{CStr, CString, OsStr, c_char};
+use std::ffi::{CStr, CString, OsStr, OsString, c_char};
 use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,20 +65,17 @@ const BROKEN: c_int = 125;
 
 static CALLABLE: AtomicBool = AtomicBool::new(false);
 
-/// To be called first in `main` by whoever wants [`crate::Tier::Traced`]: if this process was
-/// started to be a sandbox's tracer, it is that and does not return.
-pub fn trace_if_called() {
-    let mut arguments = std::env::args_os();
-    if arguments.next().as_deref() != Some(OsStr::new(NAME.to_str().unwrap_or_default())) {
+/// To be called first in `main`, with the command line, by whoever wants [`crate::Tier::Traced`]: if
+/// this process was started to be a sandbox's tracer, it is that, and has to end with this exit code.
+pub fn trace_if_called(arguments: impl IntoIterator<Item = OsString>) -> Option<u8> {
+    let mut arguments = arguments.into_iter();
+    if arguments.next()?.as_bytes() != NAME.to_bytes() {
         CALLABLE.store(true, Ordering::Relaxed);
-        return;
+        return None;
     }
-    let code = if arguments.next().as_deref() == Some(OsStr::new(TRIAL)) {
-        trial()
-    } else {
-        live()
-    };
-    std::process::exit(code)
+    let is_trial = arguments.next().is_some_and(|argument| argument == TRIAL);
+    let code = if is_trial { trial() } else { live() };
+    Some(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
 /// Whether this process' executable can trace, and the kernel lets it.
@@ -92,7 +90,7 @@ pub(crate) fn attempt() -> Result<(), String> {
         return Err(String::from("the kernel has no Landlock (Linux 5.19)"));
     }
     let outcome = Command::new("/proc/self/exe")
-        .arg0(NAME.to_str().unwrap_or_default())
+        .arg0(OsStr::from_bytes(NAME.to_bytes()))
         .arg(TRIAL)
         .env_clear()
         .stdin(Stdio::null())
