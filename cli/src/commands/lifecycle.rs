@@ -64,7 +64,7 @@ fn image(store: &Store, parts: &Parts, base: &Descriptor) -> Result<Descriptor, 
         ..History::default()
     });
     // Phases that need rights take them and give them up.
-    config.config.user = "0:0".to_owned();
+    "0:0".clone_into(&mut config.config.user);
     let apis = package::apis();
     let metadata = serde_json::json!({"lifecycle": {
         "version": api::LIFECYCLE,
