@@ -36,7 +36,12 @@ pub(crate) fn run(action: &LifecycleAction) -> Result<ExitCode, Failure> {
             mirror,
         } => {
             let target = Place::target(target)?;
-            let stack = stack::ensure(&store, &printer, debian_stack::DEFAULT, mirror.mirror.as_deref())?;
+            let stack = stack::ensure(
+                &store,
+                &printer,
+                debian_stack::DEFAULT,
+                mirror.mirror.as_deref(),
+            )?;
             let manifest = image(&store, &parts, &stack.run_image)?;
             let image = Fetched {
                 manifest,

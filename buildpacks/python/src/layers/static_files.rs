@@ -19,7 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Raised when what counts as an input changes.
-const LAYOUT: u32 = 1;
+const LAYOUT: &str = "1";
 
 /// The result of the last run could not be put back, or a new one not be kept.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +47,8 @@ pub(crate) enum StaticFilesError {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 struct Metadata {
-    layout: u32,
+    /// No number: the upstream lifecycle keeps metadata as JSON and gives whole numbers back as fractions.
+    layout: String,
     /// A digest of everything but the app's files.
     circumstances: String,
     /// A digest of the app's files, as far as they count.
@@ -163,7 +164,7 @@ impl Before {
                 .listing
                 .digest(&contents, |path| counts(path, &modules));
             self.layer.write_metadata(Metadata {
-                layout: LAYOUT,
+                layout: LAYOUT.to_owned(),
                 circumstances: self.circumstances,
                 app,
                 modules,

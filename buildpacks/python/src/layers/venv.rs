@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 /// Raised when what this file makes of the same inputs changes.
-const LAYOUT: u32 = 2;
+const LAYOUT: &str = "2";
 
 /// The layer's name.
 pub(crate) static NAME: LazyLock<LayerName> = LazyLock::new(|| layer_name!("venv"));
@@ -55,7 +55,8 @@ pub(crate) struct VenvError {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 struct Metadata {
-    layout: u32,
+    /// No number: the upstream lifecycle keeps metadata as JSON and gives whole numbers back as fractions.
+    layout: String,
     python: String,
     platform: String,
     installer: String,
@@ -150,7 +151,7 @@ pub(crate) fn provide(
     let period = refresh.map(|value| value.to_string_lossy().into_owned());
     let forced = period.as_deref().is_some_and(is_switch);
     let wanted = Metadata {
-        layout: LAYOUT,
+        layout: LAYOUT.to_owned(),
         python: format!(
             "{} {}",
             inputs.python.version,

@@ -2,7 +2,7 @@ use super::*;
 
 fn metadata() -> Metadata {
     Metadata {
-        layout: LAYOUT,
+        layout: LAYOUT.to_owned(),
         python: "3.13.5 /usr/bin/python3.13".to_owned(),
         platform: "amd64 debian 13".to_owned(),
         installer: "uv 1".to_owned(),
