@@ -1,8 +1,8 @@
 //! Images of a Docker engine, at its socket.
 //!
 //! An engine keeps layers unpacked and knows them by the diffIDs below them. What it has is not sent: the archive
-//! that it loads names all layers and holds those that are new. Engines that want all of them refuse it and get the
-//! rest out of their own archives.
+//! that it loads names all layers and holds those that are new. Engines that want all of them (those with containerd's
+//! image store, and those that refuse such an archive) get the rest out of their own archives.
 
 use crate::Failure;
 use crate::socket_keeper::Keeper;
@@ -178,8 +178,10 @@ impl Daemon {
                 .map(|(_, base)| shared(&image, base))
                 .max()
                 .unwrap_or_default();
-            if self.load(&image, names, known, &sources).is_err() {
-                // It does not have what it is taken to have, or a layer that it has is wanted in another place.
+            // An engine that keeps what it is sent would keep layers without content, and one that does not say may.
+            let keeps_blobs = self.engine.keeps_blobs().unwrap_or(true);
+            if keeps_blobs || self.load(&image, names, known, &sources).is_err() {
+                // It wants all of them, or does not have what it is taken to have, or has it in another place.
                 for (id, _) in bases {
                     sources.fetched.extend(self.fetch(store, id)?);
                 }

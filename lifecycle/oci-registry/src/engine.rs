@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_mins(30);
 /// For each read and write in between.
 const IDLE: Duration = Duration::from_mins(5);
 
+/// What the containerd image store calls its driver in `DriverStatus`, for Docker's own clients to tell it by.
+const CONTAINERD: [&str; 2] = ["driver-type", "io.containerd.snapshotter.v1"];
+
 /// What of an engine's words is read.
 const LONGEST_ANSWER: u64 = 4 << 20;
 
@@ -174,6 +177,24 @@ impl Engine {
         serde_json::from_reader(body)
             .map(Some)
             .map_err(|error| self.broken(&operation, io::Error::other(error)))
+    }
+
+    /// Whether the engine keeps layers as the blobs that it is sent, with whatever is in them: one with containerd's
+    /// image store. Others unpack layers, and pass over the content of those that they have.
+    pub fn keeps_blobs(&self) -> Result<bool, EngineError> {
+        let operation = "ask for its storage driver";
+        let response = self.agent.get("http://engine/info").call();
+        let response = response.map_err(|error| self.failed(operation, error))?;
+        if !response.status().is_success() {
+            let (status, lines) = self.answer(operation, response)?;
+            let message = lines.into_iter().find_map(|line| line.message);
+            return Err(self.refused(operation, &message.unwrap_or_else(|| status.to_string())));
+        }
+        let body = response.into_body().into_reader().take(LONGEST_ANSWER);
+        let info: serde_json::Value = serde_json::from_reader(body)
+            .map_err(|error| self.broken(operation, io::Error::other(error)))?;
+        let pairs = info["DriverStatus"].as_array();
+        Ok(pairs.is_some_and(|pairs| pairs.contains(&serde_json::json!(CONTAINERD))))
     }
 
     /// Writes an image's archive to `out`.

@@ -58,6 +58,38 @@ fn images_are_looked_at_by_connections_of_others() {
 }
 
 #[test]
+fn engines_with_containerds_store_keep_blobs() {
+    let scratch = tempfile::tempdir().unwrap();
+    for (name, answer, expected) in [
+        (
+            "containerd",
+            "HTTP/1.1 200 OK\r\nContent-Length: 86\r\n\r\n{\"Driver\":\"overlayfs\",\"DriverStatus\":[[\"driver-type\",\"io.containerd.snapshotter.v1\"]]}",
+            Some(true),
+        ),
+        (
+            "overlay2",
+            "HTTP/1.1 200 OK\r\nContent-Length: 69\r\n\r\n{\"Driver\":\"overlay2\",\"DriverStatus\":[[\"Backing Filesystem\",\"extfs\"]]}",
+            Some(false),
+        ),
+        (
+            "silent",
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+            Some(false),
+        ),
+        (
+            "refuses",
+            "HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\n{}",
+            None,
+        ),
+    ] {
+        let socket = scratch.path().join(name);
+        let asked = engine(&socket, answer);
+        assert_eq!(Engine::new(&socket).keeps_blobs().ok(), expected, "{name}");
+        assert_eq!(asked.join().unwrap().0, "GET /info HTTP/1.1");
+    }
+}
+
+#[test]
 fn what_engines_say() {
     let scratch = tempfile::tempdir().unwrap();
     let socket = |name: &str| scratch.path().join(name);
