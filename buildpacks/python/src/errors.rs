@@ -205,16 +205,23 @@ pub(crate) fn warn_of_other_patch(request: Request, stack: PythonVersion) {
 }
 
 /// An installed Python that is not the newest of its series.
-pub(crate) fn warn_of_old_patch(request: Request, python: PythonVersion) {
+pub(crate) fn warn_of_old_patch(request: Request, range: Option<&Range>, python: PythonVersion) {
     let newest = newest_patch(python.series).filter(|newest| python.patch < *newest);
     if let Some(newest) = newest.filter(|_| request.patch.is_some()) {
+        let Request { file, series, .. } = request;
+        let asked = match range {
+            Some(range) => format!("{file} asks for {range}"),
+            None => format!("{file} asks for exactly {request}"),
+        };
+        let advice = match range {
+            Some(_) => format!("Let the range in {file} hold all of {series}"),
+            None => format!("Write only \"{series}\" in {file}"),
+        };
         log::warning(
             &format!("Python {python} lacks fixes"),
             &format!(
-                "{file} asks for exactly {request}; {series}.{newest} is out, with fixes for bugs and security holes.\n\
-                 Write only \"{series}\" in {file} to get the newest with each build that installs it.",
-                file = request.file,
-                series = python.series,
+                "{asked}; {series}.{newest} is out, with fixes for bugs and security holes.\n\
+                 {advice} to get the newest with each build that installs it.",
             ),
         );
     }

@@ -215,6 +215,23 @@ pub(crate) fn newest_in(ranges: &[Range]) -> Option<Series> {
         .find(|series| ranges.iter().all(|range| range.allows_series(*series)))
 }
 
+/// The newest Python of a series that is in all ranges, where that is not the newest of the series; `None` where it is,
+/// or where no patch release that was out when this buildpack was made fits.
+pub(crate) fn pinned_patch(wanted: Series, ranges: &[Range]) -> Option<u16> {
+    let newest = newest_patch(wanted)?;
+    let fits = |patch: &u16| {
+        let version = PythonVersion {
+            series: wanted,
+            patch: *patch,
+        };
+        ranges.iter().all(|range| range.allows(version))
+    };
+    (0..=newest)
+        .rev()
+        .find(fits)
+        .filter(|patch| *patch != newest)
+}
+
 /// The newest patch release of a series that was out when this buildpack was made.
 pub(crate) fn newest_patch(wanted: Series) -> Option<u16> {
     NEWEST_PATCHES
@@ -344,6 +361,25 @@ mod tests {
         assert_eq!(newest_in(&[range]).unwrap(), series(3, 13));
         let none = Range::parse(PYTHON_VERSION_FILE, "<3.9").unwrap();
         assert_eq!(newest_in(&[none]), None);
+    }
+
+    #[test]
+    fn ranges_that_leave_out_the_newest_patch() {
+        for (text, expected) in [
+            ("==3.12.4", Some(4)),
+            ("3.13.2", Some(2)),
+            ("<3.12.5,>=3.12", Some(4)),
+            ("~=3.12.3,!=3.12.16", Some(15)),
+            (">=3.11", None),
+            ("==3.12.16", None),
+            ("==3.12.*", None),
+            // Later than all that are known: its own error follows.
+            ("==3.12.59", None),
+        ] {
+            let ranges = [Range::parse("Pipfile", text).unwrap()];
+            let series = newest_in(&ranges).unwrap();
+            assert_eq!(pinned_patch(series, &ranges), expected, "{text}");
+        }
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl<'a> Tools<'a> {
             ));
             return Ok(stack.clone());
         }
-        self.installed(request)
+        self.installed(request, None)
     }
 
     /// The stack's Python if it is in all ranges, else the newest that is.
@@ -128,24 +128,28 @@ impl<'a> Tools<'a> {
         let series = python_version::newest_in(ranges).ok_or_else(nothing)?;
         let request = Request {
             series,
-            patch: None,
+            patch: python_version::pinned_patch(series, ranges),
             file: first.file,
         };
         let support = python_version::support(request).map_err(BuildpackError::PythonVersion)?;
         errors::warn_of_ended_support(request, support);
-        let python = self.installed(request)?;
+        let python = self.installed(request, Some(first))?;
         if !ranges.iter().all(|range| range.allows(python.version)) {
             Err(nothing())?;
         }
         Ok(python)
     }
 
-    /// A Python that the stack does not have.
-    fn installed(&mut self, request: Request) -> libcnb::Result<Interpreter, BuildpackError> {
+    /// A Python that the stack does not have. `range`: what the request was made of, if not of a version.
+    fn installed(
+        &mut self,
+        request: Request,
+        range: Option<&Range>,
+    ) -> libcnb::Result<Interpreter, BuildpackError> {
         let uv = self.uv()?;
         let stack = self.stack.as_ref();
         let python = layers::python::provide(self.context, &uv, request, stack, self.env)?;
-        errors::warn_of_old_patch(request, python.version);
+        errors::warn_of_old_patch(request, range, python.version);
         log::step(format!(
             "Using Python {} ({} asks for {request}).",
             python.version, request.file
