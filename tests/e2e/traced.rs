@@ -116,8 +116,11 @@ fn files_of_the_machine_are_not_there() {
     let secret = t.home().join("credentials-of-the-test");
     fs::write(&secret, "s3cret-of-a-test").unwrap();
     t.give(&secret);
+    let socket = t.home().join("socket-of-the-test");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    t.give(&socket);
     let script = r#"
-import os, sys
+import ctypes, errno, os, socket, struct, sys
 secret, owner = sys.argv[1], int(sys.argv[2])
 up = "/".join([".."] * 30)
 os.symlink(secret, "/tmp/link")
@@ -139,6 +142,22 @@ for name in ["environ", "mem", "maps"]:
         print("read", name, "of slugc")
     except OSError:
         pass
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *arguments):
+    done = libc.syscall(*[ctypes.c_long(it) if isinstance(it, int) else it for it in (number, *arguments)])
+    return done if done >= 0 else -ctypes.get_errno()
+# The kernel takes numbers and lengths as 32 bits, whatever the registers have above them.
+more = 1 << 32
+CHMOD, CONNECT, SECCOMP = 90, 42, 317
+address = struct.pack("=H108s", socket.AF_UNIX, sys.argv[3].encode())
+for high in [0, more]:
+    if call(CHMOD | high, secret.encode(), 0o600) == 0:
+        print("read modes of the machine")
+    for number in [CONNECT, CONNECT | more]:
+        peer = socket.socket(socket.AF_UNIX)
+        if call(number, peer.fileno(), address, 110 | high) == 0:
+            print("read from a socket of the machine")
+print("listener:", errno.errorcode[-call(SECCOMP, 1, 8, 0)])
 try:
     os.kill(owner, 0)
     print("signals reach slugc")
@@ -151,10 +170,11 @@ sys.exit(found)
         .args(["run", "--", "python", "-c", script])
         .arg(&secret)
         .arg(std::process::id().to_string())
+        .arg(&socket)
         .run()
         .success();
     finished
-        .says(&["ways: True"])
+        .says(&["ways: True", "listener: EPERM"])
         .never_says(&["read ", "s3cret"]);
 }
 

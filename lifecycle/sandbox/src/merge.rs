@@ -302,16 +302,35 @@ fn present(path: &Path) -> io::Result<Option<Metadata>> {
     }
 }
 
-/// Removes whatever is at a path; nothing is fine. No directory's mode closes it to root.
+/// Removes whatever is at a path; nothing is fine. A directory's mode closes it to nobody who owns it.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     let removed = match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(metadata) if metadata.is_dir() => match fs::remove_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                open_up(path);
+                fs::remove_dir_all(path)
+            }
+            done => done,
+        },
         Ok(_) => fs::remove_file(path),
         Err(error) => Err(error),
     };
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.map_err(naming(path)),
+    }
+}
+
+/// Lets the owner remove what is in a directory. What can't be opened shows when it is removed.
+fn open_up(directory: &Path) {
+    drop(fs::set_permissions(
+        directory,
+        Permissions::from_mode(0o700),
+    ));
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_up(&entry.path());
+        }
     }
 }
 

@@ -41,6 +41,9 @@ const REFUSED: [c_long; 3] = [
     libc::SYS_chroot,
 ];
 
+/// `SECCOMP_FILTER_FLAG_NEW_LISTENER` of seccomp(2).
+const LISTENER: u64 = 1 << 3;
+
 /// Installs the filters in this process, for good. The next call that names a file stops for the tracer.
 pub(super) fn install() -> io::Result<()> {
     for program in programs().map_err(io::Error::other)? {
@@ -70,11 +73,22 @@ fn programs() -> Result<Vec<BpfProgram>, Box<dyn std::error::Error + Send + Sync
         SeccompCmpOp::Eq,
         u64::from(libc::PR_SET_DUMPABLE.unsigned_abs()),
     )?;
+    // A filter that asks a process of the program's own would be asked instead of this tracer.
+    let dword = |index, operator, value| {
+        SeccompCondition::new(index, SeccompCmpArgLen::Dword, operator, value)
+    };
+    let set_filter = u64::from(libc::SECCOMP_SET_MODE_FILTER);
+    let asking = SeccompRule::new(vec![
+        dword(0, SeccompCmpOp::Eq, set_filter)?,
+        dword(1, SeccompCmpOp::MaskedEq(LISTENER), LISTENER)?,
+    ])?;
+    let asking = BTreeMap::from([(libc::SYS_seccomp, vec![asking])]);
     let pretended = BTreeMap::from([(libc::SYS_prctl, vec![SeccompRule::new(vec![undumpable])?])]);
     Ok(vec![
         compile(all(&ABSENT), errno(Errno::NOSYS))?,
         without_unknown()?,
         compile(all(&REFUSED), errno(Errno::PERM))?,
+        compile(asking, errno(Errno::PERM))?,
         compile(pretended, SeccompAction::Errno(0))?,
         compile(traced, SeccompAction::Trace(0))?,
     ])

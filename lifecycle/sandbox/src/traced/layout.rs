@@ -11,7 +11,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -88,11 +88,15 @@ impl Layout {
         let name = format!("shared-{:016x}", hasher.finish());
         let work = fs::canonicalize(work).map_err(naming(work))?;
         let place = work.join(&name);
-        if !place.is_dir() {
-            make_shared(sandbox, &work, &place)?;
-        }
-        let lock = File::open(place.join("lock")).map_err(naming(&place))?;
-        flock(&lock, FlockOperation::LockShared)?;
+        let lock = loop {
+            if !place.is_dir() {
+                make_shared(sandbox, &work, &place)?;
+            }
+            // Another process may have taken the tree away before it was locked.
+            if let Some(lock) = hold(&place)? {
+                break lock;
+            }
+        };
         let own = fs::canonicalize(upper).map_err(naming(upper))?.join("own");
         remove(&own)?;
         DirBuilder::new()
@@ -344,11 +348,22 @@ impl Layout {
 fn make_shared(sandbox: &Sandbox, work: &Path, place: &Path) -> io::Result<()> {
     for entry in fs::read_dir(work).map_err(naming(work))? {
         let path = entry.map_err(naming(work))?.path();
+        let is_doomed = path
+            .file_name()
+            .is_some_and(|name| name.as_bytes().starts_with(b"doomed-"));
+        if is_doomed {
+            // Of a process that was killed over it. One that still removes it does no harm to this one.
+            drop(remove(&path));
+        }
         let is_tree = path
             .file_name()
             .is_some_and(|name| name.as_bytes().starts_with(b"shared-"));
-        if is_tree && path != place && is_unused(&path) {
-            remove(&path)?;
+        if is_tree
+            && path != place
+            && let Some(lock) = locked_alone(&path)
+        {
+            doom(&path)?;
+            drop(lock);
         }
     }
     let staged = work.join(format!("staged-{}", std::process::id()));
@@ -379,7 +394,39 @@ fn make_shared(sandbox: &Sandbox, work: &Path, place: &Path) -> io::Result<()> {
     }
 }
 
-fn is_unused(tree: &Path) -> bool {
-    File::open(tree.join("lock"))
-        .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok())
+/// A tree's lock, if nobody uses the tree.
+fn locked_alone(tree: &Path) -> Option<File> {
+    let lock = File::open(tree.join("lock")).ok()?;
+    flock(&lock, FlockOperation::NonBlockingLockExclusive).ok()?;
+    Some(lock)
+}
+
+/// Locks a tree against removal; `None` if it is not there, or not whole, any more.
+fn hold(place: &Path) -> io::Result<Option<File>> {
+    let path = place.join("lock");
+    let lock = match File::open(&path) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            doom(place)?;
+            return Ok(None);
+        }
+        Err(error) => return Err(naming(&path)(error)),
+    };
+    flock(&lock, FlockOperation::LockShared)?;
+    let held = lock.metadata()?;
+    let there = fs::metadata(&path).ok();
+    let is_same = there.is_some_and(|it| (it.dev(), it.ino()) == (held.dev(), held.ino()));
+    Ok(is_same.then_some(lock))
+}
+
+/// Removes a tree. It loses its name first: one that is gone by half must not be taken for whole.
+fn doom(tree: &Path) -> io::Result<()> {
+    let name = tree.file_name().unwrap_or_default().to_string_lossy();
+    let doomed = tree.with_file_name(format!("doomed-{}-{name}", std::process::id()));
+    remove(&doomed)?;
+    match fs::rename(tree, &doomed) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        renamed => renamed.map_err(naming(tree))?,
+    }
+    remove(&doomed)
 }

@@ -153,6 +153,9 @@ pub(super) fn translate(tracer: &Tracer, thread: Thread, call: &mut Call) -> Res
         let path = read_string(thread.id, address, MAX_PATH)?;
         // The kernel has an error for it, or it stands for the directory's descriptor itself.
         if path.is_empty() {
+            if *effect == Unwatched && argument.directory.is_some() {
+                tracer.require_writable_descriptor(thread, call.int(0))?;
+            }
             continue;
         }
         let directory = argument.directory.map(|index| call.int(index));

@@ -30,7 +30,8 @@ pub(super) fn translate(tracer: &mut Tracer, thread: Thread, call: &mut Call) ->
         _ => None,
     };
     if let Some((address, length)) = found {
-        let given = (call.argument(address), call.argument(length));
+        // The kernel takes lengths as `int`.
+        let given = (call.argument(address), call.argument(length) & 0xffff_ffff);
         let last = if call.number() == libc::SYS_bind {
             Last::Itself
         } else {
@@ -62,7 +63,7 @@ pub(super) fn translate(tracer: &mut Tracer, thread: Thread, call: &mut Call) ->
 
 /// sendmmsg(2) has an array of messages: none of them may have a path.
 pub(super) fn refuse_paths(thread: Thread, call: &Call) -> Result<(), Errno> {
-    let count = u64::from(call.int(2).unsigned_abs()).min(1024);
+    let count = u64::from(call.int(2).cast_unsigned()).min(1024);
     for index in 0..count {
         let header = call.argument(1) + index * 64;
         let given = (

@@ -44,8 +44,10 @@ impl Call {
         unsafe { request(libc::PTRACE_SETREGS, pid, 0, registers) }
     }
 
+    /// Of 32 bits, as the kernel and its filters have it: the program may set the register's other half to anything.
     pub(super) fn number(&self) -> c_long {
-        self.registers.orig_rax.cast_signed()
+        let [a, b, c, d, ..] = self.registers.orig_rax.to_le_bytes();
+        c_long::from(i32::from_le_bytes([a, b, c, d]))
     }
 
     pub(super) fn argument(&self, index: usize) -> u64 {

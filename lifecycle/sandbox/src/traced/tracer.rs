@@ -444,6 +444,12 @@ impl Tracer {
             .rposition(|byte| *byte == b'/')
             .ok_or(Errno::NAMETOOLONG)?;
         let (directory, name) = host.split_at(at);
+        // What was removed or moved is no longer what its name says.
+        self.shortened.retain(|(path, open)| {
+            let now = rustix::fs::stat(path.as_slice());
+            let then = rustix::fs::fstat(open);
+            matches!((now, then), (Ok(now), Ok(then)) if (now.st_dev, now.st_ino) == (then.st_dev, then.st_ino))
+        });
         let known = self.shortened.iter().find(|(known, _)| known == directory);
         let number = if let Some((_, open)) = known {
             open.as_raw_fd()
