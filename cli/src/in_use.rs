@@ -1,7 +1,8 @@
-//! What dynos use of the store while they run. Their supervisors live long, so they do not hold the lock that keeps
-//! other commands' blobs and roots.
+//! What dynos use of the store while they run. Their supervisors and the attendants of detached one-offs live long, so
+//! they do not hold the lock that keeps other commands' blobs and roots.
 
 use crate::app::{App, AppName};
+use crate::commands::ps;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::store::{self, Store};
 use crate::supervisor;
@@ -10,19 +11,33 @@ use oci_image::{Digest, Image};
 use slug_runtime::supervisor::{ClientError, Status};
 use std::collections::BTreeSet;
 
-/// The manifests of the images that an app's dynos run in, those of an earlier release that still stop included; `None`
-/// if the app does not run.
+/// The manifests of the images that an app's dynos run in, one-offs and those of an earlier release that still stop
+/// included; `None` if the app has none.
 ///
 /// Only who holds the store's lock alone can rely on it: dynos of another image begin under that lock.
 pub(crate) fn images_of(printer: &Printer, app: &App) -> Result<Option<BTreeSet<Digest>>, Failure> {
-    let Some(status) = status(printer, app)? else {
+    let one_offs = ps::running_one_offs(app)?;
+    let status = status(printer, app)?;
+    if status.is_none() && one_offs.is_empty() {
         return Ok(None);
-    };
+    }
     let name = app.name.as_str();
+    let parse = |digest: &str| {
+        digest.parse().or_fail(Exit::General, || {
+            format!("cannot understand which image {name} runs")
+        })
+    };
     let mut manifests = BTreeSet::new();
-    manifests.insert(status.image.parse().or_fail(Exit::General, || {
-        format!("cannot understand which image {name} runs")
-    })?);
+    for one_off in one_offs {
+        match one_off.image {
+            Some(digest) => drop(manifests.insert(parse(&digest)?)),
+            None => manifests.extend(app.image()?.map(|image| image.manifest.digest)),
+        }
+    }
+    let Some(status) = status else {
+        return Ok(Some(manifests));
+    };
+    manifests.insert(parse(&status.image)?);
     let releases: BTreeSet<u64> = status.dynos.iter().map(|dyno| dyno.release).collect();
     for version in releases {
         let release = app

@@ -6,6 +6,7 @@ use crate::app::{App, AppName};
 use crate::args::{CacheAction, CacheArgs, Output};
 use crate::build::record::Record;
 use crate::build::sandboxed;
+use crate::commands::ps;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::images::Images;
 use crate::in_use;
@@ -228,7 +229,7 @@ fn refuse_to_forget(printer: &Printer, store: &Store, app: &App) -> Result<State
             )
             .hint("do the same again when it is done")
         })?;
-    if supervisor::find(printer, app)?.is_some() {
+    if supervisor::find(printer, app)?.is_some() || !ps::running_one_offs(app)?.is_empty() {
         return Err(Failure::new(Exit::Input, format!("{name} runs"))
             .hint(format!("stop it first: slugc ps:stop -a {name}")));
     }

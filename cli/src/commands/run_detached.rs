@@ -84,8 +84,7 @@ fn attend(printer: &Printer, app: &AppArgs) -> Result<ExitCode, Failure> {
     let Task { name, command, env } = background::leave_session()?;
     let mut ready = Ready::open(printer, app, &[])?;
     ready.config.extend(env);
-    // It may run for days, and must not keep `cache prune` waiting, which keeps releases' images.
-    ready.let_go();
+    let used = ready.take_lock();
     let inputs = DetachedInputs {
         app: ready.app(),
         name: &name,
@@ -93,6 +92,10 @@ fn attend(printer: &Printer, app: &AppArgs) -> Result<ExitCode, Failure> {
         logs: &ready.logs,
         grace: GRACE,
     };
-    let code = run_detached(&inputs, background::tell_ready);
+    let code = run_detached(&inputs, || {
+        // It may run for days, and must not keep `cache prune` waiting, which finds it by its record from now on.
+        drop(used);
+        background::tell_ready();
+    });
     Ok(pass_through(code.map_err(|error| failed(&command, error))?))
 }

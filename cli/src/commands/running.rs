@@ -133,9 +133,9 @@ impl Ready {
         }
     }
 
-    /// Lets `cache prune` run; it keeps the images of an app's last releases.
-    pub(crate) fn let_go(&mut self) {
-        self.used = None;
+    /// What keeps `cache prune` away, for who drops it as soon as the dyno can be found by others.
+    pub(crate) fn take_lock(&mut self) -> Option<Lock> {
+        self.used.take()
     }
 }
 
