@@ -59,7 +59,12 @@ impl Quota {
 
 impl Supervision {
     /// When [`Self::measure`] has something to do.
+    ///
+    /// While everything stops nobody measures: a time that stays in the past would keep the supervisor awake.
     pub(crate) fn next_measurement(&self) -> Option<Instant> {
+        if self.stop.is_some() {
+            return None;
+        }
         let mut running = self.running.values();
         running
             .any(|running| running.quota.is_some())
