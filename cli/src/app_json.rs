@@ -69,8 +69,16 @@ pub(crate) struct Variable {
 pub(crate) struct Dynos {
     #[serde(default)]
     pub(crate) quantity: Option<u32>,
-    #[serde(default, deserialize_with = "size")]
-    pub(crate) size: Option<Size>,
+    /// As it is written there: `free` and its like are in old files, and no reason not to run an app.
+    #[serde(default)]
+    size: Option<String>,
+}
+
+impl Dynos {
+    /// The size, unless slugc does not have it.
+    pub(crate) fn size(&self) -> Option<Size> {
+        self.size.as_ref()?.parse().ok()
+    }
 }
 
 /// An add-on.
@@ -91,12 +99,6 @@ pub(crate) struct Scripts {
     /// Runs once, when the app has been set up.
     #[serde(deserialize_with = "script")]
     pub(crate) postdeploy: Option<String>,
-}
-
-fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Size>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| text.parse().map_err(D::Error::custom))
-        .transpose()
 }
 
 fn script<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
@@ -273,6 +275,13 @@ impl AppJson {
                 .filter(|addon| addon.has_options)
                 .map(|addon| format!("{FILE}'s options of {} have no effect", addon.plan)),
         );
+        notes.extend(self.formation.iter().filter_map(|(name, dynos)| {
+            let error = dynos.size.as_ref()?.parse::<Size>().err()?;
+            Some(format!(
+                "{FILE}'s size of {} has no effect: {error}",
+                name.0
+            ))
+        }));
         notes
     }
 }

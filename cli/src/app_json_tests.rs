@@ -30,7 +30,10 @@ fn short_and_long() {
     assert!(!variable("MAIL_HOST").is_required);
     assert!(variable("API_TOKEN").is_required);
     let web = &app.formation[&TypeName("web".parse().unwrap())];
-    assert_eq!((web.quantity, web.size), (Some(2), Some(Size::Standard1x)));
+    assert_eq!(
+        (web.quantity, web.size()),
+        (Some(2), Some(Size::Standard1x))
+    );
     assert_eq!(app.addons[0].plan, "heroku-postgresql:mini");
     assert_eq!(app.addons[1].attachment.as_deref(), Some("CACHE"));
     assert_eq!(app.scripts.postdeploy.as_deref(), Some("python seed.py"));
@@ -44,6 +47,21 @@ fn short_and_long() {
     let short = parse(r#"{ "scripts": { "postdeploy": "true" } }"#).unwrap();
     assert_eq!(short.scripts.postdeploy.as_deref(), Some("true"));
     assert_eq!(parse("{}").unwrap(), AppJson::default());
+}
+
+#[test]
+fn unknown_sizes_are_left_out() {
+    let app = parse(
+        r#"{ "formation": { "web": { "quantity": 1, "size": "free" }, "worker": { "size": "standart-1x" } } }"#,
+    )
+    .unwrap();
+    assert!(app.formation.values().all(|dynos| dynos.size().is_none()));
+    let [web, worker] = &app.left_out()[..] else {
+        panic!("{:?}", app.left_out());
+    };
+    assert!(web.starts_with("app.json's size of web has no effect: "));
+    assert!(web.contains("free"), "{web}");
+    assert!(worker.contains("did you mean standard-1x?"), "{worker}");
 }
 
 #[test]
@@ -71,8 +89,8 @@ fn errors_have_a_place() {
             "app.json:1:12: invalid type: map, expected a sequence",
         ),
         (
-            "{ \"formation\": { \"web\": { \"size\": \"standart-1x\" } } }",
-            "did you mean standard-1x?",
+            "{ \"formation\": { \"web\": { \"size\": 1 } } }",
+            "invalid type: integer `1`, expected a string",
         ),
         (
             "{ \"formation\": { \"web\": { \"quantity\": -1 } } }",

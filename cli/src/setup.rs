@@ -276,7 +276,7 @@ fn formation(app: &App, wanted: &AppJson) -> Result<(), Failure> {
         let sizes = wanted
             .formation
             .iter()
-            .filter_map(|(name, dynos)| Some((name.0.clone(), dynos.size?)));
+            .filter_map(|(name, dynos)| Some((name.0.clone(), dynos.size()?)));
         let sizes: BTreeMap<_, _> = sizes.collect();
         if !sizes.is_empty() {
             state.set_sizes(&sizes).or_fail(Exit::Store, keeping)?;
