@@ -11,6 +11,7 @@ use crate::commands::config;
 use crate::commands::run;
 use crate::commands::running::Ready;
 use crate::failure::{Exit, Failure, OrFail};
+use crate::release;
 use crate::store::Store;
 use crate::ui::printer::Printer;
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -51,6 +52,10 @@ pub(crate) fn on_launch(printer: &Printer, store: &Store, app: &App) -> Result<(
         mirror: mirror.as_deref(),
     };
     prepare(printer, store, app, &wanted, &given)?;
+    // The build's own release may have failed for want of what the app has now.
+    if app.current()?.is_none_or(|release| release.image.is_none()) {
+        release::deploy(printer, store, app)?;
+    }
     finish(printer, app, &wanted)
 }
 

@@ -105,20 +105,23 @@ pub(crate) fn deployed(
             release.image,
             release.config,
         ),
-        None if app.newest_release()?.is_some() => return Err(no_release(app)),
+        None if app.newest_release()?.is_some() => {
+            app.built_image()?;
+            return Err(no_release(app));
+        }
         // Built by a slugc that made no releases.
         None => (
             1,
             Timestamp::now(),
             "Initial release".to_owned(),
-            None,
+            Some(ReleaseImage::from(app.built_image()?)),
             ConfigVars::new(),
         ),
     };
-    let image: ReleaseImage = match image {
-        Some(image) => image,
+    let Some(image) = image else {
         // Config vars were set before the first build: that is what is said if there was none.
-        None => app.built_image()?.into(),
+        app.built_image()?;
+        return Err(no_release(app));
     };
     let ready = Ready::of(printer, store, app, &image, config)?;
     let deployed = Deployed {

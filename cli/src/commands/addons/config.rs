@@ -21,10 +21,14 @@ pub(super) fn set_config_vars(
 ) -> Result<Release, Failure> {
     app.create()?;
     let made = release::make_for(occasion, printer, &world.store, app, |current| {
-        let built = app.image()?.map(Into::into);
         let (image, mut config) = match current {
             Some(release) => (release.image.clone(), release.config.clone()),
-            None => (built, ConfigVars::new()),
+            // Built by a slugc that made no releases.
+            None if app.newest_release()?.is_none() => {
+                (app.image()?.map(Into::into), ConfigVars::new())
+            }
+            // The image's own release failed, perhaps for want of what comes now: that decides nothing about it.
+            None => (None, ConfigVars::new()),
         };
         change(&mut config);
         Ok(Some(Plan {
