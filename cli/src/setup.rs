@@ -73,7 +73,9 @@ pub(crate) fn prepare(
     }
     let current = app.current()?.map(|release| release.config);
     let current = current.unwrap_or_default();
-    let missing_addons = missing_addons(printer, store, app, wanted, &current)?;
+    let mut provided = current.clone();
+    provided.extend(given.config.clone());
+    let missing_addons = missing_addons(printer, store, app, wanted, &provided)?;
     let coming: Vec<String> = missing_addons
         .iter()
         .map(|(plan, attachment)| variable_of(plan, attachment.as_deref()))
@@ -91,7 +93,14 @@ pub(crate) fn prepare(
     if !settings.is_empty() {
         let names: Vec<String> = settings.keys().cloned().collect();
         let made = config::change(printer, store, app, |config| {
-            config.extend(settings);
+            for (name, value) in settings {
+                // What somebody else has set meanwhile stays.
+                if given.config.contains_key(&name) {
+                    config.insert(name, value);
+                } else {
+                    config.entry(name).or_insert(value);
+                }
+            }
             Ok(())
         })?;
         config::tell(
@@ -215,7 +224,7 @@ fn missing_addons(
     store: &Store,
     app: &App,
     wanted: &AppJson,
-    current: &ConfigVars,
+    provided: &ConfigVars,
 ) -> Result<Vec<(Plan, Option<String>)>, Failure> {
     let name = app.name.as_str();
     let present = Addons::new(store.root())
@@ -235,7 +244,7 @@ fn missing_addons(
             }
         };
         if let Some(attachment) = &addon.attachment {
-            if !current.contains_key(&variable_of(&plan, Some(attachment))) {
+            if !provided.contains_key(&variable_of(&plan, Some(attachment))) {
                 missing.push((plan, Some(attachment.clone())));
             }
             continue;
@@ -244,7 +253,7 @@ fn missing_addons(
         let of_kind = present.iter().filter(|addon| addon.service == plan.service);
         // A server of the user's own counts as well.
         let is_there = of_kind.count() > *before
-            || (*before == 0 && current.contains_key(&variable_of(&plan, None)));
+            || (*before == 0 && provided.contains_key(&variable_of(&plan, None)));
         *before += 1;
         if !is_there {
             missing.push((plan, None));
