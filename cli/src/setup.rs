@@ -115,6 +115,10 @@ pub(crate) fn prepare(
 
 /// The script at the end, and that all is done.
 pub(crate) fn finish(printer: &Printer, app: &App, wanted: &AppJson) -> Result<(), Failure> {
+    // It runs once in an app's life (Dev Center, "app.json Schema"): it may fill a database.
+    if is_done(app) {
+        return Ok(());
+    }
     if let Some(script) = &wanted.scripts.postdeploy {
         let name = app.name.as_str();
         printer.heading("Running the postdeploy script");
