@@ -18,7 +18,7 @@ pub(super) fn install(
     env: &Env,
 ) -> Result<(), CommandError> {
     let env = tool_env::for_project_tool(env, venv, cache);
-    for arguments in runs(tool.kind, &plan.selection) {
+    for arguments in runs(tool, &plan.selection) {
         command::stream(
             Command::new(&tool.program)
                 .args(arguments)
@@ -30,10 +30,10 @@ pub(super) fn install(
     Ok(())
 }
 
-/// The commands, one after the other. Groups for developers are left out by all of them.
-fn runs(kind: Kind, selection: &Selection) -> Vec<Vec<String>> {
+/// The commands, one after the other. Groups for developers are left out by all of them, unless they are asked for.
+fn runs(tool: &ProjectTool, selection: &Selection) -> Vec<Vec<String>> {
     let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
-    match kind {
+    match tool.kind {
         Kind::Poetry => {
             let mut groups = vec!["main".to_owned()];
             groups.extend(selection.groups.iter().cloned());
@@ -44,7 +44,11 @@ fn runs(kind: Kind, selection: &Selection) -> Vec<Vec<String>> {
             vec![sync]
         }
         Kind::Pdm => {
-            let mut sync = owned(&["sync", "--prod", "--no-editable", "--fail-fast"]);
+            let mut sync = owned(&["sync", "--no-editable", "--fail-fast"]);
+            // PDM takes no group for developers together with it, and without it only those that are named, if any is.
+            if !selection.for_developers {
+                sync.push("--prod".to_owned());
+            }
             sync.extend(selection.flags("--group", "--group"));
             vec![owned(&["lock", "--check"]), sync]
         }
@@ -57,5 +61,43 @@ fn runs(kind: Kind, selection: &Selection) -> Vec<Vec<String>> {
             let sync = owned(&["sync", "--categories", &categories.join(" ")]);
             vec![owned(&["verify"]), sync]
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(kind: Kind, version: &str, for_developers: bool) -> Vec<String> {
+        let tool = ProjectTool {
+            kind,
+            version: version.to_owned(),
+            program: kind.name().into(),
+        };
+        let selection = Selection {
+            groups: vec!["worker".to_owned()],
+            for_developers,
+            ..Selection::default()
+        };
+        let runs = runs(&tool, &selection);
+        runs.iter().map(|words| words.join(" ")).collect()
+    }
+
+    #[test]
+    fn pdm_with_and_without_groups_for_developers() {
+        assert_eq!(
+            lines(Kind::Pdm, "2.26.2", true),
+            [
+                "lock --check",
+                "sync --no-editable --fail-fast --group worker"
+            ]
+        );
+        assert_eq!(
+            lines(Kind::Pdm, "2.26.2", false),
+            [
+                "lock --check",
+                "sync --no-editable --fail-fast --prod --group worker"
+            ]
+        );
     }
 }

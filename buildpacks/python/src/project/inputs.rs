@@ -22,7 +22,7 @@ const DESCRIPTIONS: [&str; 6] = [
 pub(super) fn read(
     app_dir: &Path,
     source: Source,
-    selection: Selection,
+    mut selection: Selection,
 ) -> Result<Plan, ProjectError> {
     let mut inputs = Inputs {
         app_dir,
@@ -58,6 +58,8 @@ pub(super) fn read(
             if super::pyproject::kind(&project, false)? == Some(true) {
                 inputs.folder(Path::new("."))?;
             }
+            selection.for_developers =
+                super::pyproject::selects_developers(&project, &selection.groups);
             let lock = inputs.toml(source.file())?;
             inputs.local_paths(&Value::Table(lock))?;
         }

@@ -46,6 +46,27 @@ fn names_anything(document: &Table) -> bool {
         || document.contains_key("dependency-groups")
 }
 
+/// Whether one of these groups is among those for developers: of PEP 735, or PDM's own from before it.
+pub(super) fn selects_developers(document: &Table, groups: &[String]) -> bool {
+    let places: [&[&str]; 2] = [&["dependency-groups"], &["tool", "pdm", "dev-dependencies"]];
+    places
+        .into_iter()
+        .filter_map(|keys| at(document, keys)?.as_table())
+        .flat_map(Table::keys)
+        .any(|name| groups.iter().any(|group| is_same_name(group, name)))
+}
+
+/// Whether two names of groups are one: case and kind of separator don't count (PEP 735, as PEP 503).
+fn is_same_name(one: &str, other: &str) -> bool {
+    let parts = |name: &str| -> Vec<String> {
+        name.split(['-', '_', '.'])
+            .filter(|part| !part.is_empty())
+            .map(str::to_ascii_lowercase)
+            .collect()
+    };
+    parts(one) == parts(other)
+}
+
 /// The value behind a row of keys.
 pub(super) fn at<'a>(document: &'a Table, keys: &[&str]) -> Option<&'a Value> {
     let (first, rest) = keys.split_first()?;
@@ -98,5 +119,26 @@ mod tests {
                 ..
             })
         ));
+    }
+
+    #[test]
+    fn groups_for_developers() {
+        let text = "[project.optional-dependencies]\nweb = []\n[dependency-groups]\nBack_Ground = []\n\
+                    [tool.pdm.dev-dependencies]\ntest = []\n";
+        let document = text.parse().unwrap();
+        for (groups, expected) in [
+            (&["back-ground"][..], true),
+            (&["test", "web"], true),
+            (&["web"], false),
+            (&["background"], false),
+            (&[], false),
+        ] {
+            let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
+            assert_eq!(
+                selects_developers(&document, &groups),
+                expected,
+                "{groups:?}"
+            );
+        }
     }
 }

@@ -13,6 +13,8 @@ pub(crate) const GROUPS_VARIABLE: &str = "BP_PYTHON_GROUPS";
 pub(crate) struct Selection {
     pub(crate) extras: Vec<String>,
     pub(crate) groups: Vec<String>,
+    /// Whether one of the groups is for developers, in PDM's sense: none of the extras.
+    pub(crate) for_developers: bool,
 }
 
 impl Selection {
@@ -20,6 +22,7 @@ impl Selection {
         Ok(Self {
             extras: names(env, EXTRAS_VARIABLE)?,
             groups: names(env, GROUPS_VARIABLE)?,
+            for_developers: false,
         })
     }
 

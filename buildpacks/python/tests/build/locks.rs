@@ -146,6 +146,9 @@ fn pdm() {
     context.set("BP_PYTHON_EXTRAS", "fast");
     context.build().success();
     assert!(has(&context, "gamma") && !has(&context, "delta"));
+    context.set("BP_PYTHON_GROUPS", "dev");
+    context.build().success();
+    assert!(has(&context, "gamma") && has(&context, "delta"));
 
     context.write(
         "pyproject.toml",
