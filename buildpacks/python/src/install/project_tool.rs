@@ -37,7 +37,12 @@ fn runs(tool: &ProjectTool, selection: &Selection) -> Vec<Vec<String>> {
         Kind::Poetry => {
             let mut groups = vec!["main".to_owned()];
             groups.extend(selection.groups.iter().cloned());
-            let mut sync = owned(&["sync", "--no-ansi", "--only", &groups.join(",")]);
+            // Poetry has "sync" since 2.0.
+            let mut sync = match tool.version.split('.').next() {
+                Some("1") => owned(&["install", "--sync"]),
+                _ => owned(&["sync"]),
+            };
+            sync.extend(owned(&["--no-ansi", "--only", &groups.join(",")]));
             if !selection.extras.is_empty() {
                 sync.extend(["--extras".to_owned(), selection.extras.join(" ")]);
             }
@@ -81,6 +86,20 @@ mod tests {
         };
         let runs = runs(&tool, &selection);
         runs.iter().map(|words| words.join(" ")).collect()
+    }
+
+    #[test]
+    fn poetry_of_before_and_after_its_sync() {
+        for version in ["2.0.0", "2.2.1"] {
+            assert_eq!(
+                lines(Kind::Poetry, version, false),
+                ["sync --no-ansi --only main,worker"]
+            );
+        }
+        assert_eq!(
+            lines(Kind::Poetry, "1.8.5", false),
+            ["install --sync --no-ansi --only main,worker"]
+        );
     }
 
     #[test]
