@@ -85,7 +85,8 @@ pub(crate) fn run(inputs: &Inputs, output: &Output, images: &Images) -> Result<A
 
     let run_name = run_image(inputs, images, &scratch, target)?;
     let previous_name = inputs.previous_image.as_deref().unwrap_or(target);
-    let previous = images.find(store, previous_name, CODE)?;
+    let warn = |message: &str| output.log(Level::Warn, message);
+    let previous = images.find_previous(store, previous_name, CODE, warn)?;
     let run_image = images.find(store, &run_name, CODE)?.ok_or_else(|| {
         Failure::new(
             CODE,

@@ -71,6 +71,16 @@ impl Found {
     }
 }
 
+impl From<RemoteImage> for Found {
+    fn from(remote: RemoteImage) -> Self {
+        Self {
+            identifier: remote.reference.to_string(),
+            image: remote.image.clone(),
+            remote: Some(remote),
+        }
+    }
+}
+
 impl Images {
     /// The place that flags ask for. Takes what needs rights before they are given up: `names` are the images that
     /// the phase is going to need.
@@ -100,12 +110,8 @@ impl Images {
     ) -> Result<Option<Found>, Failure> {
         match self {
             Self::Registry(registries) => {
-                let found = registries.find(store, name, code)?;
-                Ok(found.map(|remote| Found {
-                    identifier: remote.reference.to_string(),
-                    image: remote.image.clone(),
-                    remote: Some(remote),
-                }))
+                let found = registries.find(store, name, code, |_| false)?;
+                Ok(found.map(Found::from))
             }
             Self::Daemon(daemon) => {
                 let found = daemon.find(name, code)?;
@@ -116,6 +122,24 @@ impl Images {
                 }))
             }
         }
+    }
+
+    /// The image of the last build, which can be done without: one for other machines is passed over with `warn`.
+    pub(crate) fn find_previous(
+        &self,
+        store: &BlobStore,
+        name: &str,
+        code: u8,
+        warn: impl Fn(&str),
+    ) -> Result<Option<Found>, Failure> {
+        let Self::Registry(registries) = self else {
+            return self.find(store, name, code);
+        };
+        let found = registries.find(store, name, code, |error| {
+            warn(&format!("Not using the previous image: {error}"));
+            true
+        })?;
+        Ok(found.map(Found::from))
     }
 
     /// Fails unless the image can be written.

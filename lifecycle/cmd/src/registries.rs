@@ -7,8 +7,8 @@ use cnb_spec::{env_vars, exit_code};
 use oci_image::{BlobStore, Descriptor, Digest, Image, Reference};
 use oci_registry::keychain::Source;
 use oci_registry::{
-    Client, Found, Keychain, Options, PushError, PushOptions, Wanted, proxy_for, pull_blobs,
-    pull_documents,
+    Client, Found, Keychain, Options, PullError, PushError, PushOptions, Wanted, proxy_for,
+    pull_blobs, pull_documents,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -73,12 +73,14 @@ impl Registries {
         Ok(client)
     }
 
-    /// An image's documents; `None` when the registry has no such image.
+    /// An image's documents; `None` when the registry has no such image. One for other machines only is handed to
+    /// `foreign`, which says whether that is as good as none.
     pub(crate) fn find(
         &self,
         store: &BlobStore,
         name: &str,
         code: u8,
+        foreign: impl Fn(&PullError) -> bool,
     ) -> Result<Option<RemoteImage>, Failure> {
         let reference = parse(name)?;
         let client = self.client(&reference)?;
@@ -94,9 +96,11 @@ impl Registries {
                 error,
             )
         };
-        let Some(pulled) =
-            pull_documents(&client, store, &reference, &wanted).map_err(|error| failed(&error))?
-        else {
+        let pulled = match pull_documents(&client, store, &reference, &wanted) {
+            Err(error @ PullError::Platform { .. }) if foreign(&error) => None,
+            pulled => pulled.map_err(|error| failed(&error))?,
+        };
+        let Some(pulled) = pulled else {
             return Ok(None);
         };
         let image = Image::load(store, &pulled.manifest.digest).map_err(|error| failed(&error))?;
