@@ -154,6 +154,7 @@ impl Daemon {
     }
 
     /// Loads an image under all `names`. `bases` are the images that it shares layers with, by ID. Returns its own ID.
+    /// Hands to `warn` what goes wrong once the engine has the image.
     pub(crate) fn publish(
         &self,
         store: &BlobStore,
@@ -161,6 +162,7 @@ impl Daemon {
         names: &[String],
         bases: &[(&str, &Image)],
         code: u8,
+        warn: &dyn Fn(&str),
     ) -> Result<String, Failure> {
         let failed = |error: &dyn Error| {
             Failure::from_error(code, &format!("save {}", names.join(", ")), error)
@@ -189,7 +191,10 @@ impl Daemon {
             }
             if let Some(cache) = &cache {
                 let run_image = bases.first().map_or(0, |(_, base)| shared(&image, base));
-                fill(cache, &image, run_image, &sources)?;
+                if let Err(error) = fill(cache, &image, run_image, &sources) {
+                    let failure = Failure::from_error(code, "fill the launch cache", &*error);
+                    warn(&failure.message);
+                }
             }
             let loaded = self.engine.inspect(&names[0])?;
             let id = loaded.and_then(|document| document["Id"].as_str().map(str::to_owned));

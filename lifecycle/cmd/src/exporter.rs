@@ -119,8 +119,9 @@ pub(crate) fn export(
             .into_iter()
             .flatten()
             .collect();
-        let published =
-            images.publish(&scratch.blobs, &exported.manifest, &names, &sources, CODE)?;
+        let warn = |message: &str| output.log(Level::Warn, message);
+        let manifest = &exported.manifest;
+        let published = images.publish(&scratch.blobs, manifest, &names, &sources, CODE, &warn)?;
         let (shown, report) = told(&exported, published);
         output.log(Level::Info, &format!("*** Images ({shown}):"));
         for name in &names {

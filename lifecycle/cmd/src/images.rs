@@ -171,6 +171,7 @@ impl Images {
     }
 
     /// Writes an image under all `names`. Its layers are in the store or are those of `sources`, the run image first.
+    /// `warn` gets what does the image no harm.
     pub(crate) fn publish(
         &self,
         store: &BlobStore,
@@ -178,6 +179,7 @@ impl Images {
         names: &[String],
         sources: &[&Found],
         code: u8,
+        warn: &dyn Fn(&str),
     ) -> Result<Published, Failure> {
         let registries = match self {
             Self::Registry(registries) => registries,
@@ -186,7 +188,7 @@ impl Images {
                     .iter()
                     .map(|found| (found.identifier.as_str(), &found.image))
                     .collect();
-                let id = daemon.publish(store, manifest, names, &bases, code)?;
+                let id = daemon.publish(store, manifest, names, &bases, code, warn)?;
                 return Ok(Published::Id(id));
             }
         };

@@ -75,7 +75,8 @@ pub(crate) fn run(inputs: &Inputs, output: &Output, images: &Images) -> Result<(
         .save(store)
         .map_err(|error| Failure::from_error(CODE, "rebase", &error))?;
     output.log(Level::Info, &format!("Saving {}...", names[0]));
-    let published = images.publish(store, &manifest, names, &[&base, &app], CODE)?;
+    let warn = |message: &str| output.log(Level::Warn, message);
+    let published = images.publish(store, &manifest, names, &[&base, &app], CODE, &warn)?;
     let mut report = ImageReport {
         tags: names.clone(),
         ..ImageReport::default()
