@@ -85,6 +85,14 @@ impl CacheFolder {
         File::open(layer_path(&self.committed, sha))
     }
 
+    /// Removes a layer that is not what its name says: [`Staging::reuse`] would take it over by its name.
+    pub fn discard(&self, sha: &str) -> io::Result<()> {
+        match fs::remove_file(layer_path(&self.committed, sha)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
     /// Begins the next state of the cache.
     pub fn begin(&self) -> Result<Staging<'_>, CacheError> {
         remove(&self.staging)?;

@@ -315,13 +315,15 @@ fn unpack(
         whiteouts: Whiteouts::Refuse,
         ..UnpackRules::default()
     };
-    let report = unpack_layer(tar, scratch.path(), &rules)
-        .map_err(|error| Unusable(format!("the cache's layer {sha} is damaged: {error}")))?;
+    let damaged = |problem: String| {
+        let problem = discard(cache, sha, problem);
+        Unusable(format!("the cache's layer {sha} is damaged: {problem}"))
+    };
+    let report =
+        unpack_layer(tar, scratch.path(), &rules).map_err(|error| damaged(error.to_string()))?;
     if report.diff_id.to_string() != sha {
-        return Err(Unusable(format!(
-            "the cache's layer {sha} is damaged: its content has the digest {}",
-            report.diff_id
-        )));
+        let problem = format!("its content has the digest {}", report.diff_id);
+        return Err(damaged(problem));
     }
     let place = &candidate.layer.dir;
     let relative = place.strip_prefix("/").unwrap_or(place);
@@ -339,6 +341,15 @@ fn unpack(
         })?;
     let owner = report.owners.get(place).copied().unwrap_or(Owner::ROOT);
     Ok(owner == inputs.owner)
+}
+
+/// Removes a damaged layer from the cache, which would take it over by its name when it is saved. Returns the problem
+/// with what went wrong with that.
+fn discard(cache: &CacheFolder, sha: &str, problem: String) -> String {
+    match cache.discard(sha) {
+        Ok(()) => problem,
+        Err(error) => format!("{problem}; it cannot be removed: {error}"),
+    }
 }
 
 /// Moves SBOM files of layers from where analysis and cache have them all to the layers.
@@ -392,7 +403,8 @@ fn unpack_sboms(
     let tar = cache
         .open_layer(sha)
         .map_err(|error| Unusable(error.to_string()))?;
-    sboms_from(tar, layers_dir, all, Some(sha)).map_err(Unusable)
+    sboms_from(tar, layers_dir, all, Some(sha))
+        .map_err(|problem| Unusable(discard(cache, sha, problem)))
 }
 
 /// Unpacks a layer of SBOM files, compressed or not, and moves what is in its `sbom` to that of the layers folder.

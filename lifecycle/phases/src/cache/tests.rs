@@ -219,12 +219,25 @@ fn damaged_layers_are_passed_over_with_their_metadata() {
     }
     assert_eq!(warnings.len(), 3, "{warnings:?}");
     assert_eq!(world.read("fine/file").as_deref(), Some("fine"));
+    for name in ["cut", "changed"] {
+        assert!(!tar(name).exists(), "{name}");
+    }
     let left: Vec<_> = fs::read_dir(world.layers())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name.starts_with("cnb-"))
         .collect();
     assert_eq!(left, Vec::<String>::new());
+
+    // Made again, with the same content and so the same names.
+    for name in ["cut", "gone", "changed"] {
+        world.layer(name, name);
+    }
+    let toml = world.layers().join("a_b/fine.toml");
+    fs::write(&toml, "[types]\ncache = true\n").unwrap();
+    world.save();
+    assert_eq!(world.restore(), Vec::<String>::new());
+    assert_eq!(world.read("changed/file").as_deref(), Some("changed"));
 }
 
 #[test]
