@@ -97,3 +97,29 @@ as_each_user! {
         assert!(!t.store().join("addons").join(addon).exists());
     }
 }
+
+as_each_user! {
+    /// The first release lacked what app.json gives: the launch that sets the app up makes up for it.
+    fn launch_after_a_failed_release(t: &TestContext) {
+        let app = t.fixture("flask-gunicorn");
+        let slugc = |words: &[&str]| t.slugc_in(&app).args(words).run();
+        app.append("Procfile", "\nrelease: test -n \"$GREETER\"\n");
+        slugc(&["build", "."]).failure(7).says(&["the release command of v1 failed with exit code 1"]);
+        slugc(&["launch"]).failure(3).says(&["no release of ", "slugc releases -a "]);
+        app.write(
+            "app.json",
+            r#"{ "env": { "GREETER": "launch" },
+                 "formation": { "web": { "quantity": 1, "size": "free" } },
+                 "scripts": { "postdeploy": "echo seeding" } }"#,
+        );
+        t.slugc_in(&app)
+            .args(["launch", "-d", "--port", "0"])
+            .run()
+            .success()
+            .says(&["app.json's size of web has no effect", "Running release command", "seeding"]);
+        slugc(&["ps:stop"]).success();
+        slugc(&["releases"]).success().says(&["v3", "Deploy "]);
+        // The script at the end runs once.
+        slugc(&["apps:setup"]).success().says(&["is set up"]).never_says(&["seeding"]);
+    }
+}

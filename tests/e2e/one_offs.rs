@@ -58,11 +58,6 @@ as_each_user! {
             &format!("{dyno}: up 20"),
             &format!(": sleep 4000{marker}; true"),
         ]);
-        // Its files stay while it runs, and what comes later finds them.
-        slugc(&["cache", "prune"]).success();
-        slugc(&["cache", "prune", "-a", app.name()])
-            .failure(3)
-            .says(&[&format!("{} runs", app.name()), "slugc ps:stop -a "]);
         slugc(&["run:inside", &dyno, "echo in $DYNO"]).success().says(&[&format!("in {dyno}")]);
         slugc(&["ps:stop", "run.1"]).failure(2).says(&["there is no dyno run.1", &dyno]);
         slugc(&["ps:stop", &dyno]).success().says(&[&format!("Stopping {dyno} on ⬢ ")]);
