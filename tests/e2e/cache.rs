@@ -77,6 +77,18 @@ fn check(t: &TestContext) {
         .run()
         .success()
         .says(&["up to date"]);
+    // So are the files of a one-off that runs without a supervisor.
+    t.slugc_in(&kept)
+        .args(["run:detached", "sleep 4000; true"])
+        .run()
+        .success();
+    t.slugc().args(["cache", "prune"]).run().success();
+    t.slugc()
+        .args(["cache", "prune", "-a", kept.name()])
+        .run()
+        .failure(3)
+        .says(&[&format!("{} runs", kept.name()), "slugc ps:stop -a "]);
+    t.slugc_in(&kept).arg("ps:stop").run().success();
     t.slugc_in(&forgotten)
         .args(["run", "true"])
         .run()
