@@ -3,16 +3,22 @@
 use crate::app::App;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::store::Store;
-use slug_runtime::addons::Addons;
+use slug_runtime::addons::{Addon, Addons};
 use slug_runtime::state::ConfigVars;
 use std::collections::BTreeSet;
+
+/// The add-ons that are attached to an app.
+pub(crate) fn attached(store: &Store, app: &App) -> Result<Vec<Addon>, Failure> {
+    let name = app.name.as_str();
+    Addons::new(store.root())
+        .of_app(name)
+        .or_fail(Exit::Store, || format!("cannot list the add-ons of {name}"))
+}
 
 /// What the add-ons that are attached to an app give to it now.
 pub(crate) fn of(store: &Store, app: &App) -> Result<ConfigVars, Failure> {
     let name = app.name.as_str();
-    let addons = Addons::new(store.root())
-        .of_app(name)
-        .or_fail(Exit::Store, || format!("cannot list the add-ons of {name}"))?;
+    let addons = attached(store, app)?;
     let vars = addons.iter().flat_map(|addon| {
         addon
             .names_in(name)

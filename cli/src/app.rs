@@ -117,6 +117,15 @@ impl App {
         }
     }
 
+    /// All apps of a store, by name.
+    pub(crate) fn all(store: &Store) -> Result<Vec<Self>, Failure> {
+        let names = store::folders(&store.apps())?;
+        let apps = names
+            .iter()
+            .filter_map(|name| Some(Self::of(store, AppName::parse(name).ok()?)));
+        Ok(apps.collect())
+    }
+
     /// The app that is meant, which has to be in the store.
     pub(crate) fn known(store: &Store, args: &AppArgs) -> Result<Self, Failure> {
         let app = Self::of(store, AppName::choose(args, Path::new("."))?);
@@ -200,6 +209,11 @@ impl App {
     /// What a build needs only while it runs.
     pub(crate) fn work(&self) -> PathBuf {
         self.folder.join("work")
+    }
+
+    /// Scratch folders of its dynos, and the records of its one-offs.
+    pub(crate) fn run_dir(&self) -> PathBuf {
+        self.folder.join("run")
     }
 
     /// Its log: written by dynos, the router and the platform.

@@ -4,7 +4,7 @@
 use crate::app::{App, AppName};
 use crate::commands::ps;
 use crate::failure::{Exit, Failure, OrFail};
-use crate::store::{self, Store};
+use crate::store::Store;
 use crate::supervisor;
 use crate::ui::printer::Printer;
 use oci_image::{Digest, Image};
@@ -79,11 +79,7 @@ pub(crate) fn app_on(
     store: &Store,
     layers: &[Digest],
 ) -> Result<Option<AppName>, Failure> {
-    for name in store::folders(&store.apps())? {
-        let Ok(name) = AppName::parse(&name) else {
-            continue;
-        };
-        let app = App::of(store, name);
+    for app in App::all(store)? {
         for manifest in images_of(printer, &app)?.into_iter().flatten() {
             let image = Image::load(store.blobs(), &manifest)
                 .or_fail(Exit::Store, || format!("cannot read the image {manifest}"))?;

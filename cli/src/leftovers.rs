@@ -1,7 +1,7 @@
 //! What killed commands left half written in the store. [`sweep`] is `cache prune`'s, which holds the store's lock
 //! alone: what is written under that lock is nobody's any more.
 
-use crate::app::{App, AppName};
+use crate::app::App;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::store::{self, Store};
 use slug_runtime::addons::{Addons, is_running};
@@ -20,11 +20,7 @@ const ABANDONED: Duration = Duration::from_hours(1);
 /// Removes it all.
 pub(crate) fn sweep(store: &Store) -> Result<(), Failure> {
     let at_once = Duration::ZERO;
-    for name in store::folders(&store.apps())? {
-        let Ok(name) = AppName::parse(&name) else {
-            continue;
-        };
-        let app = App::of(store, name);
+    for app in App::all(store)? {
         remove(app.folder(), ".layers-", at_once)?;
         // A file in an editor may be older than a slow writer's.
         if remove_edited(&app)? {

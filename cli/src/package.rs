@@ -35,9 +35,14 @@ pub(crate) fn lifecycle_layer(store: &Store, parts: &Parts) -> Result<LayerBlob,
 pub(crate) fn buildpack(store: &Store, parts: &Parts, name: &str) -> Result<LayerBlob, Failure> {
     let folder = parts.buildpack(name);
     write(store, name, |tar| {
-        file(tar, &folder.join("buildpack.toml"), "buildpack.toml", 0o644)?;
+        tar.file_from(
+            "buildpack.toml",
+            0o644,
+            Owner::ROOT,
+            &folder.join("buildpack.toml"),
+        )?;
         tar.directory("bin", 0o755, Owner::ROOT)?;
-        file(tar, &folder.join("bin/build"), "bin/build", 0o755)?;
+        tar.file_from("bin/build", 0o755, Owner::ROOT, &folder.join("bin/build"))?;
         tar.symlink("bin/detect", "build", Owner::ROOT)
     })
 }
@@ -95,24 +100,10 @@ fn lifecycle_entries(tar: &mut LayerTar<'_>, parts: &Parts, at: &str) -> Result<
         tar.symlink(format!("{at}/{phase}"), "lifecycle", Owner::ROOT)?;
     }
     for program in ["launcher", "lifecycle"] {
-        file(
-            tar,
-            &folder.join(program),
-            &format!("{at}/{program}"),
-            0o755,
-        )?;
+        let source = folder.join(program);
+        tar.file_from(format!("{at}/{program}"), 0o755, Owner::ROOT, &source)?;
     }
     Ok(())
-}
-
-fn file(tar: &mut LayerTar<'_>, path: &Path, at: &str, mode: u32) -> Result<(), LayerError> {
-    let read = |source| LayerError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let content = File::open(path).map_err(read)?;
-    let size = content.metadata().map_err(read)?.len();
-    tar.file(at, mode, Owner::ROOT, size, content)
 }
 
 fn write(

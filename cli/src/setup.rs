@@ -3,19 +3,20 @@
 //! It is done once per app. Each step leaves alone what is there already, so that one that was cut
 //! off or failed is simply done again.
 
+use crate::addon_vars;
 use crate::app::App;
 use crate::app_json::{AppJson, FILE, Variable};
 use crate::args::AppArgs;
 use crate::commands::addons;
 use crate::commands::config;
+use crate::commands::ps_type;
 use crate::commands::run;
 use crate::commands::running::Ready;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::release;
 use crate::store::Store;
 use crate::ui::printer::Printer;
-use rustix::rand::{GetRandomFlags, getrandom};
-use slug_runtime::addons::{Addons, Plan};
+use slug_runtime::addons::{Plan, random};
 use slug_runtime::run::{RunInputs, Terminal, run_one_off};
 use slug_runtime::state::ConfigVars;
 use std::collections::BTreeMap;
@@ -208,12 +209,7 @@ fn settings(
 
 fn secret() -> Result<String, Failure> {
     let mut bytes = [0_u8; SECRET];
-    let attempt = || "cannot make a random secret".to_owned();
-    let mut filled = 0;
-    while filled < SECRET {
-        filled += getrandom(&mut bytes[filled..], GetRandomFlags::empty())
-            .or_fail(Exit::General, attempt)?;
-    }
+    random(&mut bytes).or_fail(Exit::General, || "cannot make a secret".to_owned())?;
     Ok(bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing into a String cannot fail.
         let _ = write!(text, "{byte:02x}");
@@ -230,10 +226,7 @@ fn missing_addons(
     wanted: &AppJson,
     provided: &ConfigVars,
 ) -> Result<Vec<(Plan, Option<String>)>, Failure> {
-    let name = app.name.as_str();
-    let present = Addons::new(store.root())
-        .of_app(name)
-        .or_fail(Exit::Store, || format!("cannot list the add-ons of {name}"))?;
+    let present = addon_vars::attached(store, app)?;
     let mut unnamed = BTreeMap::new();
     let mut missing = Vec::new();
     for addon in &wanted.addons {
@@ -290,14 +283,14 @@ fn formation(app: &App, wanted: &AppJson) -> Result<(), Failure> {
                 .or_fail(Exit::Store, keeping)?;
         }
     }
-    if state.sizes().or_fail(Exit::Store, reading)?.is_empty() {
+    if ps_type::sizes(app)?.is_empty() {
         let sizes = wanted
             .formation
             .iter()
             .filter_map(|(name, dynos)| Some((name.0.clone(), dynos.size()?)));
         let sizes: BTreeMap<_, _> = sizes.collect();
         if !sizes.is_empty() {
-            state.set_sizes(&sizes).or_fail(Exit::Store, keeping)?;
+            ps_type::set_sizes(app, &sizes)?;
         }
     }
     Ok(())

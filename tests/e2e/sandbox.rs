@@ -17,7 +17,7 @@ fn mark(t: &TestContext, test: u32) -> String {
 }
 
 /// The kernel needs a moment between the end of slugc and that of everything below it.
-fn assert_gone(mark: &str) {
+pub(crate) fn assert_gone(mark: &str) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !processes_with(mark).is_empty() {
         assert!(

@@ -1,78 +1,27 @@
 //! Where namespaces are refused to a plain user: in a container, or by a rule of the distribution.
 //! A weaker and slower sandbox, a warning, and apart from that the same.
 
+use crate::sandbox::assert_gone;
+use crate::without_namespaces::{WARNING, check_images, check_stacks, reason, weak};
 use crate::{BINARY, context};
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
-use test_support::{
-    App, Running, Signal, Slugc, TestContext, Who, fixtures, free_port, processes_with,
-    wait_for_http,
-};
-
-const WARNING: &str = "this machine forbids namespaces";
-
-fn weak(t: &TestContext, app: &App) -> Slugc {
-    t.slugc_in(app).without_namespaces()
-}
-
-fn reason(dyno: &mut Running) -> Option<String> {
-    dyno.has_ended().then(|| dyno.printed())
-}
-
-/// The kernel needs a moment between the end of slugc and that of everything below it.
-fn assert_gone(mark: &str) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !processes_with(mark).is_empty() {
-        assert!(Instant::now() < deadline, "{:?}", processes_with(mark));
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
+use std::time::Duration;
+use test_support::{Signal, TestContext, Who, fixtures, free_port, wait_for_http};
 
 #[test]
 fn the_image_is_the_same() {
-    let Some(t) = context(Who::Plain) else { return };
-    let app = t.fixture("django-static-db");
-    let strong = t.slugc_in(&app).args(["build", "."]).run().success();
-    let digest = strong.never_says(&[WARNING]).digest();
-    let other = app.duplicate(t.scratch());
-    let built = weak(&t, &other).args(["build", "."]).run().success();
-    assert_eq!(built.digest(), digest);
-    assert_eq!(built.stderr.matches(WARNING).count(), 1, "{}", built.stderr);
-    // A build that finds nothing to do needs no sandbox.
-    let again = weak(&t, &other).args(["build", "."]).run().success();
-    again.says(&["up to date", &digest]).never_says(&[WARNING]);
-    for app in [&app, &other] {
-        app.append("manage.py", "\n# changed\n");
+    if let Some(t) = context(Who::Plain) {
+        check_images(&t);
     }
-    let digest = t
-        .slugc_in(&app)
-        .args(["build", "."])
-        .run()
-        .success()
-        .digest();
-    let built = weak(&t, &other).args(["build", "."]).run().success();
-    assert_eq!(built.says(&["5 reused, 1 new"]).digest(), digest);
 }
 
 #[test]
 fn the_stack_is_the_same() {
     let Some(t) = context(Who::Plain) else { return };
-    let Some(own) = TestContext::bare(BINARY, Who::Plain) else {
-        return;
-    };
-    own.slugc()
-        .without_namespaces()
-        .args(["stack", "create"])
-        .run()
-        .success()
-        .says(&[WARNING]);
-    let images = |t: &TestContext| {
-        let text = fs::read_to_string(t.store().join("stacks/slug-13/stack.json")).unwrap();
-        let stack: serde_json::Value = serde_json::from_str(&text).unwrap();
-        [&stack["run_image"], &stack["build_image"]].map(|image| image["digest"].to_string())
-    };
-    assert_eq!(images(&own), images(&t));
+    if let Some(own) = TestContext::bare(BINARY, Who::Plain) {
+        check_stacks(&t, &own);
+    }
 }
 
 #[test]

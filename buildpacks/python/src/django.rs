@@ -100,15 +100,7 @@ pub(crate) fn collect_static(
 /// What the project's code sees.
 pub(crate) fn environment(venv: &Venv, env: &Env) -> Env {
     let mut env = env.clone();
-    let mut path = vec![venv.path.join("bin")];
-    if let Some(inherited) = env.get("PATH") {
-        path.extend(std::env::split_paths(inherited));
-    }
-    // A PATH that can't be joined was not usable before either.
-    if let Ok(path) = std::env::join_paths(path) {
-        env.insert("PATH", path);
-    }
-    env.insert("VIRTUAL_ENV", &venv.path);
+    tool_env::activate(&mut env, &venv.path);
     env.insert("PYTHONDONTWRITEBYTECODE", "1");
     env.insert("PYTHONUNBUFFERED", "1");
     let mut kept = Env::new();

@@ -96,6 +96,7 @@ pub(crate) fn install(
     // Building the app's own packages leaves notes and copies beside their sources, which would be in the
     // image after a first build and not after a second one.
     let cleaned = plan.source != Source::Requirements && plan.local_sources;
+    // An app that can't be listed is not cleaned: what is left there is only weight.
     let before = cleaned.then(|| Listing::of(app_dir).ok()).flatten();
     let result = match installer {
         Installer::Nothing => Ok(()),

@@ -16,7 +16,7 @@ use libcnb::Env;
 pub(crate) use selection::{EXTRAS_VARIABLE, GROUPS_VARIABLE, Selection};
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Chooses among several package managers' files: the name of a manager, or of a file.
 pub(crate) const MANAGER_VARIABLE: &str = "BP_PACKAGE_MANAGER";
@@ -246,20 +246,23 @@ pub(crate) fn plan(app_dir: &Path, choice: Choice, env: &Env) -> Result<Plan, Pr
     })
 }
 
-/// The files that are there and that say alone what to install, in the order in which they are preferred.
+/// The files that say alone what to install, in the order in which they are preferred.
+static LOCKS: [Source; 6] = [
+    Source::Requirements,
+    Source::UvLock,
+    Source::PoetryLock,
+    Source::PdmLock,
+    Source::PipfileLock,
+    Source::Pylock,
+];
+
+/// Those of [`LOCKS`] that are there.
 fn present(app_dir: &Path) -> Result<Vec<Source>, ProjectError> {
     let has = |name: &str| app_dir.join(name).is_file();
-    let locks = [
-        Source::Requirements,
-        Source::UvLock,
-        Source::PoetryLock,
-        Source::PdmLock,
-        Source::PipfileLock,
-        Source::Pylock,
-    ];
-    let found: Vec<Source> = locks
-        .into_iter()
+    let found: Vec<Source> = LOCKS
+        .iter()
         .filter(|source| has(source.file()))
+        .cloned()
         .collect();
     if found.is_empty() && has("Pipfile") {
         return Err(ProjectError::MissingLock {
@@ -274,15 +277,14 @@ fn present(app_dir: &Path) -> Result<Vec<Source>, ProjectError> {
 /// A project without a lock: what `pyproject.toml` or `setup.py` describe.
 fn described(app_dir: &Path) -> Result<Option<Source>, ProjectError> {
     let has_setup = app_dir.join("setup.py").is_file();
-    match pyproject::read(app_dir)? {
-        Some(document) => {
-            if let Some(is_package) = pyproject::kind(&document, has_setup)? {
-                return Ok(Some(Source::Pyproject { is_package }));
-            }
-            Ok(has_setup.then_some(Source::SetupPy))
-        }
-        None => Ok(has_setup.then_some(Source::SetupPy)),
-    }
+    let kind = match pyproject::read(app_dir)? {
+        Some(document) => pyproject::kind(&document, has_setup)?,
+        None => None,
+    };
+    Ok(match kind {
+        Some(is_package) => Some(Source::Pyproject { is_package }),
+        None => has_setup.then_some(Source::SetupPy),
+    })
 }
 
 /// The file that the user asks for by a manager's or its own name.
@@ -297,17 +299,8 @@ fn asked_for(app_dir: &Path, found: &mut Vec<Source>, value: &str) -> Result<Sou
         value: value.to_owned(),
         file,
     };
-    for (source, file) in [
-        (Source::Requirements, requirements::REQUIREMENTS_TXT),
-        (Source::UvLock, "uv.lock"),
-        (Source::PoetryLock, "poetry.lock"),
-        (Source::PdmLock, "pdm.lock"),
-        (Source::PipfileLock, "Pipfile.lock"),
-        (Source::Pylock, "pylock.toml"),
-    ] {
-        if is_it(&source) {
-            return Err(absent(file));
-        }
+    if let Some(source) = LOCKS.iter().find(|source| is_it(source)) {
+        return Err(absent(source.file()));
     }
     if is_it(&Source::Pyproject { is_package: true }) {
         let document = pyproject::read(app_dir)?.ok_or_else(|| absent(PYPROJECT_TOML))?;
@@ -383,10 +376,9 @@ fn parsed(name: &str, text: &str) -> Result<toml::Table, ProjectError> {
     })
 }
 
-/// The lock beside a script, if there is one.
-pub(crate) fn script_lock(app_dir: &Path, script: &str) -> Option<PathBuf> {
-    let lock = PathBuf::from(format!("{script}.lock"));
-    app_dir.join(&lock).is_file().then_some(lock)
+/// Whether a script has its lock beside it.
+pub(crate) fn has_script_lock(app_dir: &Path, script: &str) -> bool {
+    app_dir.join(format!("{script}.lock")).is_file()
 }
 
 #[cfg(test)]

@@ -120,10 +120,8 @@ pub(crate) fn for_uv_lock(env: &Env) -> Env {
     for_uv(&kept)
 }
 
-/// The environment for Poetry, PDM and Pipenv: the one environment that is there, no questions, and caches in
-/// a layer. The password store of a desktop is not there; waiting for it takes Poetry half a minute.
-pub(crate) fn for_project_tool(env: &Env, venv: &Path, cache: &Path) -> Env {
-    let mut env = for_pip(&for_builds_from_source(env));
+/// Puts the programs of a virtual environment before all others.
+pub(crate) fn activate(env: &mut Env, venv: &Path) {
     let mut path = vec![venv.join("bin")];
     if let Some(inherited) = env.get("PATH") {
         path.extend(std::env::split_paths(inherited));
@@ -132,6 +130,14 @@ pub(crate) fn for_project_tool(env: &Env, venv: &Path, cache: &Path) -> Env {
     if let Ok(path) = std::env::join_paths(path) {
         env.insert("PATH", path);
     }
+    env.insert("VIRTUAL_ENV", venv);
+}
+
+/// The environment for Poetry, PDM and Pipenv: the one environment that is there, no questions, and caches in
+/// a layer. The password store of a desktop is not there; waiting for it takes Poetry half a minute.
+pub(crate) fn for_project_tool(env: &Env, venv: &Path, cache: &Path) -> Env {
+    let mut env = for_pip(&for_builds_from_source(env));
+    activate(&mut env, venv);
     for (name, value) in [
         ("PDM_CHECK_UPDATE", "0"),
         ("PDM_IGNORE_SAVED_PYTHON", "1"),
@@ -148,7 +154,6 @@ pub(crate) fn for_project_tool(env: &Env, venv: &Path, cache: &Path) -> Env {
     ] {
         env.insert(name, value);
     }
-    env.insert("VIRTUAL_ENV", venv);
     for name in [
         "PDM_CACHE_DIR",
         "PIPENV_CACHE_DIR",

@@ -11,7 +11,6 @@ use crate::store::{self, Store};
 use crate::supervisor;
 use crate::ui::printer::{Detail, Printer};
 use serde::Serialize;
-use std::fs;
 use std::process::ExitCode;
 
 /// What `apps --json` prints of each.
@@ -31,7 +30,7 @@ pub(crate) fn run(args: &AppsArgs) -> Result<ExitCode, Failure> {
     let printer = Printer::new(Detail::Normal);
     let store = Store::open()?;
     let mut rows = Vec::new();
-    for app in all(&store)? {
+    for app in App::all(&store)? {
         let release = app.current()?;
         let built = app.image()?;
         let image = release.as_ref().and_then(|release| release.image.as_ref());
@@ -58,19 +57,6 @@ pub(crate) fn run(args: &AppsArgs) -> Result<ExitCode, Failure> {
         printer.result(&format!("{}{state}", row.name));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn all(store: &Store) -> Result<Vec<App>, Failure> {
-    let listing = || format!("cannot list {}", store.apps().display());
-    let mut apps = Vec::new();
-    for entry in fs::read_dir(store.apps()).or_fail(Exit::Store, listing)? {
-        let name = entry.or_fail(Exit::Store, listing)?.file_name();
-        if let Some(name) = name.to_str().and_then(|name| AppName::parse(name).ok()) {
-            apps.push(App::of(store, name));
-        }
-    }
-    apps.sort_by(|left, right| left.name.as_str().cmp(right.name.as_str()));
-    Ok(apps)
 }
 
 pub(crate) fn create(args: &AppsCreateArgs) -> Result<ExitCode, Failure> {

@@ -188,11 +188,7 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
     }
     prune_tools(store)?;
     leftovers::sweep(store)?;
-    for name in store::folders(&store.apps())? {
-        let Ok(name) = AppName::parse(&name) else {
-            continue;
-        };
-        let app = App::of(store, name);
+    for app in App::all(store)? {
         sandboxed::recover(&app)?;
         // Where there are no overlays, running dynos have their roots there.
         let unused = if needed.running.contains(app.name.as_str()) {
@@ -289,14 +285,10 @@ impl Needed {
                 Err(failure) => tell(&failure),
             }
         }
-        for name in store::folders(&store.apps())? {
-            let Ok(name) = AppName::parse(&name) else {
-                continue;
-            };
-            if without.contains(&&name) {
+        for app in App::all(store)? {
+            if without.contains(&&app.name) {
                 continue;
             }
-            let app = App::of(store, name);
             match app.image() {
                 Ok(image) => manifests.extend(image.map(|image| image.manifest.digest)),
                 Err(failure) => tell(&failure),

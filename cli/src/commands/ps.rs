@@ -42,7 +42,7 @@ pub(crate) fn dynos(printer: &Printer, app: &App) -> Result<Dynos, Failure> {
 
 /// The one-off dynos that run.
 pub(crate) fn running_one_offs(app: &App) -> Result<Vec<OneOff>, Failure> {
-    one_offs::running(&app.folder().join("run")).or_fail(Exit::Store, || {
+    one_offs::running(&app.run_dir()).or_fail(Exit::Store, || {
         let name = app.name.as_str();
         format!("cannot read which one-off dynos of {name} run")
     })

@@ -81,7 +81,7 @@ fn is_one_off(target: &Target) -> bool {
 
 /// Ends one-off dynos, and waits for that.
 fn stop(app: &App, one_offs: &[OneOff]) -> Result<(), Failure> {
-    let run_dir = app.folder().join("run");
+    let run_dir = app.run_dir();
     // Side by side: each may take as long as it is allowed to.
     std::thread::scope(|scope| {
         let stops: Vec<_> = one_offs

@@ -101,6 +101,7 @@ fn change(sizes: &mut Sizes, word: &str, types: &[String]) -> Result<(), Failure
         .iter()
         .filter(|known| name.is_none_or(|name| name == *known));
     for name in meant {
+        // The image's own process types have no other names.
         let Ok(process_type) = name.parse() else {
             continue;
         };
@@ -113,13 +114,13 @@ fn change(sizes: &mut Sizes, word: &str, types: &[String]) -> Result<(), Failure
 }
 
 /// The stored sizes.
-pub(super) fn sizes(app: &App) -> Result<Sizes, Failure> {
+pub(crate) fn sizes(app: &App) -> Result<Sizes, Failure> {
     app.state().sizes().or_fail(Exit::Store, || {
         format!("cannot read the dyno sizes of {}", app.name.as_str())
     })
 }
 
-pub(super) fn set_sizes(app: &App, sizes: &Sizes) -> Result<(), Failure> {
+pub(crate) fn set_sizes(app: &App, sizes: &Sizes) -> Result<(), Failure> {
     app.state().set_sizes(sizes).or_fail(Exit::Store, || {
         format!("cannot keep the dyno sizes of {}", app.name.as_str())
     })

@@ -40,7 +40,7 @@ pub(crate) fn run(args: RunDetachedArgs) -> Result<ExitCode, Failure> {
     let app = App::of(&store, AppName::choose(&args.one_off.app, Path::new("."))?);
     drop(store);
     let name = app.name.as_str();
-    let run_dir = app.folder().join("run");
+    let run_dir = app.run_dir();
     let dyno = one_offs::fresh_name(&run_dir).or_fail(Exit::Store, || {
         format!("cannot read which one-off dynos of {name} run")
     })?;

@@ -114,7 +114,7 @@ impl Ready {
                 hosts: existing("/etc/hosts"),
                 ca_bundle: host::ca_bundle(),
             },
-            run_dir: app.folder().join("run"),
+            run_dir: app.run_dir(),
             logs: app.logs(),
             metadata: None,
             used: Some(used),

@@ -72,7 +72,8 @@ pub(crate) fn run(action: StackAction) -> Result<ExitCode, Failure> {
             mirror,
         } => {
             let printer = Printer::new(Detail::Normal);
-            let targets = [run, build].map(|it| it.map(|it| Place::target(&it)).transpose());
+            let target = |it: Option<String>| it.map(|it| Place::target(&it)).transpose();
+            let targets = [target(run)?, target(build)?];
             let _used = store.use_lock()?;
             let stack = stack::ensure(&store, &printer, &name, mirror.mirror.as_deref())?;
             let transfer = Transfer::new(&store, &printer, &registry, None)?;
@@ -80,7 +81,7 @@ pub(crate) fn run(action: StackAction) -> Result<ExitCode, Failure> {
                 .into_iter()
                 .zip([stack.run_image, stack.build_image])
             {
-                let Some(target) = target? else { continue };
+                let Some(target) = target else { continue };
                 let image = Fetched {
                     manifest,
                     name: None,

@@ -211,11 +211,7 @@ fn unreadable_layout(place: &Place, error: LayoutError) -> Failure {
 
 /// `linux/arm64/v8`; without one, this machine's.
 fn wanted(platform: Option<&str>) -> Result<Wanted, Failure> {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
+    let architecture = cnb_spec::target::oci_architecture(std::env::consts::ARCH);
     let Some(text) = platform else {
         return Ok(Wanted {
             os: "linux".to_owned(),

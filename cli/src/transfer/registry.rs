@@ -269,7 +269,7 @@ pub(crate) fn keychain() -> Keychain {
             .map(|path| path.join("containers/auth.json")),
         docker_config(),
     ];
-    let given = std::env::var("CNB_REGISTRY_AUTH")
+    let given = std::env::var(cnb_spec::env_vars::REGISTRY_AUTH)
         .ok()
         .map(Source::CnbRegistryAuth);
     Keychain {

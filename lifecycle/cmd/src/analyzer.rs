@@ -154,7 +154,12 @@ fn restore_sboms(
     match images.open_layer(&scratch.blobs, previous, sha) {
         Ok(Some(blob)) => cache::restore::launch_sboms(&inputs.layers, blob, Logger::new(&sink)),
         Ok(None) => {}
-        Err(error) => output.log(Level::Warn, &format!("Skipping restore for SBOM: {error}")),
+        Err(error) => {
+            let failure =
+                Failure::from_error(CODE, "read the previous image's SBOM files", &*error);
+            let text = format!("Skipping restore for SBOM: {}", failure.message);
+            output.log(Level::Warn, &text);
+        }
     }
 }
 
@@ -181,8 +186,16 @@ fn run_image(
             "-run-image is required when there is no run metadata available",
         ));
     };
-    best(first, Some(target), images, scratch)?
-        .ok_or_else(|| failed("failed to find accessible run image"))
+    best(first, Some(target), images, scratch)?.ok_or_else(|| failed(&unreadable(first)))
+}
+
+/// What to say when an image can be read under none of its names.
+pub(crate) fn unreadable(names: &RunImageNames) -> String {
+    let names: Vec<&str> = names.all().collect();
+    format!(
+        "failed to find accessible run image: {} cannot be read; check the names and the credentials for their registries",
+        names.join(", ")
+    )
 }
 
 /// The name among those of one image that is in the target's registry and can be read, else the first that can.

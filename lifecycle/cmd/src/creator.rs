@@ -14,12 +14,7 @@ use cnb_spec::toml_file;
 pub(crate) fn run(inputs: &Inputs, output: &Output, images: &Images) -> Result<(), Failure> {
     let phase = |name: &str| output.log(Level::Info, &format!("===> {name}"));
     let cache = restorer::cache_folder(inputs, output, exit_code::RESTORE_ERROR)?;
-    if inputs.launch_cache.is_some() && !inputs.daemon {
-        output.log(
-            Level::Warn,
-            "Ignoring -launch-cache, only intended for use with -daemon",
-        );
-    }
+    exporter::warn_of_launch_cache(inputs, output);
     phase("ANALYZING");
     let analyzed = analyzer::run(inputs, output, images)?;
     phase("DETECTING");

@@ -20,7 +20,6 @@ use std::fs::File;
 use std::io::{BufWriter, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 const SOCKET: &str = "/var/run/docker.sock";
 
@@ -60,7 +59,6 @@ impl Daemon {
         let is_roots = socket.metadata().is_ok_and(|metadata| metadata.uid() == 0);
         let engine = if is_roots && rustix::process::geteuid().is_root() {
             let keeper = Keeper::start(&socket).map_err(|error| failed(error.to_string()))?;
-            let keeper = Arc::new(keeper);
             Engine::with_connect(&socket, move || keeper.connect())
         } else {
             Engine::new(&socket)

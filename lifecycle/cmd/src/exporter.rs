@@ -60,13 +60,17 @@ pub(crate) fn run(inputs: &Inputs, output: &Output, images: &Images) -> Result<(
         .map_err(|error| Failure::from_error(CODE, "read the group", &error))?;
     let analyzed = analyzed(inputs)?;
     let cache = restorer::cache_folder(inputs, output, CODE)?;
+    warn_of_launch_cache(inputs, output);
+    export(inputs, output, images, &group, &analyzed, cache.as_ref())
+}
+
+pub(crate) fn warn_of_launch_cache(inputs: &Inputs, output: &Output) {
     if inputs.launch_cache.is_some() && !inputs.daemon {
         output.log(
             Level::Warn,
             "Ignoring -launch-cache, only intended for use with -daemon",
         );
     }
-    export(inputs, output, images, &group, &analyzed, cache.as_ref())
 }
 
 /// Exports the image under all names of `inputs`, then the cache, which only warns.

@@ -128,7 +128,7 @@ fn use_readable_run_image(
         return Ok(());
     }
     let best = analyzer::best(names, None, images, &scratch)?
-        .ok_or_else(|| Failure::new(CODE, "failed to find accessible run image"))?;
+        .ok_or_else(|| Failure::new(CODE, analyzer::unreadable(names)))?;
     run_image.image = Some(best.clone());
     run_image.reference = best;
     toml_file::write(&inputs.analyzed, analyzed)

@@ -23,7 +23,7 @@ pub(crate) const ARGUMENT: &str = "keep-socket";
 /// The other process.
 pub(crate) struct Keeper {
     control: Mutex<OwnedFd>,
-    child: Mutex<Child>,
+    child: Child,
 }
 
 impl Keeper {
@@ -45,7 +45,7 @@ impl Keeper {
             .spawn()?;
         Ok(Self {
             control: Mutex::new(ours),
-            child: Mutex::new(child),
+            child,
         })
     }
 
@@ -84,8 +84,7 @@ impl Drop for Keeper {
             .unwrap_or_else(PoisonError::into_inner);
         // It ends when it reads the end. One that could not be told would be waited for in vain.
         if rustix::net::shutdown(control, rustix::net::Shutdown::Both).is_ok() {
-            let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
-            drop(child.wait());
+            drop(self.child.wait());
         }
     }
 }

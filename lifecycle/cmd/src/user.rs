@@ -83,17 +83,21 @@ pub(crate) fn become_user(owner: Owner) -> Result<(), Failure> {
 
 /// Sets `HOME` and `USER` to those of a user, as logging in would.
 pub(crate) fn set_home(env: &mut Vec<(OsString, OsString)>, uid: u32) -> Result<(), Failure> {
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let failed = |why: &str| {
+        Failure::new(
+            exit_code::FAILED,
+            format!("failed to set environment for user {uid}: {why}"),
+        )
+    };
+    let users = std::fs::read_to_string("/etc/passwd")
+        .map_err(|error| failed(&format!("/etc/passwd cannot be read: {error}")))?;
     let found = users.lines().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
         let is_user = fields.get(2)?.parse() == Ok(uid);
         is_user.then_some((*fields.first()?, *fields.get(5)?))
     });
     let Some((name, home)) = found else {
-        return Err(Failure::new(
-            exit_code::FAILED,
-            format!("failed to set environment for user {uid}: /etc/passwd does not have it"),
-        ));
+        return Err(failed("/etc/passwd does not have it"));
     };
     for (variable, value) in [("HOME", home), ("USER", name)] {
         env.retain(|(name, _)| name != variable);

@@ -227,6 +227,23 @@ impl<'a> LayerTar<'a> {
         Ok(())
     }
 
+    /// Adds a file with the content of the file `source`, under a mode and an owner that are not the disk's.
+    pub fn file_from(
+        &mut self,
+        path: impl AsRef<Path>,
+        mode: u32,
+        owner: Owner,
+        source: &Path,
+    ) -> Result<(), LayerError> {
+        let read = |error| LayerError::Read {
+            path: source.to_owned(),
+            source: error,
+        };
+        let file = std::fs::File::open(source).map_err(read)?;
+        let size = file.metadata().map_err(read)?.len();
+        self.file(path, mode, owner, size, file)
+    }
+
     /// Adds a file with the content of `reader`, which must yield exactly `size` bytes.
     pub fn file(
         &mut self,

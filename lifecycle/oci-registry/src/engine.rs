@@ -164,19 +164,10 @@ impl Engine {
         let uri = format!("http://engine/images/{path}/json");
         let response = self.agent.get(&uri).call();
         let response = response.map_err(|error| self.failed(&operation, error))?;
-        let status = response.status();
-        if status == StatusCode::NOT_FOUND {
+        if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        if !status.is_success() {
-            let (status, lines) = self.answer(&operation, response)?;
-            let message = lines.into_iter().find_map(|line| line.message);
-            return Err(self.refused(&operation, &message.unwrap_or_else(|| status.to_string())));
-        }
-        let body = response.into_body().into_reader().take(LONGEST_ANSWER);
-        serde_json::from_reader(body)
-            .map(Some)
-            .map_err(|error| self.broken(&operation, io::Error::other(error)))
+        self.document(&operation, response).map(Some)
     }
 
     /// Whether the engine keeps layers as the blobs that it is sent, with whatever is in them: one with containerd's
@@ -185,14 +176,7 @@ impl Engine {
         let operation = "ask for its storage driver";
         let response = self.agent.get("http://engine/info").call();
         let response = response.map_err(|error| self.failed(operation, error))?;
-        if !response.status().is_success() {
-            let (status, lines) = self.answer(operation, response)?;
-            let message = lines.into_iter().find_map(|line| line.message);
-            return Err(self.refused(operation, &message.unwrap_or_else(|| status.to_string())));
-        }
-        let body = response.into_body().into_reader().take(LONGEST_ANSWER);
-        let info: serde_json::Value = serde_json::from_reader(body)
-            .map_err(|error| self.broken(operation, io::Error::other(error)))?;
+        let info = self.document(operation, response)?;
         let pairs = info["DriverStatus"].as_array();
         Ok(pairs.is_some_and(|pairs| pairs.contains(&serde_json::json!(CONTAINERD))))
     }
@@ -211,17 +195,40 @@ impl Engine {
                 name: name.to_owned(),
             });
         }
-        if !response.status().is_success() {
-            let (status, lines) = self.answer(&operation, response)?;
-            let message = lines
-                .into_iter()
-                .find_map(|line| line.message.or(line.error));
-            let message = message.unwrap_or_else(|| status.to_string());
-            return Err(self.refused(&operation, &message));
-        }
+        let response = self.accepted(&operation, response)?;
         io::copy(&mut response.into_body().into_reader(), out)
             .map(drop)
             .map_err(|source| self.broken(&operation, source))
+    }
+
+    /// The answer, unless the engine refused.
+    fn accepted(
+        &self,
+        operation: &str,
+        response: Response<ureq::Body>,
+    ) -> Result<Response<ureq::Body>, EngineError> {
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let (status, lines) = self.answer(operation, response)?;
+        let message = lines
+            .into_iter()
+            .find_map(|line| line.message.or(line.error));
+        Err(self.refused(operation, &message.unwrap_or_else(|| status.to_string())))
+    }
+
+    /// The one JSON document of an answer.
+    fn document(
+        &self,
+        operation: &str,
+        response: Response<ureq::Body>,
+    ) -> Result<serde_json::Value, EngineError> {
+        let body = self
+            .accepted(operation, response)?
+            .into_body()
+            .into_reader();
+        serde_json::from_reader(body.take(LONGEST_ANSWER))
+            .map_err(|error| self.broken(operation, io::Error::other(error)))
     }
 
     /// The answer's JSON documents, one after the other. What is none is passed over.

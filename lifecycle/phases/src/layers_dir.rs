@@ -89,3 +89,18 @@ pub(crate) fn described_layers(buildpack_dir: &Path) -> Result<Vec<Layer>, ListE
         .map(|name| Layer::new(buildpack_dir, name))
         .collect())
 }
+
+/// Removes a file, a symlink or a folder with all that is in it, if it is there.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    let removed = path.symlink_metadata().and_then(|metadata| {
+        if metadata.is_dir() {
+            std::fs::remove_dir_all(path)
+        } else {
+            std::fs::remove_file(path)
+        }
+    });
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -48,3 +48,15 @@ impl fmt::Debug for Logger<'_> {
         f.write_str("Logger")
     }
 }
+
+/// An error and its causes in one line; only for lines of the log, errors that are returned keep their chain.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

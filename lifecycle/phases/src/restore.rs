@@ -291,22 +291,11 @@ fn has_blob(blobs: &BlobStore, layer: &str, record: &LayerRecord) -> Result<bool
     }
 }
 
-/// Removes a file, a symlink or a folder with all that is in it.
 fn remove(path: &Path) -> Result<(), RestoreError> {
-    let removed = path.symlink_metadata().and_then(|metadata| {
-        if metadata.is_dir() {
-            std::fs::remove_dir_all(path)
-        } else {
-            std::fs::remove_file(path)
-        }
-    });
-    match removed {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(RestoreError::Remove {
-            path: path.to_owned(),
-            source,
-        }),
-        _ => Ok(()),
-    }
+    layers_dir::remove(path).map_err(|source| RestoreError::Remove {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
-    RulesetAttr, RulesetCreatedAttr, Scope,
+    RulesetAttr, RulesetCreated, RulesetCreatedAttr, Scope,
 };
 use rustix::io::Errno;
 
@@ -116,6 +116,15 @@ pub(crate) fn within(root: &Path, network: Network) -> io::Result<Option<OwnedFd
     if !is_supported() {
         return Ok(None);
     }
+    let place = PathFd::new(root).map_err(io::Error::other)?;
+    let ruleset = confinement(network)?
+        .add_rule(PathBeneath::new(place, AccessFs::from_all(NEWEST)))
+        .map_err(io::Error::other)?;
+    Ok(ruleset.into())
+}
+
+/// Forbids all that this kernel's Landlock watches; rules then allow some of it.
+fn confinement(network: Network) -> io::Result<RulesetCreated> {
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))
@@ -126,12 +135,7 @@ pub(crate) fn within(root: &Path, network: Network) -> io::Result<Option<OwnedFd
             .handle_access(AccessNet::from_all(NEWEST))
             .map_err(io::Error::other)?;
     }
-    let place = PathFd::new(root).map_err(io::Error::other)?;
-    let ruleset = ruleset
-        .create()
-        .and_then(|ruleset| ruleset.add_rule(PathBeneath::new(place, AccessFs::from_all(NEWEST))))
-        .map_err(io::Error::other)?;
-    Ok(ruleset.into())
+    ruleset.create().map_err(io::Error::other)
 }
 
 /// Whether the kernel has Landlock in a version that lets files be renamed across directories.
@@ -150,17 +154,7 @@ pub(crate) fn places<'a>(
     writable: impl Iterator<Item = &'a Path>,
     network: Network,
 ) -> io::Result<OwnedFd> {
-    let mut ruleset = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(NEWEST))
-        .and_then(|ruleset| ruleset.scope(Scope::from_all(NEWEST)))
-        .map_err(io::Error::other)?;
-    if network == Network::None {
-        ruleset = ruleset
-            .handle_access(AccessNet::from_all(NEWEST))
-            .map_err(io::Error::other)?;
-    }
-    let mut ruleset = ruleset.create().map_err(io::Error::other)?;
+    let mut ruleset = confinement(network)?;
     let rules = readable
         .map(|path| (path, AccessFs::from_read(NEWEST)))
         .chain(writable.map(|path| (path, AccessFs::from_all(NEWEST))));

@@ -54,8 +54,6 @@ pub const SKIP_RESTORE: &str = "CNB_SKIP_RESTORE";
 pub const USE_DAEMON: &str = "CNB_USE_DAEMON";
 /// Whether images are folders in the OCI layout.
 pub const USE_LAYOUT: &str = "CNB_USE_LAYOUT";
-/// The parent of those folders.
-pub const LAYOUT_DIR: &str = "CNB_LAYOUT_DIR";
 /// Registries that may be spoken to without encryption, separated by commas.
 pub const INSECURE_REGISTRIES: &str = "CNB_INSECURE_REGISTRIES";
 /// Whether image and cache are exported at the same time.
@@ -64,8 +62,6 @@ pub const PARALLEL_EXPORT: &str = "CNB_PARALLEL_EXPORT";
 pub const FORCE_REBASE: &str = "CNB_FORCE_REBASE";
 /// Credentials for registries, as a JSON object of headers.
 pub const REGISTRY_AUTH: &str = "CNB_REGISTRY_AUTH";
-/// What to do about experimental features: error, warn or quiet.
-pub const EXPERIMENTAL_MODE: &str = "CNB_EXPERIMENTAL_MODE";
 /// The execution environment: production, test, development.
 pub const EXEC_ENV: &str = "CNB_EXEC_ENV";
 /// The process type that an image starts.

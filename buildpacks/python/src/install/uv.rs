@@ -3,7 +3,6 @@
 use super::{Freshness, Location};
 use crate::command::{self, CommandError};
 use crate::project::{self, Plan, Selection, Source};
-use crate::requirements::REQUIREMENTS_TXT;
 use crate::tool_env;
 use libcnb::Env;
 use std::path::Path;
@@ -29,7 +28,7 @@ pub(super) fn install(
         Source::Script(script) => {
             // `uv pip install` would leave out what the script says of its indexes and sources.
             command.args(["sync", "--active", "--script"]).arg(script);
-            if project::script_lock(app_dir, script).is_some() {
+            if project::has_script_lock(app_dir, script) {
                 command
                     .arg("--locked")
                     .env_clear()
@@ -89,23 +88,20 @@ fn of_lock(command: &mut Command, plan: &Plan) {
 }
 
 fn targets(source: &Source, selection: &Selection) -> Vec<String> {
-    let file = |name: &str| vec!["--requirement".to_owned(), name.to_owned()];
-    match source {
-        Source::Pyproject { is_package: true } | Source::SetupPy => of_project(selection),
-        Source::Pyproject { is_package: false } => {
-            let mut targets = file(source.file());
-            targets.extend(selection.flags("--extra", "--group"));
-            targets
-        }
-        Source::Pylock => {
-            let mut targets = file(source.file());
-            targets.extend(["--preview-features".to_owned(), "pylock".to_owned()]);
-            targets.extend(selection.flags("--extra", "--group"));
-            targets
-        }
-        Source::Requirements => file(REQUIREMENTS_TXT),
-        other => file(other.file()),
+    if matches!(
+        source,
+        Source::Pyproject { is_package: true } | Source::SetupPy
+    ) {
+        return of_project(selection);
     }
+    let mut targets = vec!["--requirement".to_owned(), source.file().to_owned()];
+    if *source == Source::Pylock {
+        targets.extend(["--preview-features".to_owned(), "pylock".to_owned()]);
+    }
+    if matches!(source, Source::Pylock | Source::Pyproject { .. }) {
+        targets.extend(selection.flags("--extra", "--group"));
+    }
+    targets
 }
 
 /// The project in the app's root with the extras and groups that are asked for; pip and uv spell them alike.

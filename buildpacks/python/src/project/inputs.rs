@@ -1,6 +1,6 @@
 //! Everything in the app's folder that the install of a lock or of a project depends on.
 
-use super::{PYPROJECT_TOML, Plan, ProjectError, Selection, Source, toml_file};
+use super::{PYPROJECT_TOML, Plan, ProjectError, Selection, Source};
 use crate::files::without_detours;
 use crate::fingerprint;
 use sha2::{Digest, Sha256};
@@ -94,7 +94,7 @@ pub(super) fn read(
         }
     }
     let locked = match &source {
-        Source::Script(file) => super::script_lock(app_dir, file).is_some(),
+        Source::Script(file) => super::has_script_lock(app_dir, file),
         Source::Requirements | Source::Pyproject { .. } | Source::SetupPy => false,
         _ => true,
     };
@@ -136,8 +136,12 @@ impl Inputs<'_> {
 
     /// Adds a TOML file and returns what is in it.
     fn toml(&mut self, name: &str) -> Result<Table, ProjectError> {
-        self.files(&[name])?;
-        Ok(toml_file(self.app_dir, name)?.unwrap_or_default())
+        let Some(text) = super::text(self.app_dir, name)? else {
+            return Ok(Table::new());
+        };
+        self.add(name.as_bytes());
+        self.add(text.as_bytes());
+        super::parsed(name, &text)
     }
 
     fn descriptions(&mut self) -> Result<(), ProjectError> {
@@ -186,7 +190,11 @@ impl Inputs<'_> {
     /// A folder from which a package is built, or an archive.
     fn folder(&mut self, path: &Path) -> Result<(), ProjectError> {
         let path = without_detours(path);
-        self.local_sources |= self.app_dir.join(&path).is_dir();
+        // Locks name thousands of archives that are not here.
+        let Ok(metadata) = std::fs::metadata(self.app_dir.join(&path)) else {
+            return Ok(());
+        };
+        self.local_sources |= metadata.is_dir();
         self.path(&path)
     }
 

@@ -192,6 +192,12 @@ impl Context {
         fs::create_dir(self.layers()).unwrap();
     }
 
+    /// Whether the environment has a package.
+    pub(crate) fn has(&self, package: &str) -> bool {
+        let import = format!("import {package}");
+        self.run("python", &["-c", &import]).code == Some(0)
+    }
+
     /// Runs a program of the environment.
     pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Finished {
         finished(
@@ -202,6 +208,16 @@ impl Context {
                 .unwrap(),
         )
     }
+}
+
+/// Says in the test's output that it ends here. `SLUGC_TEST_NO_SKIP` is set where everything can be had.
+#[track_caller]
+pub(crate) fn skip(reason: &str) {
+    assert!(
+        std::env::var_os("SLUGC_TEST_NO_SKIP").is_none(),
+        "{reason}, and SLUGC_TEST_NO_SKIP forbids to skip"
+    );
+    println!("skipped: {reason}");
 }
 
 fn finished(output: &Output) -> Finished {
@@ -307,7 +323,7 @@ pub(crate) fn uv() -> Option<PathBuf> {
         Some(program)
     });
     if found.is_none() {
-        println!("skipped: no package index to fetch uv from");
+        skip("no package index to fetch uv from");
     }
     found.clone()
 }

@@ -1,6 +1,6 @@
 //! collectstatic, with the real Django from the machine's package index.
 
-use crate::context::Context;
+use crate::context::{Context, skip};
 use std::fmt::Write as _;
 
 const SETTINGS: &str = "
@@ -37,7 +37,7 @@ fn project() -> Option<Context> {
     context.set("PIP_NO_INDEX", "0");
     let first = context.build();
     if first.stdout.contains("dns error") || first.stdout.contains("error sending request") {
-        println!("skipped: no package index to fetch Django from");
+        skip("no package index to fetch Django from");
         return None;
     }
     first.success();

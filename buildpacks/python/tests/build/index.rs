@@ -38,6 +38,16 @@ impl Index {
         Self { root, server, port }
     }
 
+    /// Alpha needs beta; gamma and delta stand for extras and groups.
+    pub(crate) fn with_alpha() -> Self {
+        let index = Self::new();
+        index.add("alpha", "1.0", &["beta"]);
+        for name in ["beta", "gamma", "delta"] {
+            index.add(name, "1.0", &[]);
+        }
+        index
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}/simple", self.port)
     }

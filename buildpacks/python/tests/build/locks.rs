@@ -1,19 +1,10 @@
 //! Locks of Poetry, PDM and Pipenv, each made and installed by the tool itself, which comes from this machine's
 //! package index; where there is none, the tests say so.
 
-use crate::context::{Context, Finished, contents, traces};
+use crate::context::{Context, Finished, contents, skip, traces};
 use crate::index::Index;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-fn index() -> Index {
-    let index = Index::new();
-    index.add("alpha", "1.0", &["beta"]);
-    index.add("beta", "1.0", &[]);
-    index.add("gamma", "1.0", &[]);
-    index.add("delta", "1.0", &[]);
-    index
-}
 
 /// An app whose lock is not made yet: the build fetches the tool and fails with the lock.
 fn app(files: &[(&str, &str)], tool: &str) -> Option<(Context, PathBuf, Finished)> {
@@ -23,7 +14,7 @@ fn app(files: &[(&str, &str)], tool: &str) -> Option<(Context, PathBuf, Finished
     let failed = context.build();
     let program = context.layers().join(tool).join("venv/bin").join(tool);
     if !program.is_file() {
-        println!("skipped: {tool} can't be fetched here\n{}", failed.stdout);
+        skip(&format!("{tool} can't be fetched here\n{}", failed.stdout));
         return None;
     }
     Some((context, program, failed))
@@ -53,14 +44,7 @@ fn lock(context: &Context, program: &Path, arguments: &[&str]) {
     let _ = std::fs::remove_file(context.app().join(".pdm-python"));
 }
 
-fn has(context: &Context, package: &str) -> bool {
-    context
-        .run("python", &["-c", &format!("import {package}")])
-        .code
-        == Some(0)
-}
-
-/// Builds, builds again without a write, and once more from nothing.
+/// Builds, builds again without a write, and once more from nothing: alpha and what it needs, no extra and no group.
 #[track_caller]
 fn thrice(context: &Context) {
     context.build().success();
@@ -77,6 +61,17 @@ fn thrice(context: &Context) {
     std::fs::remove_file(context.layers().join("venv.toml")).unwrap();
     context.build().success();
     assert_eq!(first, contents(&context.venv()));
+    assert_eq!(context.run("alpha", &[]).stdout, "alpha 1.0\n");
+    assert!(context.has("beta") && !context.has("gamma") && !context.has("delta"));
+}
+
+#[track_caller]
+fn refused(built: Finished, title: &str) {
+    let explanation = built.explanation();
+    assert!(
+        explanation.starts_with(&format!("[Error: {title}]")),
+        "{explanation}"
+    );
 }
 
 const PROJECT: &str = "[project]\nname = \"shop\"\nversion = \"0.1.0\"\nrequires-python = \">=3.10\"\n\
@@ -85,7 +80,7 @@ dependencies = [\"alpha\"]\n\
 
 #[test]
 fn poetry() {
-    let index = index();
+    let index = Index::with_alpha();
     let project = format!(
         "{PROJECT}[tool.poetry]\npackage-mode = false\n[tool.poetry.group.dev.dependencies]\ndelta = \"*\"\n\
          [[tool.poetry.source]]\nname = \"local\"\nurl = \"{}\"\npriority = \"primary\"\n",
@@ -95,35 +90,22 @@ fn poetry() {
     let Some((context, program, failed)) = app(&files, "poetry") else {
         return;
     };
-    assert!(
-        failed
-            .explanation()
-            .starts_with("[Error: poetry.lock does not fit pyproject.toml]")
-    );
+    refused(failed, "poetry.lock does not fit pyproject.toml");
     lock(&context, &program, &["lock", "--no-interaction"]);
     thrice(&context);
-    assert_eq!(context.run("alpha", &[]).stdout, "alpha 1.0\n");
-    assert!(has(&context, "beta") && !has(&context, "gamma") && !has(&context, "delta"));
     context.set("BP_PYTHON_EXTRAS", "fast");
     context.set("BP_PYTHON_GROUPS", "dev");
     context.build().success();
-    assert!(has(&context, "gamma") && has(&context, "delta"));
+    assert!(context.has("gamma") && context.has("delta"));
 
-    context.write(
-        "pyproject.toml",
-        project.replace("[\"alpha\"]", "[\"alpha\", \"gamma\"]"),
-    );
-    assert!(
-        context
-            .build()
-            .explanation()
-            .starts_with("[Error: poetry.lock does not fit pyproject.toml]")
-    );
+    let changed = project.replace("[\"alpha\"]", "[\"alpha\", \"gamma\"]");
+    context.write("pyproject.toml", changed);
+    refused(context.build(), "poetry.lock does not fit pyproject.toml");
 }
 
 #[test]
 fn pdm() {
-    let index = index();
+    let index = Index::with_alpha();
     let project = format!(
         "{PROJECT}[dependency-groups]\ndev = [\"delta\"]\n[tool.pdm]\ndistribution = false\n\
          [[tool.pdm.source]]\nname = \"local\"\nurl = \"{}\"\nverify_ssl = false\n\
@@ -134,37 +116,24 @@ fn pdm() {
     let Some((context, program, failed)) = app(&files, "pdm") else {
         return;
     };
-    assert!(
-        failed
-            .explanation()
-            .starts_with("[Error: pdm.lock does not fit pyproject.toml]")
-    );
+    refused(failed, "pdm.lock does not fit pyproject.toml");
     lock(&context, &program, &["lock", "-G", ":all"]);
     thrice(&context);
-    assert_eq!(context.run("alpha", &[]).stdout, "alpha 1.0\n");
-    assert!(has(&context, "beta") && !has(&context, "gamma") && !has(&context, "delta"));
     context.set("BP_PYTHON_EXTRAS", "fast");
     context.build().success();
-    assert!(has(&context, "gamma") && !has(&context, "delta"));
+    assert!(context.has("gamma") && !context.has("delta"));
     context.set("BP_PYTHON_GROUPS", "dev");
     context.build().success();
-    assert!(has(&context, "gamma") && has(&context, "delta"));
+    assert!(context.has("gamma") && context.has("delta"));
 
-    context.write(
-        "pyproject.toml",
-        project.replace("[\"alpha\"]", "[\"alpha\", \"gamma\"]"),
-    );
-    assert!(
-        context
-            .build()
-            .explanation()
-            .starts_with("[Error: pdm.lock does not fit pyproject.toml]")
-    );
+    let changed = project.replace("[\"alpha\"]", "[\"alpha\", \"gamma\"]");
+    context.write("pyproject.toml", changed);
+    refused(context.build(), "pdm.lock does not fit pyproject.toml");
 }
 
 #[test]
 fn pipenv() {
-    let index = index();
+    let index = Index::with_alpha();
     let pipfile = format!(
         "[[source]]\nurl = \"{}\"\nverify_ssl = false\nname = \"local\"\n\
          [packages]\nalpha = \"*\"\n[dev-packages]\ndelta = \"*\"\n[worker]\ngamma = \"*\"\n",
@@ -180,19 +149,13 @@ fn pipenv() {
     let Some((context, program, failed)) = app(&files, "pipenv") else {
         return;
     };
-    assert!(
-        failed
-            .explanation()
-            .starts_with("[Error: Pipfile.lock does not fit Pipfile]")
-    );
+    refused(failed, "Pipfile.lock does not fit Pipfile");
     let categories = "packages dev-packages worker";
     lock(&context, &program, &["lock", "--categories", categories]);
     thrice(&context);
-    assert_eq!(context.run("alpha", &[]).stdout, "alpha 1.0\n");
-    assert!(has(&context, "beta") && !has(&context, "gamma") && !has(&context, "delta"));
     context.set("BP_PYTHON_GROUPS", "worker");
     context.build().success();
-    assert!(has(&context, "gamma") && !has(&context, "delta"));
+    assert!(context.has("gamma") && !context.has("delta"));
 }
 
 #[test]
@@ -209,7 +172,7 @@ fn another_uv() {
     context.set("PIP_NO_INDEX", "0");
     let built = context.build();
     if built.stdout.contains("error sending request") {
-        println!("skipped: no package index");
+        skip("no package index");
         return;
     }
     let built = built.success();

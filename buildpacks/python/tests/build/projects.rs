@@ -7,16 +7,6 @@ use crate::packages::backend;
 use std::path::Path;
 use std::process::Command;
 
-/// Alpha needs beta; gamma and delta stand for extras and groups.
-fn index() -> Index {
-    let index = Index::new();
-    index.add("alpha", "1.0", &["beta"]);
-    index.add("beta", "1.0", &[]);
-    index.add("gamma", "1.0", &[]);
-    index.add("delta", "1.0", &[]);
-    index
-}
-
 const PROJECT: &str = "[project]\nname = \"shop\"\nversion = \"0.1.0\"\nrequires-python = \">=3.10\"\n\
 dependencies = [\"alpha\"]\n\
 [project.optional-dependencies]\nfast = [\"gamma\"]\n\
@@ -52,24 +42,21 @@ fn uv_lock(context: &Context) {
     run(context, &uv().unwrap(), &["lock", "--quiet"], &[]);
 }
 
-/// Whether the environment has a package.
-fn has(context: &Context, package: &str) -> bool {
-    context
-        .run("python", &["-c", &format!("import {package}")])
-        .code
-        == Some(0)
+/// The project with its `uv.lock`; `None`: there is no uv here, which the test's output then says.
+#[track_caller]
+fn locked_by_uv(index: &Index) -> Option<Context> {
+    let project = format!("{PROJECT}{}", uv_index(index));
+    let context = Context::with_uv(&[("pyproject.toml", &project)], Path::new("/nonexistent"))?;
+    uv_lock(&context);
+    Some(context)
 }
 
 #[test]
 fn a_lock_of_uv() {
-    let index = index();
-    let Some(context) = Context::with_uv(
-        &[("pyproject.toml", &format!("{PROJECT}{}", uv_index(&index)))],
-        Path::new("/nonexistent"),
-    ) else {
+    let index = Index::with_alpha();
+    let Some(context) = locked_by_uv(&index) else {
         return;
     };
-    uv_lock(&context);
     let built = context.build().success();
     assert!(
         built.stdout.contains("Installing uv.lock with uv "),
@@ -77,7 +64,7 @@ fn a_lock_of_uv() {
         built.stdout
     );
     assert_eq!(context.run("alpha", &[]).stdout, "alpha 1.0\n");
-    assert!(has(&context, "beta") && !has(&context, "gamma") && !has(&context, "delta"));
+    assert!(context.has("beta") && !context.has("gamma") && !context.has("delta"));
     assert!(!context.app().join(".venv").exists());
 
     let before = traces(&context.venv());
@@ -90,7 +77,7 @@ fn a_lock_of_uv() {
     context.set("BP_PYTHON_EXTRAS", "fast");
     context.set("BP_PYTHON_GROUPS", "worker");
     context.build().success();
-    assert!(has(&context, "gamma") && has(&context, "delta"));
+    assert!(context.has("gamma") && context.has("delta"));
     let updated = contents(&context.venv());
     context.forget_layers();
     context.build().success();
@@ -98,7 +85,7 @@ fn a_lock_of_uv() {
     context.set("BP_PYTHON_EXTRAS", "");
     context.set("BP_PYTHON_GROUPS", "");
     context.build().success();
-    assert!(!has(&context, "gamma") && !has(&context, "delta"));
+    assert!(!context.has("gamma") && !context.has("delta"));
 
     // A lock that does not fit stops the build; the lock made anew is enough to go on.
     context.write(
@@ -114,12 +101,12 @@ fn a_lock_of_uv() {
     );
     uv_lock(&context);
     context.build().success();
-    assert!(has(&context, "gamma"));
+    assert!(context.has("gamma"));
 }
 
 #[test]
 fn packages_of_a_workspace_are_built_and_rebuilt() {
-    let index = index();
+    let index = Index::with_alpha();
     let Some(context) = Context::with_uv(&[], Path::new("/nonexistent")) else {
         return;
     };
@@ -166,7 +153,7 @@ fn packages_of_a_workspace_are_built_and_rebuilt() {
 
 #[test]
 fn projects_without_a_lock() {
-    let index = index();
+    let index = Index::with_alpha();
     let Some(context) = Context::with_uv(&[("pyproject.toml", PROJECT)], Path::new("/nonexistent"))
     else {
         return;
@@ -181,11 +168,11 @@ fn projects_without_a_lock() {
         "{}",
         built.stdout
     );
-    assert!(has(&context, "alpha") && has(&context, "beta") && !has(&context, "gamma"));
+    assert!(context.has("alpha") && context.has("beta") && !context.has("gamma"));
     context.set("BP_PYTHON_EXTRAS", "fast");
     context.set("BP_PYTHON_GROUPS", "worker");
     context.build().success();
-    assert!(has(&context, "gamma") && has(&context, "delta"));
+    assert!(context.has("gamma") && context.has("delta"));
     context.set("BP_PYTHON_EXTRAS", "");
     context.set("BP_PYTHON_GROUPS", "");
 
@@ -199,7 +186,7 @@ fn projects_without_a_lock() {
     let ask = ["-c", "import shop; print(shop.answer)"];
     context.build().success();
     assert_eq!(context.run("python", &ask).stdout, "1\n");
-    assert!(!has(&context, "alpha"));
+    assert!(!context.has("alpha"));
     context.write("source.py", "answer = 2\n");
     context.build().success();
     assert_eq!(context.run("python", &ask).stdout, "2\n");
@@ -211,14 +198,10 @@ fn projects_without_a_lock() {
 
 #[test]
 fn a_lock_for_everybody() {
-    let index = index();
-    let Some(context) = Context::with_uv(
-        &[("pyproject.toml", &format!("{PROJECT}{}", uv_index(&index)))],
-        Path::new("/nonexistent"),
-    ) else {
+    let index = Index::with_alpha();
+    let Some(context) = locked_by_uv(&index) else {
         return;
     };
-    uv_lock(&context);
     let export = [
         "export",
         "--quiet",
@@ -245,7 +228,7 @@ fn a_lock_for_everybody() {
         "{}",
         second.stdout
     );
-    assert!(has(&context, "beta") && !has(&context, "delta"));
+    assert!(context.has("beta") && !context.has("delta"));
     let before = contents(&context.venv());
     context.forget_layers();
     context.build().success();
@@ -254,7 +237,7 @@ fn a_lock_for_everybody() {
 
 #[test]
 fn a_script_with_its_needs() {
-    let index = index();
+    let index = Index::with_alpha();
     let script = format!(
         "# /// script\n# requires-python = \">=3.10\"\n# dependencies = [\"alpha\"]\n#\n# [[tool.uv.index]]\n\
          # url = \"{}\"\n# default = true\n# ///\nimport alpha\nalpha.main()\n",

@@ -4,8 +4,8 @@ use super::error::AddonError;
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-/// So many random bytes.
-pub(super) fn random(buffer: &mut [u8]) -> Result<(), AddonError> {
+/// Fills a buffer with random bytes. Fails where the kernel has no generator.
+pub fn random(buffer: &mut [u8]) -> Result<(), AddonError> {
     let mut filled = 0;
     while filled < buffer.len() {
         match getrandom(&mut buffer[filled..], GetRandomFlags::empty()) {

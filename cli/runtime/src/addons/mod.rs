@@ -31,6 +31,7 @@ mod store;
 mod supervisor;
 
 pub use client::{Client, Streams, run_client};
+pub use credentials::random;
 pub use error::AddonError;
 pub use kafka::{KAFKA_PROGRAMS, kafka_tool};
 pub use names::{COLOURS, colour_variable};

@@ -4,7 +4,7 @@ use super::folder::{CacheError, CacheFolder};
 use super::restored::{Restored, RestoredError};
 use super::{content, layers_of};
 use crate::layers_dir::{self, Layer, ListError};
-use crate::log::Logger;
+use crate::log::{Logger, chain};
 use crate::scratch::Scratch;
 use cnb_spec::api::ApiVersion;
 use cnb_spec::exit_code;
@@ -13,7 +13,9 @@ use cnb_spec::labels::{CacheMetadata, LayerMetadata, LayersMetadata};
 use cnb_spec::names::escape_id;
 use cnb_spec::sbom::SbomFile;
 use cnb_spec::toml_file::{self, FileError};
-use oci_image::{Fingerprint, Owner, UnpackRules, Whiteouts, fingerprint, unpack_layer};
+use oci_image::{
+    Fingerprint, Owner, UnpackError, UnpackRules, Whiteouts, fingerprint, unpack_layer,
+};
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -57,6 +59,15 @@ pub enum RestoreError {
     /// What was restored could not be noted.
     #[error(transparent)]
     Note(#[from] RestoredError),
+    /// Something could not be removed.
+    #[error("could not remove {}", path.display())]
+    Remove {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// A file or folder could not be put in its place.
     #[error("could not put {} in its place", path.display())]
     Place {
@@ -319,8 +330,12 @@ fn unpack(
         let problem = discard(cache, sha, problem);
         Unusable(format!("the cache's layer {sha} is damaged: {problem}"))
     };
-    let report =
-        unpack_layer(tar, scratch.path(), &rules).map_err(|error| damaged(error.to_string()))?;
+    let report = unpack_layer(tar, scratch.path(), &rules).map_err(|error| match &error {
+        // A disk that is full says nothing about the cache.
+        UnpackError::Into { .. } => Unusable(chain(&error)),
+        UnpackError::Write { source, .. } if is_full(source) => Unusable(chain(&error)),
+        _ => damaged(chain(&error)),
+    })?;
     if report.diff_id.to_string() != sha {
         let problem = format!("its content has the digest {}", report.diff_id);
         return Err(damaged(problem));
@@ -335,7 +350,7 @@ fn unpack(
         )));
     }
     remove(place)
-        .map_err(|error| Unusable(error.to_string()))
+        .map_err(|error| Unusable(chain(&error)))
         .and_then(|()| {
             std::fs::rename(&unpacked, place).map_err(unusable("it cannot be moved".to_owned()))
         })?;
@@ -393,6 +408,13 @@ fn restore_sboms(inputs: &Inputs<'_>, cached: &CacheMetadata) -> Result<(), Rest
     remove(&all)
 }
 
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
 /// Unpacks a layer of SBOM files into the layers folder; `all` is its `sbom`.
 fn unpack_sboms(
     layers_dir: &Path,
@@ -403,8 +425,8 @@ fn unpack_sboms(
     let tar = cache
         .open_layer(sha)
         .map_err(|error| Unusable(error.to_string()))?;
-    sboms_from(tar, layers_dir, all, Some(sha))
-        .map_err(|problem| Unusable(discard(cache, sha, problem)))
+    // It is written anew with every build, so there is nothing to discard.
+    sboms_from(tar, layers_dir, all, Some(sha)).map_err(Unusable)
 }
 
 /// Unpacks a layer of SBOM files, compressed or not, and moves what is in its `sbom` to that of the layers folder.
@@ -414,24 +436,23 @@ fn sboms_from(
     all: &Path,
     sha: Option<&str>,
 ) -> Result<(), String> {
-    let text = |error: &dyn std::error::Error| error.to_string();
-    let scratch = Scratch::new(layers_dir).map_err(|error| text(&error))?;
+    let scratch = Scratch::new(layers_dir).map_err(|error| chain(&error))?;
     let rules = UnpackRules {
         whiteouts: Whiteouts::Refuse,
         ..UnpackRules::default()
     };
-    let report = unpack_layer(tar, scratch.path(), &rules).map_err(|error| text(&error))?;
+    let report = unpack_layer(tar, scratch.path(), &rules).map_err(|error| chain(&error))?;
     if sha.is_some_and(|sha| report.diff_id.to_string() != sha) {
         return Err(format!("its content has the digest {}", report.diff_id));
     }
     let unpacked = scratch.path().join(all.strip_prefix("/").unwrap_or(all));
-    std::fs::create_dir_all(all).map_err(|error| text(&error))?;
+    std::fs::create_dir_all(all).map_err(|error| chain(&error))?;
     for kind in ["cache", "launch"] {
         let from = unpacked.join(kind);
         if from.is_dir() {
             let to = all.join(kind);
-            remove(&to).map_err(|error| text(&error))?;
-            std::fs::rename(&from, &to).map_err(|error| text(&error))?;
+            remove(&to).map_err(|error| chain(&error))?;
+            std::fs::rename(&from, &to).map_err(|error| chain(&error))?;
         }
     }
     Ok(())
@@ -447,16 +468,8 @@ pub fn launch_sboms(layers_dir: &Path, blob: impl io::Read, log: Logger<'_>) {
 }
 
 fn remove(path: &Path) -> Result<(), RestoreError> {
-    let removed = match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path),
-        Ok(_) => std::fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(RestoreError::Place {
-            path: path.to_owned(),
-            source,
-        }),
-        _ => Ok(()),
-    }
+    layers_dir::remove(path).map_err(|source| RestoreError::Remove {
+        path: path.to_owned(),
+        source,
+    })
 }

@@ -88,6 +88,7 @@ pub fn save(inputs: &Inputs<'_>, cache: &CacheFolder) -> Result<(), CacheError> 
                     })?
                 }
             };
+            // The export read it a moment ago. A layer whose description broke since is made again by its buildpack.
             let content = layer.metadata().unwrap_or_default();
             let in_cache = LayerMetadata {
                 sha,

@@ -1,5 +1,6 @@
 //! Runs `bin/detect` of one buildpack.
 
+use crate::log::chain;
 use crate::platform::Platform;
 use crate::scratch::Scratch;
 use cnb_spec::build_plan::BuildPlan;
@@ -143,16 +144,4 @@ fn try_run(platform: &Platform<'_>, buildpack: &Buildpack) -> Result<Run, RunErr
         },
     };
     Ok(Run { verdict, output })
-}
-
-/// An error and its causes in one line; only for lines of the log, errors that are returned keep their chain.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

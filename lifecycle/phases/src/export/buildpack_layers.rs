@@ -11,8 +11,7 @@ use cnb_spec::sbom::SbomFile;
 use cnb_spec::store::Store;
 use cnb_spec::toml_file;
 use oci_image::{
-    DigestWriter, Fingerprint, LayerBlob, LayerError, LayerTar, Owner, TreeRules, fingerprint,
-    write_layer,
+    Fingerprint, LayerBlob, LayerError, LayerTar, Owner, TreeRules, fingerprint, write_layer,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -256,8 +255,7 @@ fn blob_of(
     Ok(blob)
 }
 
-/// A layer that was made anew, but may well be what it was: hashing is many times cheaper than compressing, and it
-/// shows whether the image's destination has the layer.
+/// A layer that was made anew, but may well be what it was.
 fn same_elsewhere(
     inputs: &Inputs<'_>,
     kept: &Kept<'_>,
@@ -270,21 +268,15 @@ fn same_elsewhere(
     if !may_be {
         return Ok(None);
     }
-    let mut hashing = DigestWriter::new(std::io::sink());
-    let mut tar = LayerTar::new(&mut hashing);
-    add_to(
-        &mut tar,
-        inputs.layers_path,
-        inputs.owner,
-        &kept.element.id,
-        &kept.layer,
-    )
-    .and_then(|()| tar.finish())
-    .map_err(|source| ExportError::Layer {
-        layer: kept.name(),
-        source,
-    })?;
-    Ok(inputs.elsewhere.get(&hashing.finish().1).cloned())
+    inputs
+        .found_elsewhere(|tar| {
+            let id = &kept.element.id;
+            add_to(tar, inputs.layers_path, inputs.owner, id, &kept.layer)
+        })
+        .map_err(|source| ExportError::Layer {
+            layer: kept.name(),
+            source,
+        })
 }
 
 /// Makes a blob of a layer's folder.

@@ -24,8 +24,8 @@ use cnb_spec::report::{ImageReport, Report};
 use cnb_spec::run::RunImageNames;
 use cnb_spec::toml_file::{self, FileError};
 use oci_image::{
-    BlobStore, Compression, Descriptor, Digest, FingerprintError, Image, ImageError, LayerBlob,
-    LayerError, Owner,
+    BlobStore, Compression, Descriptor, Digest, DigestWriter, FingerprintError, Image, ImageError,
+    LayerBlob, LayerError, LayerTar, Owner,
 };
 use std::collections::BTreeMap;
 use std::io;
@@ -88,6 +88,21 @@ pub struct Inputs<'a> {
 }
 
 impl<'a> Inputs<'a> {
+    /// The layer of where the image goes that `entries` would become: hashing is many times cheaper than compressing.
+    fn found_elsewhere<E: From<LayerError>>(
+        &self,
+        entries: impl FnOnce(&mut LayerTar<'_>) -> Result<(), E>,
+    ) -> Result<Option<LayerBlob>, E> {
+        if self.elsewhere.is_empty() {
+            return Ok(None);
+        }
+        let mut hashing = DigestWriter::new(std::io::sink());
+        let mut tar = LayerTar::new(&mut hashing);
+        entries(&mut tar)?;
+        tar.finish()?;
+        Ok(self.elsewhere.get(&hashing.finish().1).cloned())
+    }
+
     /// Whether a blob can be had, here or where the image goes.
     fn has_blob(
         &self,

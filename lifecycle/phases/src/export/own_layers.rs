@@ -10,7 +10,6 @@ use cnb_spec::labels::LayerSha;
 use cnb_spec::metadata::BuildMetadata;
 use cnb_spec::paths;
 use oci_image::{LayerBlob, LayerError, LayerTar, Owner, fingerprint, write_layer};
-use std::fs::File;
 use std::path::Path;
 
 const FOLDER: u32 = 0o755;
@@ -30,16 +29,20 @@ fn add(
     layers: &mut Layers<'_>,
     name: &str,
     created_by: &str,
-    entries: impl FnOnce(&mut LayerTar<'_>) -> Result<(), OwnLayerError>,
+    entries: impl Fn(&mut LayerTar<'_>) -> Result<(), OwnLayerError>,
 ) -> Result<(LayerSha, LayerBlob), ExportError> {
-    let blob =
-        write_layer(inputs.blobs, inputs.compression, entries).map_err(|error| match error {
-            OwnLayerError::List(error) => ExportError::List(error),
-            OwnLayerError::Layer(source) => ExportError::Layer {
-                layer: name.to_owned(),
-                source,
-            },
-        })?;
+    let made = match inputs.found_elsewhere(&entries) {
+        Ok(None) => write_layer(inputs.blobs, inputs.compression, &entries),
+        Ok(Some(blob)) => Ok(blob),
+        Err(error) => Err(error),
+    };
+    let blob = made.map_err(|error| match error {
+        OwnLayerError::List(error) => ExportError::List(error),
+        OwnLayerError::Layer(source) => ExportError::Layer {
+            layer: name.to_owned(),
+            source,
+        },
+    })?;
     let sha = layers.push(name.to_owned(), created_by.to_owned(), blob.clone());
     Ok((sha, blob))
 }
@@ -70,26 +73,10 @@ fn folder(tar: &mut LayerTar<'_>, dir: &Path, at: &str, owner: Owner) -> Result<
         if is_dir {
             folder(tar, &path, &at, owner)?;
         } else {
-            file(tar, &path, &at, FILE, owner)?;
+            tar.file_from(&at, FILE, owner, &path)?;
         }
     }
     Ok(())
-}
-
-fn file(
-    tar: &mut LayerTar<'_>,
-    path: &Path,
-    at: &str,
-    mode: u32,
-    owner: Owner,
-) -> Result<(), LayerError> {
-    let read = |source| LayerError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let file = File::open(path).map_err(read)?;
-    let size = file.metadata().map_err(read)?.len();
-    tar.file(at, mode, owner, size, file)
 }
 
 /// `/cnb/lifecycle/launcher`, root's; taken over from the last build when it is the same file.
@@ -118,13 +105,7 @@ pub(super) fn launcher(
     }
     let (sha, blob) = add(inputs, layers, name, created_by, |tar| {
         tar.parents(paths::LAUNCHER, FOLDER, Owner::ROOT)?;
-        Ok(file(
-            tar,
-            inputs.launcher,
-            paths::LAUNCHER,
-            0o755,
-            Owner::ROOT,
-        )?)
+        Ok(tar.file_from(paths::LAUNCHER, 0o755, Owner::ROOT, inputs.launcher)?)
     })?;
     Ok((sha, FileRecord { fingerprint, blob }))
 }
@@ -139,7 +120,7 @@ pub(super) fn config(
     let path = paths::build_metadata(inputs.layers_dir);
     let (sha, _) = add(inputs, layers, name, "Buildpacks Launcher Config", |tar| {
         tar.parents(&at, FOLDER, inputs.owner)?;
-        Ok(file(tar, &path, &at.to_string_lossy(), FILE, inputs.owner)?)
+        Ok(tar.file_from(&at, FILE, inputs.owner, &path)?)
     })?;
     Ok(sha)
 }

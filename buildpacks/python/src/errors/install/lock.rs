@@ -62,35 +62,17 @@ fn outdated(
 
 /// An extra or a group that the project does not have.
 fn selection(output: &str) -> Option<(String, String)> {
-    let (what, name, variable) = [
-        (
-            "extra",
-            between(output, "Extra `", "` is not defined"),
-            EXTRAS_VARIABLE,
-        ),
-        (
-            "group",
-            between(output, "Group `", "` is not defined"),
-            GROUPS_VARIABLE,
-        ),
-        (
-            "extra",
-            between(output, "Extra [", "] is not specified"),
-            EXTRAS_VARIABLE,
-        ),
-        (
-            "group",
-            between(output, "Group(s) not found: ", " ("),
-            GROUPS_VARIABLE,
-        ),
-        (
-            "group",
-            between(output, "The dependency group '", "' was not found"),
-            GROUPS_VARIABLE,
-        ),
+    const EXTRA: (&str, &str) = ("extra", EXTRAS_VARIABLE);
+    const GROUP: (&str, &str) = ("group", GROUPS_VARIABLE);
+    let ((what, variable), name) = [
+        (EXTRA, "Extra `", "` is not defined"),
+        (GROUP, "Group `", "` is not defined"),
+        (EXTRA, "Extra [", "] is not specified"),
+        (GROUP, "Group(s) not found: ", " ("),
+        (GROUP, "The dependency group '", "' was not found"),
     ]
     .into_iter()
-    .find_map(|(what, name, variable)| Some((what, name?, variable)))?;
+    .find_map(|(kind, start, end)| Some((kind, between(output, start, end)?)))?;
     Some((
         format!("There is no {what} {name}"),
         format!(
