@@ -133,7 +133,8 @@ pub(crate) fn finish(printer: &Printer, app: &App, wanted: &AppJson) -> Result<(
             command: &command,
             terminal: Terminal::Never,
         })
-        .map_err(|error| run::failed(&command, error))?;
+        .map_err(|error| run::failed(&command, error))?
+        .code;
         if code != 0 {
             let message = format!("{FILE}'s postdeploy script failed with exit code {code}");
             return Err(Failure::new(Exit::General, message).hint(

@@ -319,6 +319,19 @@ as_each_user! {
             .run()
             .success();
         t.slugc_in(&app).args(["kafka:topics"]).run().success().says(&[&topic]);
+        // Whoever has no certificate is sent away.
+        let script = "from confluent_kafka.admin import AdminClient\n\
+            import os\n\
+            url = os.environ['KAFKA_URL'].replace('kafka+ssl://', '')\n\
+            trusted = os.environ['KAFKA_TRUSTED_CERT']\n\
+            for how in {}, {'security.protocol': 'ssl', 'ssl.ca.pem': trusted}:\n\
+            \x20   try:\n\
+            \x20       AdminClient({'bootstrap.servers': url, **how}).list_topics(timeout=3)\n\
+            \x20       print('came in')\n\
+            \x20   except Exception:\n\
+            \x20       print('sent away')\n";
+        let strangers = t.slugc_in(&app).args(["run", "--", "python", "-c", script]).run().success();
+        assert_eq!(strangers.stdout, "sent away\nsent away\n");
         let mut consumer = t.slugc_in(&app).args(["launch", "consumer"]).start();
         t.slugc_in(&app)
             .args(["run", "--", "python", "produce.py", "one", "two"])

@@ -109,6 +109,33 @@ as_each_user! {
 }
 
 as_each_user! {
+    /// The kernel kills what takes more than twice the memory of its size, where it may be told to.
+    fn sizes(t: &TestContext) {
+        let app = t.fixture("flask-gunicorn");
+        t.slugc_in(&app).args(["build", "."]).run().success();
+        let slugc = |words: &[&str]| t.slugc_in(&app).args(words).run();
+        let greedy = "print(len(b'x' * (1200 << 20)))";
+        let small = slugc(&["run", "-s", "eco", "--", "sh", "-c", "echo $DYNO_RAM"]).success();
+        assert_eq!(small.stdout, "512\n");
+        if small.stderr.contains("not all that the size Eco says can be enforced: ") {
+            println!("skipped: {}", small.stderr);
+            slugc(&["run", "-s", "eco", "--", "python", "-c", greedy]).success();
+            return;
+        }
+        slugc(&["run", "-s", "eco", "--", "python", "-c", greedy])
+            .failure(137)
+            .says(&["Error R15 (Memory quota vastly exceeded)", "of Eco"]);
+        slugc(&["run", "-s", "performance-m", "--", "python", "-c", greedy]).success();
+        slugc(&["ps:type", "web=eco"]).success();
+        let started = slugc(&["run:detached", "--type", "web", "--", "python", "-c", greedy]).success();
+        let log = wait_for_log(t, &app, &name_of(&started), "State changed from up to complete");
+        assert!(log.contains("Error R15 (Memory quota vastly exceeded)"), "{log}");
+        assert!(log.contains("Process exited with status 137"), "{log}");
+        slugc(&["run", "-s", "ecco", "true"]).failure(2).says(&["did you mean eco?"]);
+    }
+}
+
+as_each_user! {
     /// The dyno's own files, environment and processes.
     fn inside(t: &TestContext) {
         let app = t.fixture("flask-gunicorn");

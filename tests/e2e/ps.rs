@@ -352,6 +352,40 @@ as_each_user! {
 }
 
 as_each_user! {
+    /// At whatever moment a supervisor is killed: no process is left, and the next one starts.
+    fn killed_again_and_again(t: &TestContext) {
+        let app = t.empty_app("victim");
+        app.write("requirements.txt", "");
+        // The same test runs beside this one as another user.
+        let marker = format!("8{}{}", std::process::id(), free_port());
+        let other = format!("9{marker}");
+        app.write(
+            "Procfile",
+            // One that has left its parent and its session, and one that ignores all it can.
+            &format!(
+                "worker: setsid sleep 3000{marker} & sleep 3000{marker}\n\
+                 stubborn: trap '' TERM INT HUP; (sleep 3000{other} & sleep 3000{other}) & while :; do sleep 3000{other}; done\n"
+            ),
+        );
+        t.slugc_in(&app).args(["build", "."]).run().success();
+        let alive = || processes_with(&format!("3000{marker}")).len() + processes_with(&format!("3000{other}")).len();
+        for round in 0..50 {
+            let shop = Background::start(t, &app, &["worker=2", "stubborn=1"]);
+            let pid = shop.pid();
+            // While they start, and when all of them run.
+            std::thread::sleep(Duration::from_millis(round * 3));
+            test_support::kill(pid, Signal::KILL);
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while alive() > 0 {
+                assert!(Instant::now() < deadline, "round {round}: {} processes are left", alive());
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            shop.slugc(&["ps"]).success().says(&[&format!("(process {pid}) was killed")]);
+        }
+    }
+}
+
+as_each_user! {
     /// Processes that crash, never bind, and ignore SIGTERM.
     fn unruly(t: &TestContext) {
         let app = t.fixture("flask-gunicorn");

@@ -1,9 +1,11 @@
 //! One dyno: what the sandbox has to be for a command of an image.
 
+use crate::control_groups::{Bound, Group};
 use crate::metadata::Metadata;
 use crate::names::{self, DynoName};
 use crate::processes::Command;
 use crate::scratch::{Scratch, private_folder};
+use crate::size::Size;
 use crate::user::{self, User, UserError};
 use oci_image::Image;
 use rustix::fs::{Gid, OFlags, Uid};
@@ -17,6 +19,8 @@ use std::path::{Component, Path, PathBuf};
 
 /// Where Docker looks for programs when the image doesn't say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// How much memory a dyno is to use, in MiB; what Heroku's own Python buildpack calls it.
+const DYNO_RAM: &str = "DYNO_RAM";
 /// Where Debian's programs look for certificates of authorities.
 const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
@@ -42,14 +46,18 @@ pub struct App<'a> {
     /// What dynos find in `HEROKU_…` variables, if there is a release.
     pub metadata: Option<&'a Metadata>,
     pub host: &'a HostFiles,
+    /// The dyno's size, where it has one.
+    pub bound: Option<Bound<'a>>,
     /// A folder for what dynos write, each in a folder of its own that goes with it. What killed
     /// dynos leave there is removed by the next one.
     pub run_dir: &'a Path,
 }
 
-/// A sandbox ready to be spawned, with the folder that has to outlive it.
+/// A sandbox ready to be spawned, with what has to outlive it.
 pub(crate) struct Prepared {
     pub(crate) sandbox: Sandbox,
+    /// Without any effect where the dyno has no size.
+    pub(crate) group: Group,
     pub(crate) scratch: Scratch,
 }
 
@@ -62,6 +70,12 @@ pub enum DynoError {
     Scratch { path: PathBuf, source: io::Error },
     #[error("cannot read the host's {}", path.display())]
     HostFile { path: PathBuf, source: io::Error },
+    #[error("cannot make a control group for the dyno {name}, whose size is {size}")]
+    ControlGroup {
+        name: DynoName,
+        size: Size,
+        source: io::Error,
+    },
     #[error("cannot start `{command}` in a dyno")]
     Start {
         command: String,
@@ -113,7 +127,28 @@ pub(crate) fn prepare(
     sandbox.cwd = Path::new("/").join(cwd);
     sandbox.env = environment(app, name, &user, port, terminal);
     sandbox.mounts = mounts(app.host, name, scratch.path())?;
-    Ok(Prepared { sandbox, scratch })
+    let group = match app.bound {
+        Some(bound) => bounded(&mut sandbox, bound, name)?,
+        None => Group::default(),
+    };
+    Ok(Prepared {
+        sandbox,
+        group,
+        scratch,
+    })
+}
+
+/// Keeps a dyno to its size.
+fn bounded(sandbox: &mut Sandbox, bound: Bound<'_>, name: &DynoName) -> Result<Group, DynoError> {
+    let Bound { size, groups } = bound;
+    let failed = |source| DynoError::ControlGroup {
+        name: name.clone(),
+        size,
+        source,
+    };
+    let group = groups.group(&name.to_string(), size).map_err(failed)?;
+    sandbox.control_groups = group.entrances().map_err(failed)?;
+    Ok(group)
 }
 
 /// Exactly the image's environment and the app's; nothing of the host's.
@@ -144,6 +179,11 @@ fn environment(
         let facts = metadata.variables().into_iter();
         env.extend(facts.map(|(name, value)| (name.into(), value.into())));
         env.insert("HEROKU_DYNO_ID".into(), names::dyno_id().into());
+    }
+    if let Some(bound) = app.bound {
+        let mebibytes = bound.size.memory() >> 20;
+        env.entry(DYNO_RAM.into())
+            .or_insert_with(|| mebibytes.to_string().into());
     }
     env.insert("DYNO".into(), name.to_string().into());
     env.remove(OsString::from("PORT").as_os_str());

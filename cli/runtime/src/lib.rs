@@ -35,6 +35,7 @@ pub mod size;
 pub mod state;
 pub mod supervisor;
 
+mod control_groups;
 mod dyno;
 mod logged;
 mod metadata;
@@ -45,6 +46,7 @@ mod signals;
 mod terminal;
 mod user;
 
+pub use control_groups::{Bound, ControlGroups, VASTLY_EXCEEDED};
 pub use dyno::{App, DynoError, HostFiles};
 pub use logs::Colour;
 pub use metadata::Metadata;

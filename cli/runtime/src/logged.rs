@@ -1,5 +1,6 @@
 //! A one-off dyno without anybody in front of it: its output goes to the app's log.
 
+use crate::control_groups::{Group, VASTLY_EXCEEDED};
 use crate::dyno::{self, App, DynoError, Prepared};
 use crate::logs::{LineSplitter, LogBounds, LogWriter, Source};
 use crate::names::DynoName;
@@ -45,6 +46,7 @@ pub(crate) struct Logged {
     end_by: Option<Instant>,
     grace: Duration,
     stopped: Option<Stopped>,
+    group: Group,
     scratch: Scratch,
 }
 
@@ -61,6 +63,7 @@ impl Logged {
     ) -> Result<Self, DynoError> {
         let Prepared {
             mut sandbox,
+            group,
             scratch,
         } = dyno::prepare(app, name, &command, None, None)?;
         let watch = |source| DynoError::Watch {
@@ -90,6 +93,7 @@ impl Logged {
             end_by: times.limit.map(|limit| Instant::now() + limit),
             grace: times.grace,
             stopped: None,
+            group,
             scratch,
         })
     }
@@ -124,6 +128,9 @@ impl Logged {
         }
         let status = watched.and_then(|()| self.child.wait())?;
         let code = sandbox::exit_code(status);
+        if self.group.ran_out_of_memory() {
+            self.say(VASTLY_EXCEEDED);
+        }
         self.log.end(code);
         Ok((code, self.stopped))
     }

@@ -61,10 +61,19 @@ const BREAK_WINDOW: Duration = Duration::from_secs(1);
 /// What a raw terminal sends for ^C.
 const INTERRUPT: u8 = 3;
 
-/// Runs a command in a dyno of its own and returns its exit code, 128 + n when signal n ended it.
+/// How a one-off dyno ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// 128 + n when signal n ended it.
+    pub code: i32,
+    /// Whether the kernel had to kill something to keep it to its size.
+    pub ran_out_of_memory: bool,
+}
+
+/// Runs a command in a dyno of its own.
 ///
 /// SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed on to the dyno.
-pub fn run_one_off(inputs: &RunInputs<'_>) -> Result<i32, RunError> {
+pub fn run_one_off(inputs: &RunInputs<'_>) -> Result<Ended, RunError> {
     let processes = Processes::of(inputs.app.image);
     let command = processes
         .and_then(|processes| processes.one_off(inputs.command))
@@ -75,7 +84,11 @@ pub fn run_one_off(inputs: &RunInputs<'_>) -> Result<i32, RunError> {
     })?;
     let term = inputs.terminal.term();
     let prepared = dyno::prepare(&inputs.app, &name, &command, None, term)?;
-    let Prepared { sandbox, scratch } = prepared;
+    let Prepared {
+        sandbox,
+        group,
+        scratch,
+    } = prepared;
     let metadata = inputs.app.metadata;
     let code = attend(sandbox, term.is_some(), |sandbox| {
         let child = start(sandbox, &command.shown)?;
@@ -96,7 +109,10 @@ pub fn run_one_off(inputs: &RunInputs<'_>) -> Result<i32, RunError> {
         Ok(child)
     });
     drop(scratch);
-    code
+    Ok(Ended {
+        code: code?,
+        ran_out_of_memory: group.ran_out_of_memory(),
+    })
 }
 
 /// Runs a program in a sandbox with the caller's streams, in a terminal of its own if there is one

@@ -1,4 +1,4 @@
-//! Heroku's dyno sizes, as far as they are about memory.
+//! Heroku's dyno sizes.
 
 use crate::nearest::nearest;
 use serde::{Deserialize, Serialize};
@@ -23,22 +23,30 @@ pub enum Size {
     Performance2xl,
 }
 
-/// The size, its name as Heroku prints it, its short name, and its memory quota in MiB.
-const SIZES: [(Size, &str, &str, u64); 9] = [
-    (Size::Eco, "Eco", "eco", 512),
-    (Size::Basic, "Basic", "basic", 512),
-    (Size::Standard1x, "Standard-1X", "1x", 512),
-    (Size::Standard2x, "Standard-2X", "2x", 1024),
-    (Size::PerformanceM, "Performance-M", "pm", 2560),
-    (Size::PerformanceL, "Performance-L", "pl", 14 * 1024),
+/// The size, its name as Heroku prints it, its short name, its memory quota in MiB, and its share of
+/// the processors as a multiple of the smallest.
+const SIZES: [(Size, &str, &str, u64, u32); 9] = [
+    (Size::Eco, "Eco", "eco", 512, 1),
+    (Size::Basic, "Basic", "basic", 512, 1),
+    (Size::Standard1x, "Standard-1X", "1x", 512, 1),
+    (Size::Standard2x, "Standard-2X", "2x", 1024, 2),
+    (Size::PerformanceM, "Performance-M", "pm", 2560, 12),
+    (Size::PerformanceL, "Performance-L", "pl", 14 * 1024, 50),
     (
         Size::PerformanceLRam,
         "Performance-L-RAM",
         "pl-ram",
         30 * 1024,
+        24,
     ),
-    (Size::PerformanceXl, "Performance-XL", "pxl", 62 * 1024),
-    (Size::Performance2xl, "Performance-2XL", "p2xl", 126 * 1024),
+    (Size::PerformanceXl, "Performance-XL", "pxl", 62 * 1024, 50),
+    (
+        Size::Performance2xl,
+        "Performance-2XL",
+        "p2xl",
+        126 * 1024,
+        100,
+    ),
 ];
 
 /// A size that there is not.
@@ -64,8 +72,14 @@ fn offer(nearest: Option<&str>) -> String {
 impl Size {
     /// How much memory a dyno of this size is to use, in bytes.
     pub fn memory(self) -> u64 {
-        let (.., mebibytes) = SIZES[self as usize];
+        let (_, _, _, mebibytes, _) = SIZES[self as usize];
         mebibytes << 20
+    }
+
+    /// How much of busy processors it gets beside others, as a multiple of the smallest dynos'.
+    pub fn cpu_share(self) -> u32 {
+        let (.., share) = SIZES[self as usize];
+        share
     }
 }
 
@@ -83,7 +97,7 @@ impl FromStr for Size {
         let wanted = text.to_lowercase();
         let found = SIZES
             .iter()
-            .find(|(_, name, short, _)| name.to_lowercase() == wanted || *short == wanted);
+            .find(|(_, name, short, ..)| name.to_lowercase() == wanted || *short == wanted);
         found.map(|(size, ..)| *size).ok_or_else(|| {
             let names: Vec<String> = SIZES
                 .iter()

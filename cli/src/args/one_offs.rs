@@ -14,11 +14,11 @@ pub(crate) struct OneOffArgs {
     /// A variable for the command; KEY alone takes this shell's value; may be repeated
     #[arg(short = 'e', long = "env", value_name = "KEY[=VALUE]")]
     pub(crate) env: Vec<String>,
-    /// Accepted for Heroku's sake: one-offs take as much memory as they like
-    #[arg(short, long, value_name = "SIZE", hide = true)]
+    /// Its size, as standard-1x: what takes more than twice the memory of that is killed
+    #[arg(short, long, value_name = "SIZE")]
     pub(crate) size: Option<Size>,
-    /// Likewise: the process type whose size is meant
-    #[arg(long = "type", value_name = "TYPE", hide = true)]
+    /// The process type whose size it gets
+    #[arg(long = "type", value_name = "TYPE")]
     pub(crate) process_type: Option<ProcessType>,
     /// The command and its arguments, or a process type
     #[arg(

@@ -1,32 +1,55 @@
 //! `slugc run CMD…`: a one-off dyno.
 
+use crate::app::{App, AppName};
 use crate::args::{OneOffArgs, RunArgs, TerminalArgs};
+use crate::commands::ps_type::sizes;
 use crate::commands::running::{Ready, exit_of_dyno, exit_of_process, pass_through};
 use crate::failure::{Exit, Failure};
+use crate::store::Store;
+use crate::ui;
 use crate::ui::printer::{Detail, Printer};
+use slug_runtime::VASTLY_EXCEEDED;
 use slug_runtime::run::{RunError, RunInputs, Terminal, run_one_off};
+use slug_runtime::size::Size;
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let printer = Printer::new(Detail::Normal);
-    tell_of_size(&printer, &args.one_off);
-    let ready = Ready::open(&printer, &args.one_off.app, &args.one_off.env)?;
+    let size = size(&args.one_off)?;
+    let mut ready = Ready::open(&printer, &args.one_off.app, &args.one_off.env)?;
+    if let Some(size) = size {
+        ready.keep_to(&printer, size);
+    }
     let command = words(args.one_off.command)?;
     let term = std::env::var("TERM").ok();
-    let code = run_one_off(&RunInputs {
+    let ended = run_one_off(&RunInputs {
         app: ready.app(),
         command: &command,
         terminal: terminal(&args.terminal, term.as_deref()),
     })
     .map_err(|error| failed(&command, error))?;
-    Ok(pass_through(code))
+    if let Some(size) = size
+        && ended.ran_out_of_memory
+    {
+        printer.warning(&format!(
+            "{VASTLY_EXCEEDED}: the kernel killed what took more than twice the {} of {size}",
+            ui::size::bytes(size.memory())
+        ));
+    }
+    Ok(pass_through(ended.code))
 }
 
-/// A size that is asked for is not ignored in silence.
-pub(crate) fn tell_of_size(printer: &Printer, args: &OneOffArgs) {
-    if args.size.is_some() || args.process_type.is_some() {
-        printer.warning("one-off dynos take as much memory as they like: the size has no effect");
+/// The size that is asked for, by its name or as that of a process type.
+pub(crate) fn size(args: &OneOffArgs) -> Result<Option<Size>, Failure> {
+    match (args.size, &args.process_type) {
+        (None, Some(process_type)) => {
+            let store = Store::open()?;
+            let app = App::of(&store, AppName::choose(&args.app, Path::new("."))?);
+            Ok(sizes(&app)?.get(process_type).copied())
+        }
+        (size, _) => Ok(size),
     }
 }
 

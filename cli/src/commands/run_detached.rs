@@ -8,7 +8,7 @@ use crate::args::{AppArgs, LogsArgs, RunDetachedArgs};
 use crate::build_env;
 use crate::commands::background::{self, Started};
 use crate::commands::logs;
-use crate::commands::run::{failed, program, tell_of_size, words};
+use crate::commands::run::{failed, program, size, words};
 use crate::commands::running::{Ready, pass_through};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::store::Store;
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use slug_runtime::detached::{DetachedInputs, GRACE, run_detached};
 use slug_runtime::names::DynoName;
 use slug_runtime::one_offs;
+use slug_runtime::size::Size;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -27,6 +28,7 @@ struct Task {
     name: DynoName,
     command: Vec<String>,
     env: BTreeMap<String, String>,
+    size: Option<Size>,
 }
 
 pub(crate) fn run(args: RunDetachedArgs) -> Result<ExitCode, Failure> {
@@ -34,7 +36,7 @@ pub(crate) fn run(args: RunDetachedArgs) -> Result<ExitCode, Failure> {
     if args.background {
         return attend(&printer, &args.one_off.app);
     }
-    tell_of_size(&printer, &args.one_off);
+    let size = size(&args.one_off)?;
     let command = words(args.one_off.command)?;
     let store = Store::open()?;
     let app = App::of(&store, AppName::choose(&args.one_off.app, Path::new("."))?);
@@ -48,6 +50,7 @@ pub(crate) fn run(args: RunDetachedArgs) -> Result<ExitCode, Failure> {
         name: dyno.clone(),
         env: build_env::collect(&[], &[], &args.one_off.env)?,
         command,
+        size,
     };
     let attempt = || format!("cannot run {} in the background", program(&task.command));
     let own = std::env::current_exe().or_fail(Exit::General, attempt)?;
@@ -81,9 +84,17 @@ pub(crate) fn run(args: RunDetachedArgs) -> Result<ExitCode, Failure> {
 }
 
 fn attend(printer: &Printer, app: &AppArgs) -> Result<ExitCode, Failure> {
-    let Task { name, command, env } = background::leave_session()?;
+    let Task {
+        name,
+        command,
+        env,
+        size,
+    } = background::leave_session()?;
     let mut ready = Ready::open(printer, app, &[])?;
     ready.config.extend(env);
+    if let Some(size) = size {
+        ready.keep_to(printer, size);
+    }
     let used = ready.take_lock();
     let inputs = DetachedInputs {
         app: ready.app(),

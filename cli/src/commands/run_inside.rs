@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::args::RunInsideArgs;
 use crate::build_env;
 use crate::commands::ps;
-use crate::commands::run::{failed, tell_of_size, terminal, words};
+use crate::commands::run::{failed, terminal, words};
 use crate::commands::running::pass_through;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::store::Store;
@@ -17,7 +17,9 @@ use std::process::ExitCode;
 
 pub(crate) fn run(args: RunInsideArgs) -> Result<ExitCode, Failure> {
     let printer = Printer::new(Detail::Normal);
-    tell_of_size(&printer, &args.one_off);
+    if args.one_off.size.is_some() || args.one_off.process_type.is_some() {
+        printer.warning("what runs inside a dyno has no size of its own: it is ignored");
+    }
     let env = build_env::collect(&[], &[], &args.one_off.env)?;
     let command = words(args.one_off.command)?;
     let store = Store::open()?;

@@ -13,8 +13,9 @@ use oci_image::Image;
 use slug_runtime::addons::InUse;
 use slug_runtime::processes::ProcessesError;
 use slug_runtime::roots::Roots;
+use slug_runtime::size::Size;
 use slug_runtime::state::{ConfigVars, ReleaseImage};
-use slug_runtime::{DynoError, HostFiles, Metadata};
+use slug_runtime::{Bound, ControlGroups, DynoError, HostFiles, Metadata};
 use std::path::{Path, PathBuf};
 
 /// An image that is ready to run, with the config vars that it runs with.
@@ -30,6 +31,8 @@ pub(crate) struct Ready {
     metadata: Option<Metadata>,
     /// Keeps `cache prune` away while the image runs.
     used: Option<Lock>,
+    /// What the dyno is kept to, if it has a size.
+    bound: Option<(Size, ControlGroups)>,
     /// Keeps the add-ons' servers running.
     pub(crate) addons: InUse,
 }
@@ -118,8 +121,20 @@ impl Ready {
             logs: app.logs(),
             metadata: None,
             used: Some(used),
+            bound: None,
             addons,
         })
+    }
+
+    /// Keeps the dyno to a size, as far as this process may.
+    pub(crate) fn keep_to(&mut self, printer: &Printer, size: Size) {
+        let groups = ControlGroups::make();
+        if let Some(lacking) = groups.lacking() {
+            printer.warning(&format!(
+                "not all that the size {size} says can be enforced: {lacking}"
+            ));
+        }
+        self.bound = Some((size, groups));
     }
 
     pub(crate) fn app(&self) -> slug_runtime::App<'_> {
@@ -129,6 +144,10 @@ impl Ready {
             config_vars: &self.config,
             metadata: self.metadata.as_ref(),
             host: &self.host,
+            bound: self.bound.as_ref().map(|(size, groups)| Bound {
+                size: *size,
+                groups,
+            }),
             run_dir: &self.run_dir,
         }
     }
@@ -167,6 +186,8 @@ pub(crate) fn exit_of_dyno(error: &DynoError) -> Exit {
         DynoError::User { .. } => Exit::Input,
         DynoError::Scratch { .. } => Exit::Store,
         DynoError::Start { .. } => Exit::Sandbox,
-        DynoError::HostFile { .. } | DynoError::Watch { .. } => Exit::General,
+        DynoError::HostFile { .. } | DynoError::ControlGroup { .. } | DynoError::Watch { .. } => {
+            Exit::General
+        }
     }
 }

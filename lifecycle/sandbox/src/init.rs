@@ -57,6 +57,7 @@ pub(crate) fn rehearse(plan: &mut Plan, descriptors: &Descriptors) -> ! {
 fn start(plan: &mut Plan, descriptors: &Descriptors) -> Result<(libc::pid_t, OwnedFd), Failure> {
     program::reset_handlers();
     umask(Mode::empty());
+    enter_control_groups(plan)?;
     close_others(plan, descriptors).at(Step::Descriptors)?;
     // For whoever looks at the host's processes; also the mark by which a program knows its init.
     rustix::thread::set_name(c"sandbox-init").at(Step::Signals)?;
@@ -85,6 +86,23 @@ fn start(plan: &mut Plan, descriptors: &Descriptors) -> Result<(libc::pid_t, Own
     }
     close(descriptors.ready);
     Ok((main, signals))
+}
+
+/// Before anything is started, so that everything is in the groups; a new namespace then has them
+/// as its root.
+fn enter_control_groups(plan: &Plan) -> Result<(), Failure> {
+    for (index, group) in plan.control_groups.iter().enumerate() {
+        // SAFETY: the caller holds the descriptors, this process has copies of them.
+        let group = unsafe { BorrowedFd::borrow_raw(*group) };
+        // "0" is the writer itself (cgroups(7), "Moving a process to a cgroup").
+        rustix::io::write(group, b"0").at_nth(Step::ControlGroup, index)?;
+    }
+    if plan.tier.has_namespaces() && !plan.control_groups.is_empty() {
+        // SAFETY: only namespaces of this process change, and it has one thread.
+        let unshared = unsafe { libc::unshare(libc::CLONE_NEWCGROUP) };
+        check(libc::c_long::from(unshared)).at(Step::ControlGroup)?;
+    }
+    Ok(())
 }
 
 fn enter_namespaces(plan: &Plan) -> Result<(), Failure> {

@@ -50,6 +50,8 @@ pub(crate) struct Plan {
     /// What the tracer is told, in [`Tier::Traced`].
     pub(crate) trace: Option<OwnedFd>,
     pub(crate) terminal: bool,
+    /// Of [`Sandbox::control_groups`], which outlives the plan's use.
+    pub(crate) control_groups: Vec<RawFd>,
     pub(crate) ended_by: EndedBy,
     /// Memory that the program's process runs on until exec; never read as a vector.
     pub(crate) program_stack: Vec<u128>,
@@ -242,6 +244,11 @@ impl Plan {
             lock: None,
             trace: None,
             terminal: sandbox.terminal,
+            control_groups: sandbox
+                .control_groups
+                .iter()
+                .map(AsRawFd::as_raw_fd)
+                .collect(),
             ended_by: if tier.has_namespaces() {
                 EndedBy::Namespace
             } else {
@@ -250,20 +257,6 @@ impl Plan {
             program_stack: Vec::with_capacity(PROGRAM_STACK / size_of::<u128>()),
             caller_strings: tier::caller_strings(),
         })
-    }
-
-    /// What the tracer is told: to run this plan's program.
-    pub(crate) fn orders(&self, sandbox: &Sandbox, view: traced::View) -> io::Result<OwnedFd> {
-        let orders = traced::Orders {
-            view,
-            uid: sandbox.uid,
-            gid: sandbox.gid,
-            cwd: sandbox.cwd.as_os_str().as_bytes().to_vec(),
-            candidates: self.program.candidates.clone(),
-            argv: self.program.argv.strings().to_vec(),
-            env: self.program.env.strings().to_vec(),
-        };
-        orders.seal()
     }
 
     /// The namespaces to clone into.

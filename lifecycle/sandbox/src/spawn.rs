@@ -17,7 +17,7 @@ use crate::plan::{Descriptors, Plan, Program};
 use crate::spec::{Sandbox, Stream, Tier, Writable};
 use crate::step::{Failure, Step, check};
 use crate::tier::tier;
-use crate::traced::Layout;
+use crate::traced::{Layout, Orders};
 use crate::write_back::WriteBack;
 
 /// Starts the program in the strongest kind of sandbox this process can make.
@@ -74,7 +74,8 @@ pub fn spawn_at(sandbox: &Sandbox, tier: Tier) -> Result<Child, Error> {
         let step = |step: Step| attempt(step.attempt());
         plan.landlock = Some(layout.ruleset(sandbox).map_err(step(Step::Landlock))?);
         plan.trace = Some(
-            plan.orders(sandbox, layout.view())
+            Orders::of(&plan.program, sandbox, layout.view())
+                .seal()
                 .map_err(step(Step::Trace))?,
         );
         plan.program = Program::tracer();

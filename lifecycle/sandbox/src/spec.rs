@@ -28,6 +28,9 @@ pub struct Sandbox {
     pub cwd: PathBuf,
     /// The program and its arguments. A name without `/` is looked up in the `PATH` of `env`.
     pub argv: Vec<OsString>,
+    /// The `cgroup.procs` files, open for writing, of the control groups that everything in the
+    /// sandbox belongs to (cgroups(7)). The caller makes the groups and removes them.
+    pub control_groups: Vec<OwnedFd>,
     /// Whether the host's network is reachable.
     pub network: Network,
     /// Which system calls are refused or faked.
@@ -59,6 +62,7 @@ impl Sandbox {
             env: Vec::new(),
             cwd: PathBuf::from("/"),
             argv,
+            control_groups: Vec::new(),
             network: Network::Host,
             filter: Filter::Default,
             stdin: Stream::Inherit,

@@ -39,10 +39,11 @@ pub(crate) enum Step {
     Chroot,
     Enter,
     Trace,
+    ControlGroup,
 }
 
 impl Step {
-    const ALL: [Self; 31] = [
+    const ALL: [Self; 32] = [
         Self::Descriptors,
         Self::IdMap,
         Self::Propagation,
@@ -74,6 +75,7 @@ impl Step {
         Self::Chroot,
         Self::Enter,
         Self::Trace,
+        Self::ControlGroup,
     ];
 
     /// The step in words that follow "cannot".
@@ -112,6 +114,7 @@ impl Step {
             Self::Chroot => "enter the root by chroot",
             Self::Enter => "join the namespaces",
             Self::Trace => "trace the program",
+            Self::ControlGroup => "enter its control groups",
         }
     }
 }

@@ -21,7 +21,12 @@ is_number() {
 }
 
 own=$(sed -n 's/^0:://p' /proc/self/cgroup 2> /dev/null)
-limit=$(words "$root$own/memory.max" "$root/memory.max" "$root/memory/memory.limit_in_bytes")
+if is_number "$DYNO_RAM" && [ ${#DYNO_RAM} -le 7 ]; then
+    # A dyno's size, in MiB: what it may take at most before it is killed is twice that.
+    limit=$((DYNO_RAM * 1048576))
+else
+    limit=$(words "$root$own/memory.max" "$root/memory.max" "$root/memory/memory.limit_in_bytes")
+fi
 # cgroup v1 has a number of nineteen digits where there is no limit.
 is_number "$limit" && [ ${#limit} -le 13 ] || exit 0
 

@@ -160,4 +160,15 @@ fn workers_by_what_the_container_may_use() {
     }
     let limited = [("memory.max", "536870912\n")];
     assert_eq!(workers(&limited, &[("WEB_CONCURRENCY", "7")]), "");
+    // A dyno's size.
+    for files in [
+        vec![("cpu.max", one)],
+        vec![("memory.max", "1073741824\n"), ("cpu.max", one)],
+    ] {
+        assert_eq!(
+            workers(&files, &[("DYNO_RAM", "512")]),
+            "WEB_CONCURRENCY = \"2\"\n"
+        );
+    }
+    assert_eq!(workers(&[], &[("DYNO_RAM", "much")]), "");
 }

@@ -65,6 +65,10 @@ pub fn run_client(addons: &Addons, addon: &Addon, client: Client<'_>) -> Result<
             .iter()
             .map(|(from, to)| Mount::read_only(from, to)),
     );
+    if let Some(certificates) = &addon.certificates {
+        let written = certificates.write(&addons.folder(&addon.name).join("client"))?;
+        mounts.extend(written.iter().map(|(from, to)| Mount::read_only(from, to)));
+    }
     sandbox.mounts = mounts;
     let failed = |source: RunError| AddonError::Client {
         program: program.clone(),

@@ -15,6 +15,8 @@ pub enum AddonError {
     Name { name: String },
     #[error("the app {app} has an attachment {attachment} already")]
     Attached { attachment: String, app: String },
+    #[error("cannot make certificates")]
+    Certificates { source: rcgen::Error },
     #[error("cannot {attempt} {}", path.display())]
     File {
         attempt: &'static str,

@@ -10,6 +10,9 @@ use std::time::Duration;
 /// The folder of Kafka's own programs, beside its root.
 pub const KAFKA_PROGRAMS: &str = "kafka-4.1.0";
 
+/// Where Kafka's tools find how to reach the server, where it asks for certificates.
+pub const KAFKA_CLIENT: &str = "/etc/kafka/client.properties";
+
 /// For every Java program: small and quick to start, rather than fast in the long run.
 const JAVA: [&str; 6] = [
     "java",
@@ -33,19 +36,28 @@ pub(super) const KIND: Kind = Kind {
     patience: Duration::from_mins(5),
 };
 
+/// Clients and the controller's own show a certificate; clusters of earlier versions did not ask.
+///
 /// A short session lets the broker join at once after a SIGKILL: with Kafka's own nine seconds the
 /// controller waits for a dead broker first. Heroku's clusters do not create topics by themselves.
 const SETUP: &str = r#"
 umask 077
+printf %s "$ADDON_KEY_STORE" > /srv/keystore.pem
+printf %s "$ADDON_AUTHORITY" > /srv/authority.pem
 cat > /srv/server.properties <<END
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$ADDON_CONTROLLER_PORT
-listeners=PLAINTEXT://127.0.0.1:$ADDON_PORT,CONTROLLER://127.0.0.1:$ADDON_CONTROLLER_PORT
-advertised.listeners=PLAINTEXT://127.0.0.1:$ADDON_PORT
+listeners=SSL://127.0.0.1:$ADDON_PORT,CONTROLLER://127.0.0.1:$ADDON_CONTROLLER_PORT
+advertised.listeners=SSL://127.0.0.1:$ADDON_PORT
 controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=SSL
+listener.security.protocol.map=SSL:SSL,CONTROLLER:SSL
+ssl.client.auth=required
+ssl.keystore.type=PEM
+ssl.keystore.location=/srv/keystore.pem
+ssl.truststore.type=PEM
+ssl.truststore.location=/srv/authority.pem
 log.dirs=/srv/log
 auto.create.topics.enable=false
 broker.session.timeout.ms=2000
@@ -84,6 +96,14 @@ fn ask(addon: &Addon) -> std::io::Result<()> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, addon.port));
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(500))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    stream.write_all(&REQUEST)?;
+    match &addon.certificates {
+        Some(certificates) => exchange(&mut certificates.connect(stream)?, &REQUEST),
+        None => exchange(&mut stream, &REQUEST),
+    }
+}
+
+fn exchange(stream: &mut (impl Read + Write), request: &[u8]) -> std::io::Result<()> {
+    stream.write_all(request)?;
+    stream.flush()?;
     stream.read_exact(&mut [0; 8])
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! addons/<name>/addon.json       the record: plan, port, credentials, attachments; 0600
 //! addons/<name>/data/            the server's files, owned by the user that it runs as
+//! addons/<name>/client/          what Kafka's tools show its server
 //! addons/<name>/backups/         dumps
 //! addons/<name>/log              what the server prints; locked while one runs
 //! addons/<name>/use.lock         shared by everybody who uses the add-on
@@ -15,6 +16,7 @@
 //! that needed it first and serves several apps. It stops the server when nobody has held
 //! `use.lock` for a while. Every lock is the kernel's: who is killed has let go of it.
 
+mod certificates;
 mod client;
 mod credentials;
 mod error;
@@ -30,10 +32,11 @@ mod service;
 mod store;
 mod supervisor;
 
+pub use certificates::Certificates;
 pub use client::{Client, Streams, run_client};
 pub use credentials::random;
 pub use error::AddonError;
-pub use kafka::{KAFKA_PROGRAMS, kafka_tool};
+pub use kafka::{KAFKA_CLIENT, KAFKA_PROGRAMS, kafka_tool};
 pub use names::{COLOURS, colour_variable};
 pub use record::{Addon, Attachment};
 pub use running::{InUse, ensure_running, is_running, stop};

@@ -1,5 +1,6 @@
 //! What is known of an add-on: `addon.json`.
 
+use super::certificates::Certificates;
 use super::service::{Plan, Service};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -23,6 +24,9 @@ pub struct Addon {
     /// Of Kafka's controller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controller_port: Option<u16>,
+    /// Of Kafka alone; clusters of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificates: Option<Certificates>,
     /// The database's owner; empty where the service has no users.
     pub user: String,
     pub password: String,
@@ -80,6 +84,9 @@ impl Addon {
                 format!("postgres://{user}:{password}@127.0.0.1:{port}/{database}")
             }
             Service::Redis => format!("redis://:{password}@127.0.0.1:{port}"),
+            Service::Kafka if self.certificates.is_some() => {
+                format!("kafka+ssl://127.0.0.1:{port}")
+            }
             Service::Kafka => format!("kafka://127.0.0.1:{port}"),
         }
     }
@@ -95,6 +102,15 @@ impl Addon {
         let mut vars = BTreeMap::from([(format!("{attachment}_URL"), self.url())]);
         if let Some(prefix) = self.kafka_prefix() {
             vars.insert(format!("{attachment}_PREFIX"), prefix);
+        }
+        if let Some(certificates) = &self.certificates {
+            for (what, value) in [
+                ("TRUSTED_CERT", &certificates.authority),
+                ("CLIENT_CERT", &certificates.client.certificate),
+                ("CLIENT_CERT_KEY", &certificates.client.key),
+            ] {
+                vars.insert(format!("{attachment}_{what}"), value.clone());
+            }
         }
         vars
     }
@@ -114,6 +130,7 @@ mod tests {
             app: "shop".to_owned(),
             port: 20_000,
             controller_port: None,
+            certificates: None,
             user: "u1".to_owned(),
             password: "secret".to_owned(),
             database: "d1".to_owned(),
@@ -137,6 +154,23 @@ mod tests {
         let vars = addon(Service::Kafka, "basic-0").config_vars("KAFKA");
         assert_eq!(vars["KAFKA_PREFIX"], "kafka-flat-10000.");
         assert!(addon(Service::Kafka, "standard-0").kafka_prefix().is_none());
+    }
+
+    #[test]
+    fn kafka_clients_get_certificates() {
+        let mut addon = addon(Service::Kafka, "standard-0");
+        addon.certificates = Certificates::make(jiff::Timestamp::UNIX_EPOCH).ok();
+        let vars = addon.config_vars("KAFKA");
+        assert_eq!(vars["KAFKA_URL"], "kafka+ssl://127.0.0.1:20000");
+        for (name, begin) in [
+            ("KAFKA_TRUSTED_CERT", "-----BEGIN CERTIFICATE-----\n"),
+            ("KAFKA_CLIENT_CERT", "-----BEGIN CERTIFICATE-----\n"),
+            ("KAFKA_CLIENT_CERT_KEY", "-----BEGIN PRIVATE KEY-----\n"),
+        ] {
+            assert!(vars[name].starts_with(begin), "{name}");
+        }
+        let shown = format!("{addon:?}");
+        assert!(!shown.contains("BEGIN"), "{shown}");
     }
 
     #[test]

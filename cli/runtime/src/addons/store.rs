@@ -1,5 +1,6 @@
 //! The folder of all add-ons.
 
+use super::certificates::Certificates;
 use super::credentials::{below, word};
 use super::error::{AddonError, failed};
 use super::kafka::KAFKA_PROGRAMS;
@@ -147,6 +148,10 @@ impl Addons {
             Service::Kafka => Some(free_port(&[ports, vec![port]].concat())?),
             Service::Postgres | Service::Redis => None,
         };
+        let certificates = match service {
+            Service::Kafka => Some(Certificates::make(new.created_at)?),
+            Service::Postgres | Service::Redis => None,
+        };
         let name = match new.name {
             Some(name) => name.to_owned(),
             None => random_name(service)?,
@@ -162,6 +167,7 @@ impl Addons {
             app: new.app.to_owned(),
             port,
             controller_port,
+            certificates,
             user: word('u', 13)?,
             password: word('p', PASSWORD)?,
             database: word('d', 13)?,

@@ -1,5 +1,6 @@
 //! The process that an add-on's server runs under.
 
+use super::certificates::Certificates;
 use super::error::{AddonError, failed};
 use super::locks::{self, READY, SUPERVISOR, USE};
 use super::record::Addon;
@@ -190,7 +191,14 @@ fn set_up(
     let argv = ["/bin/sh", "-eu", "-c", setup].map(str::to_owned).to_vec();
     let mut sandbox = server::sandbox(addons, addon, &staged, argv)?;
     let controller = addon.controller_port.unwrap_or_default().to_string();
+    let [key_store, authority] = addon
+        .certificates
+        .as_ref()
+        .map(Certificates::of_server)
+        .unwrap_or_default();
     for (name, value) in [
+        ("ADDON_KEY_STORE", &key_store),
+        ("ADDON_AUTHORITY", &authority),
         ("ADDON_USER", &addon.user),
         ("ADDON_PASSWORD", &addon.password),
         ("ADDON_DATABASE", &addon.database),

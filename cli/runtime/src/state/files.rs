@@ -35,15 +35,23 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateE
 
 /// Replaces a JSON document by one rename, its bytes on disk first. Nobody else can read it.
 pub(crate) fn replace<T: Serialize>(path: &Path, value: &T) -> Result<(), StateError> {
+    let mut text = serde_json::to_string_pretty(value).map_err(|error| StateError::Write {
+        path: path.to_owned(),
+        source: error.into(),
+    })?;
+    text.push('\n');
+    replace_text(path, &text)
+}
+
+/// The same for a file of any kind.
+pub(crate) fn replace_text(path: &Path, text: &str) -> Result<(), StateError> {
     let attempt = || -> io::Result<()> {
-        let mut bytes = serde_json::to_vec_pretty(value)?;
-        bytes.push(b'\n');
         let folder = path.parent().unwrap_or(Path::new("/"));
         // 0600, as temporary files are.
         let mut staged = tempfile::Builder::new()
             .prefix(STAGED)
             .tempfile_in(folder)?;
-        staged.write_all(&bytes)?;
+        staged.write_all(text.as_bytes())?;
         staged.as_file().sync_all()?;
         staged.persist(path).map_err(|error| error.error)?;
         // A rename is on disk when its folder is.

@@ -1,5 +1,6 @@
 //! Starting, replacing and ending the formation's dynos.
 
+use crate::control_groups::Bound;
 use crate::dyno::App;
 use crate::names::{DynoName, is_web};
 use crate::port;
@@ -8,7 +9,6 @@ use crate::supervisor::chain;
 use crate::supervisor::cool_off::CoolOff;
 use crate::supervisor::deployed::Deployed;
 use crate::supervisor::error::SupervisorError;
-use crate::supervisor::memory::Quota;
 use crate::supervisor::messages::{Quantities, Target};
 use crate::supervisor::orders::Denied;
 use crate::supervisor::places::{self, Key, Place, Rest};
@@ -254,19 +254,24 @@ impl Supervision {
             None if is_web(process_type) => Some(self.announce(&name.to_string())?),
             announced => announced,
         };
+        let release = self.deployed.version;
+        let shown = command.shown.clone();
+        let port = listens.map(|(port, _)| port);
+        let backend = listens.map(|(_, backend)| backend);
+        let size = self.size_of(process_type);
         let app = App {
             image: &self.deployed.image,
             lowers: &self.deployed.lowers,
             config_vars: &self.config,
             metadata: Some(&self.metadata),
             host: &self.site.host,
+            bound: size
+                .zip(self.groups.as_ref())
+                .map(|(size, groups)| Bound { size, groups }),
             run_dir: &self.site.run_dir,
         };
-        let release = self.deployed.version;
-        let shown = command.shown.clone();
-        let port = listens.map(|(port, _)| port);
-        let backend = listens.map(|(_, backend)| backend);
-        let started = Running::start(&app, name, command, port, release, &mut self.journal);
+        let journal = &mut self.journal;
+        let started = Running::start(&app, name, command, port, release, journal);
         let mut running = match started {
             Ok(running) => running,
             Err(error) => {
@@ -277,7 +282,6 @@ impl Supervision {
             }
         };
         running.backend = backend;
-        running.quota = self.sizes.get(process_type).copied().map(Quota::of);
         running.cycle_at = Some(Instant::now() + self.limits.next_cycle());
         let is_up = running.phase == Phase::Up;
         let id = self.next_id;

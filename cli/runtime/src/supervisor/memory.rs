@@ -1,15 +1,17 @@
 //! How much memory dynos take, and what follows where they have a size (Heroku Dev Center, "Error
 //! Codes": R14 and R15).
 //!
-//! It is measured, not reserved: that needs no rights on control groups, which plain users and
-//! containers often do not have.
+//! It is measured, which needs no rights; where there are rights on control groups, the kernel keeps
+//! dynos to it between two measurements as well.
 
+use crate::control_groups::{ControlGroups, VASTLY_EXCEEDED};
 use crate::process_tree::{ProcessTree, at_most, share};
 use crate::size::Size;
 use crate::supervisor::error::SupervisorError;
 use crate::supervisor::formation::lost;
 use crate::supervisor::running::Phase;
 use crate::supervisor::supervision::Supervision;
+use cnb_spec::names::ProcessType;
 use std::time::{Duration, Instant};
 
 /// How often dynos are measured.
@@ -71,6 +73,21 @@ impl Supervision {
             .then_some(self.measure_at)
     }
 
+    /// The size of a type's dynos. That the kernel cannot keep them to it is said once.
+    pub(crate) fn size_of(&mut self, process_type: &ProcessType) -> Option<Size> {
+        let size = *self.sizes.get(process_type)?;
+        if self.groups.is_none() {
+            let lacking = self.groups.insert(ControlGroups::make()).lacking();
+            if let Some(lacking) = lacking {
+                self.journal.say(
+                    "api",
+                    &format!("Dyno sizes are measured here, not enforced by the kernel: {lacking}"),
+                );
+            }
+        }
+        Some(size)
+    }
+
     /// Measures the dynos that have a size, warns, and kills those that have more than twice as much.
     pub(crate) fn measure(&mut self, now: Instant) -> Result<(), SupervisorError> {
         if self.next_measurement().is_none_or(|at| now < at) {
@@ -79,6 +96,7 @@ impl Supervision {
         self.measure_at = now + EVERY;
         let tree = ProcessTree::now();
         for running in self.running.values_mut() {
+            let was_vast = running.ran_out_of_memory();
             let Some(quota) = &mut running.quota else {
                 continue;
             };
@@ -88,12 +106,18 @@ impl Supervision {
             // Without the sandbox's own process.
             let family: Vec<u32> = tree.family(running.child.pid()).split_off(1);
             let upper: u64 = family.iter().map(|pid| at_most(*pid)).sum();
-            if quota.judge(upper) == Verdict::Fine {
+            // What the kernel has killed no longer takes anything.
+            if quota.judge(upper) == Verdict::Fine && !was_vast {
                 continue;
             }
             let used = family.iter().map(|pid| share(*pid)).sum();
             let shown = format!("Process running {}", quota.shown(used));
-            match quota.judge(used) {
+            let verdict = if was_vast {
+                Verdict::VastlyExceeded
+            } else {
+                quota.judge(used)
+            };
+            match verdict {
                 Verdict::Fine => {}
                 Verdict::Exceeded if quota.say_at.is_some_and(|at| now < at) => {}
                 Verdict::Exceeded => {
@@ -105,10 +129,7 @@ impl Supervision {
                     // Its end comes as a crash.
                     running.quota = None;
                     running.say(&mut self.journal, &shown);
-                    running.say(
-                        &mut self.journal,
-                        "Error R15 (Memory quota vastly exceeded)",
-                    );
+                    running.say(&mut self.journal, VASTLY_EXCEEDED);
                     running.say(&mut self.journal, "Stopping process with SIGKILL");
                     let killed = running.child.kill();
                     killed.map_err(|source| lost(running, source))?;

@@ -1,5 +1,6 @@
 //! One running dyno, from its start to its end.
 
+use crate::control_groups::{Group, VASTLY_EXCEEDED};
 use crate::dyno::{self, App, DynoError, Prepared};
 use crate::logs::LineSplitter;
 use crate::names::DynoName;
@@ -42,6 +43,8 @@ pub(crate) struct Running {
     pub(crate) cycle_at: Option<Instant>,
     /// How much memory it may take, where that is bounded.
     pub(crate) quota: Option<Quota>,
+    /// Where the kernel bounds it.
+    group: Group,
     /// The name as it stands in the log.
     label: String,
     pub(crate) child: Child,
@@ -106,6 +109,7 @@ impl Running {
         let label = name.to_string();
         let Prepared {
             mut sandbox,
+            group,
             scratch,
         } = dyno::prepare(app, &name, &command, port, None)?;
         let watch = |source| DynoError::Watch {
@@ -145,7 +149,8 @@ impl Running {
             since: Timestamp::now(),
             started,
             cycle_at: None,
-            quota: None,
+            quota: app.bound.map(|bound| Quota::of(bound.size)),
+            group,
             label,
             child,
             output: Some(read),
@@ -325,8 +330,16 @@ impl Running {
         let status = self.child.wait()?;
         self.read_rest(journal, buffer)?;
         let code = sandbox::exit_code(status);
+        if self.quota.is_some() && self.ran_out_of_memory() {
+            self.say(journal, VASTLY_EXCEEDED);
+        }
         self.say(journal, &format!("Process exited with status {code}"));
         Ok(code)
+    }
+
+    /// Whether the kernel had to kill something in it to keep it to its size.
+    pub(crate) fn ran_out_of_memory(&self) -> bool {
+        self.group.ran_out_of_memory()
     }
 
     /// When the loop has to look at it again.

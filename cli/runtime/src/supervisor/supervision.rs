@@ -1,5 +1,6 @@
 //! The loop that watches running dynos: output, ends, ports, deadlines, signals, orders.
 
+use crate::control_groups::ControlGroups;
 use crate::dyno::HostFiles;
 use crate::metadata::Metadata;
 use crate::output::Flow;
@@ -52,6 +53,8 @@ pub(crate) struct Supervision {
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) wanted: Quantities,
     pub(crate) sizes: Sizes,
+    /// Made for the first dyno that has a size.
+    pub(crate) groups: Option<ControlGroups>,
     /// When memory is measured next.
     pub(crate) measure_at: Instant,
     pub(crate) places: BTreeMap<Key, Place>,
@@ -118,6 +121,7 @@ impl Supervision {
             processes,
             wanted,
             sizes: Sizes::new(),
+            groups: None,
             measure_at: Instant::now(),
             places: BTreeMap::new(),
             running: BTreeMap::new(),

@@ -243,6 +243,7 @@ fn play(part: fn(App<'_>) -> Result<i32, Box<dyn Error>>) -> i32 {
         lowers: &deployed.lowers,
         config_vars: &deployed.config,
         metadata: None,
+        bound: None,
         host: &HostFiles::default(),
         run_dir: &folder.join("run"),
     };
@@ -355,13 +356,14 @@ fn words() -> Result<Vec<String>, Box<dyn Error>> {
 
 fn run_part(app: App<'_>) -> Result<i32, Box<dyn Error>> {
     let words = words()?;
-    Ok(run_one_off(&RunInputs {
+    let ended = run_one_off(&RunInputs {
         app,
         command: &words,
         terminal: Terminal::WhenThereIsOne {
             term: Some("vt100"),
         },
-    })?)
+    })?;
+    Ok(ended.code)
 }
 
 fn inside_part(app: App<'_>) -> Result<i32, Box<dyn Error>> {

@@ -7,7 +7,7 @@ use crate::args::{KafkaArgs, TopicCreateArgs, TopicDestroyArgs, TopicTailArgs, T
 use crate::commands::running::pass_through;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::ui::printer::Printer;
-use slug_runtime::addons::{Client, Service, Streams, kafka_tool, run_client};
+use slug_runtime::addons::{Client, KAFKA_CLIENT, Service, Streams, kafka_tool, run_client};
 use slug_runtime::run::Terminal;
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -143,6 +143,14 @@ pub(super) fn run(
     let mut command = kafka_tool(tool);
     command.push("--bootstrap-server".to_owned());
     command.push(format!("127.0.0.1:{}", addon.port));
+    if addon.certificates.is_some() {
+        let flag = match tool {
+            PRODUCER => "--producer.config",
+            CONSUMER => "--consumer.config",
+            _ => "--command-config",
+        };
+        command.extend([flag, KAFKA_CLIENT].map(str::to_owned));
+    }
     command.extend(words.iter().map(|word| (*word).to_owned()));
     let streams = match stdin {
         Some(_) => Streams::Files {

@@ -10,6 +10,8 @@ use std::path::Path;
 use rustix::fs::MemfdFlags;
 
 use super::view::{Place, View};
+use crate::plan::Program;
+use crate::spec::Sandbox;
 
 /// What to run and what it sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,19 @@ pub(crate) struct Orders {
 }
 
 impl Orders {
+    /// To run a plan's program in a sandbox that sees this.
+    pub(crate) fn of(program: &Program, sandbox: &Sandbox, view: View) -> Self {
+        Self {
+            view,
+            uid: sandbox.uid,
+            gid: sandbox.gid,
+            cwd: sandbox.cwd.as_os_str().as_bytes().to_vec(),
+            candidates: program.candidates.clone(),
+            argv: program.argv.strings().to_vec(),
+            env: program.env.strings().to_vec(),
+        }
+    }
+
     /// Writes them down.
     pub(crate) fn seal(&self) -> io::Result<OwnedFd> {
         let mut bytes = Vec::new();
