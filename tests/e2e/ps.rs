@@ -362,7 +362,7 @@ as_each_user! {
         app.write(
             "Procfile",
             // One that has left its parent and its session, and one that ignores all it can.
-            &format!(
+            format!(
                 "worker: setsid sleep 3000{marker} & sleep 3000{marker}\n\
                  stubborn: trap '' TERM INT HUP; (sleep 3000{other} & sleep 3000{other}) & while :; do sleep 3000{other}; done\n"
             ),
