@@ -230,6 +230,11 @@ impl App {
         self.folder.join("build.json")
     }
 
+    /// Which caches a build left whose buildpack failed.
+    pub(crate) fn caches_file(&self) -> PathBuf {
+        self.folder.join("caches.json")
+    }
+
     /// There while a build runs: found at the next start, it tells that the last one was cut off.
     pub(crate) fn unfinished_mark(&self) -> PathBuf {
         self.folder.join("unfinished")

@@ -33,6 +33,24 @@ as_each_user! {
 }
 
 as_each_user! {
+    /// What a first build has fetched is there for the second one, although the first one failed.
+    fn after_a_first_build_that_fails(t: &TestContext) {
+        let app = t.fixture("flask-gunicorn");
+        app.write("Procfile", "web gunicorn app:app\n");
+        t.slugc_in(&app).args(["build", "."]).run().failure(51).says(&["Procfile:1"]);
+        app.write("Procfile", "web: gunicorn app:app\n");
+        t.slugc_in(&app)
+            .args(["build", ".", "-v"])
+            .run()
+            .success()
+            .says(&["Restored layer slugc/python:uv-cache"])
+            .never_says(&["Restored layer slugc/python:venv"]);
+        // It is the committed build's now.
+        assert!(!t.store().join("apps").join(app.name()).join("caches.json").exists());
+    }
+}
+
+as_each_user! {
     /// Every phase runs, and still nothing is written.
     fn everything_is_reused(t: &TestContext) {
         let app = t.fixture("django-static-db");

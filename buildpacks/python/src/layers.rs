@@ -12,6 +12,7 @@ pub(crate) mod venv;
 
 use crate::{BuildpackError, PythonBuildpack};
 use libcnb::Env;
+use libcnb::Platform as _;
 use libcnb::build::BuildContext;
 use libcnb::data::layer::LayerName;
 use libcnb::layer::{
@@ -44,19 +45,26 @@ impl Platform {
 /// `<buildpack's folder>/<layer>`: it may read them while the build goes on.
 pub(crate) const SEALED_VARIABLE: &str = "BP_SEALED_DIR";
 
+/// Beside the buildpack's folders: layers that are of use however the build ends, in folders of the same names.
+const CACHES: &str = "caches";
+
 /// Tells the platform, if it wants to know, that nothing more will be written to a layer.
 pub(crate) fn announce(context: &BuildContext<PythonBuildpack>, env: &Env, layer: &LayerName) {
+    tell(context, env, Path::new(""), layer);
+}
+
+fn tell(context: &BuildContext<PythonBuildpack>, env: &Env, kind: &Path, layer: &LayerName) {
     let (Some(folder), Some(own)) = (env.get(SEALED_VARIABLE), context.layers_dir.file_name())
     else {
         return;
     };
-    let folder = Path::new(folder).join(own);
-    // What is not heard of is read after the build.
+    let folder = Path::new(folder).join(kind).join(own);
+    // What is not heard of is read after the build, and is gone when it fails.
     let _ = std::fs::create_dir_all(&folder)
         .and_then(|()| std::fs::write(folder.join(layer.as_str()), ""));
 }
 
-/// A layer that only the next build sees.
+/// A layer that only the next build sees, one after a failure as well.
 fn cache_folder(
     context: &BuildContext<PythonBuildpack>,
     name: &LayerName,
@@ -80,5 +88,7 @@ fn cache_folder(
     if let LayerState::Empty { .. } = layer.state {
         layer.write_metadata(platform)?;
     }
+    // Installers look at what is in their caches before they use it, and move into them what is whole.
+    tell(context, context.platform.env(), Path::new(CACHES), name);
     Ok(layer.path())
 }

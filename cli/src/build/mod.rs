@@ -7,7 +7,7 @@ pub(crate) mod sandboxed;
 pub(crate) mod summary;
 
 use crate::app::{App, AppImage};
-use crate::failure::{Exit, Failure, OrFail};
+use crate::failure::Failure;
 use crate::isolation;
 use crate::parts::{self, Parts};
 use crate::project::Project;
@@ -27,7 +27,6 @@ use oci_image::{Descriptor, Digest, Image};
 use phases::Phases;
 use record::Record;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -178,6 +177,7 @@ fn warn_of_another_source(printer: &Printer, app: &App, source: &Source) {
 /// What the last build left.
 struct Last {
     record: Option<Record>,
+    cache: Option<CacheRecord>,
     ended: LastBuild,
     /// Whether unpinned requirements need no new look.
     fresh: bool,
@@ -194,6 +194,7 @@ impl Last {
             fresh: record
                 .as_ref()
                 .is_some_and(|record| record.is_fresh(SystemTime::now())),
+            cache: record::cache(app, record.as_ref()),
             record,
             ended: record::last_build(app),
         }
@@ -211,7 +212,7 @@ impl Last {
     }
 
     fn cache(&self) -> Option<&CacheRecord> {
-        self.record.as_ref().map(|record| &record.cache)
+        self.cache.as_ref()
     }
 }
 
@@ -236,6 +237,7 @@ fn commit(
     }
     .write(request.app)?;
     remember(request.app, source, phases.stack, &exported.manifest)?;
+    record::forget_caches(request.app)?;
     record::clear_mark(request.app)?;
     store::remove_tree(&request.app.work())
 }
@@ -266,13 +268,8 @@ fn inputs_digest(
 
 fn clear_cache(app: &App) -> Result<(), Failure> {
     store::remove_tree(&app.layers())?;
-    match fs::remove_file(app.record_file()) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error)
-            .or_fail(Exit::Store, || {
-                format!("cannot remove {}", app.record_file().display())
-            }),
-        _ => Ok(()),
-    }
+    record::forget_caches(app)?;
+    record::forget(app)
 }
 
 fn remember(

@@ -13,6 +13,7 @@ use crate::tools;
 use crate::ui::printer::Printer;
 use cnb_phases::export::EarlyLayer;
 use cnb_phases::log::{Level, Logger};
+use cnb_phases::record::{CacheRecord, LayerSettings};
 use cnb_phases::restore::LastBuild;
 use cnb_phases::{analyze, export, intruders, restore};
 use cnb_spec::exit_code;
@@ -32,6 +33,9 @@ use std::time::Duration;
 
 /// How often to look whether a buildpack is done with a layer.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Where buildpacks announce layers that are usable at any moment, in the folder for those that are done.
+const CACHES: &str = "caches";
 
 /// What all phases of a build share.
 pub(super) struct Phases<'a> {
@@ -149,13 +153,34 @@ impl Phases<'_> {
         }
         built.map(|()| early).inspect_err(|failure| {
             if failure.exit == Exit::Lifecycle(exit_code::BUILD_BUILDPACK_FAILED) {
-                // If this cannot be written the stricter mark stands, and the buildpack's own failure matters more.
+                // If these cannot be written the stricter mark stands, and the buildpack's own failure matters more.
+                drop(record::keep_caches(
+                    self.request.app,
+                    &self.caches(work, group),
+                ));
                 drop(record::mark_unfinished(
                     self.request.app,
                     LastBuild::BuildpackFailed,
                 ));
             }
         })
+    }
+
+    /// The layers that buildpacks have called usable at any moment, with those of failed builds before.
+    fn caches(&self, work: &Workplace, group: &Group) -> CacheRecord {
+        let mut caches: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for element in &group.group {
+            let announced = fs::read_dir(work.sealed().join(CACHES).join(escape_id(&element.id)));
+            let names = announced.into_iter().flatten().flatten();
+            caches.insert(
+                element.id.clone(),
+                names
+                    .filter_map(|entry| entry.file_name().into_string().ok())
+                    .collect(),
+            );
+        }
+        let settings = LayerSettings::new(sandboxed::LAYERS, self.owner(), Compression::default());
+        CacheRecord::of_caches(&self.request.app.layers(), group, &caches, settings)
     }
 
     /// Writes layers as their buildpacks say that they are done with them, until the sender of `ended` is gone.

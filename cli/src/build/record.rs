@@ -8,6 +8,7 @@ use cnb_phases::restore::LastBuild;
 use oci_image::{BlobStore, Descriptor, Digest, Image};
 use serde::{Deserialize, Serialize};
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// `build.json` of an app.
@@ -37,6 +38,43 @@ impl Record {
     pub(crate) fn is_fresh(&self, now: SystemTime) -> bool {
         now.duration_since(SystemTime::UNIX_EPOCH + Duration::from_secs(self.resolved_at))
             .is_ok_and(|age| age < FRESH)
+    }
+}
+
+/// Keeps what a failed build has fetched for the next one. It is a matter of speed alone: what cannot be kept is
+/// fetched again.
+pub(crate) fn keep_caches(app: &App, caches: &CacheRecord) -> Result<(), Failure> {
+    app::write_json(&app.caches_file(), caches)
+}
+
+/// The next build begins anew.
+pub(crate) fn forget(app: &App) -> Result<(), Failure> {
+    remove_file(&app.record_file())
+}
+
+pub(crate) fn forget_caches(app: &App) -> Result<(), Failure> {
+    remove_file(&app.caches_file())
+}
+
+/// What the last committed build left, and what failed ones have fetched since.
+pub(crate) fn cache(app: &App, record: Option<&Record>) -> Option<CacheRecord> {
+    let committed = record.map(|record| record.cache.clone());
+    let caches: Option<CacheRecord> = app::read_json(&app.caches_file()).unwrap_or_default();
+    match (committed, caches) {
+        (Some(mut cache), Some(caches)) => {
+            cache.complete(caches);
+            Some(cache)
+        }
+        (committed, caches) => committed.or(caches),
+    }
+}
+
+fn remove_file(path: &Path) -> Result<(), Failure> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).or_fail(Exit::Store, || format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -71,13 +109,7 @@ pub(crate) fn mark_unfinished(app: &App, last: LastBuild) -> Result<(), Failure>
 }
 
 pub(crate) fn clear_mark(app: &App) -> Result<(), Failure> {
-    let path = app.unfinished_mark();
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).or_fail(Exit::Store, || format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
+    remove_file(&app.unfinished_mark())
 }
 
 /// How the last build ended.

@@ -3,10 +3,15 @@
 //! The layers folder stays in place between builds. The record says what in there belongs to the last build that
 //! was committed, and which blob each launch layer became. It is the caller's to keep, next to the image.
 
+use crate::intruders;
+use crate::layers_dir::Layer;
+use cnb_spec::group::Group;
 use cnb_spec::layer::{LayerContentMetadata, LayerTypes};
+use cnb_spec::names::{LayerName, escape_id};
 use oci_image::{Compression, Fingerprint, LayerBlob, Owner};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// The layers of the last committed build.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +23,76 @@ pub struct CacheRecord {
     /// The launcher, which is the same in build after build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launcher: Option<FileRecord>,
+}
+
+impl CacheRecord {
+    /// What a build leaves whose buildpack failed: of the layers that buildpacks call usable at any
+    /// moment (`caches`, by buildpack ID), those that are only cached. Without it a first build that fails
+    /// would leave nothing, and all that it fetched would be fetched again.
+    ///
+    /// Nothing is vouched for where build code has left what is neither a file nor a folder.
+    pub fn of_caches(
+        layers_dir: &Path,
+        group: &Group,
+        caches: &BTreeMap<String, BTreeSet<String>>,
+        settings: LayerSettings,
+    ) -> Self {
+        let mut buildpacks = BTreeMap::new();
+        if intruders::in_layers(layers_dir).is_ok_and(|found| found.is_empty()) {
+            for element in &group.group {
+                let Some(names) = caches.get(&element.id) else {
+                    continue;
+                };
+                let dir = layers_dir.join(escape_id(&element.id));
+                let layers = names.iter().filter_map(|name| {
+                    name.parse::<LayerName>().ok()?;
+                    let layer = Layer::new(&dir, name);
+                    Some((layer.name.clone(), cache_only(&layer)?))
+                });
+                let record = BuildpackRecord {
+                    version: element.version.clone(),
+                    store: None,
+                    layers: layers.collect(),
+                };
+                buildpacks.insert(element.id.clone(), record);
+            }
+        }
+        Self {
+            settings,
+            buildpacks,
+            launcher: None,
+        }
+    }
+
+    /// Takes over the layers that this record knows nothing of.
+    pub fn complete(&mut self, caches: Self) {
+        for (id, theirs) in caches.buildpacks {
+            let ours = self
+                .buildpacks
+                .entry(id)
+                .or_insert_with(|| BuildpackRecord {
+                    version: theirs.version,
+                    ..BuildpackRecord::default()
+                });
+            for (name, layer) in theirs.layers {
+                ours.layers.entry(name).or_insert(layer);
+            }
+        }
+    }
+}
+
+fn cache_only(layer: &Layer) -> Option<LayerRecord> {
+    let metadata = layer.metadata().ok()?;
+    let LayerTypes { launch, cache, .. } = metadata.types;
+    (cache && !launch && layer.has_contents()).then_some(())?;
+    Some(LayerRecord {
+        types: metadata.types,
+        metadata: metadata.restored_text().ok()?,
+        // It is not looked at: it may be as big as a cache gets.
+        fingerprint: None,
+        blob: None,
+        sboms: BTreeMap::new(),
+    })
 }
 
 /// A file that is a layer of its own.

@@ -302,3 +302,39 @@ fn symlinks_are_removed_and_not_followed() {
     assert_eq!(restoration.dropped, [format!("{ID}:c-layer")]);
     assert!(outside.join("file").exists());
 }
+
+/// Of a build that has no record because it failed, only what its buildpack vouched for stays.
+#[test]
+fn caches_of_a_first_build_that_failed() {
+    let names: BTreeSet<String> = names()
+        .into_iter()
+        .map(|(name, _)| name)
+        .chain(["../some_python/c-layer".to_owned(), "nowhere".to_owned()])
+        .collect();
+    let caches = BTreeMap::from([(ID.to_owned(), names)]);
+    let of = |fixture: &Fixture| {
+        let layers = fixture.root.path().join("layers");
+        let settings = fixture.record.settings.clone();
+        CacheRecord::of_caches(&layers, &fixture.group, &caches, settings)
+    };
+    let both = ["bc-layer", "c-layer"].map(|name| format!("{ID}:{name}"));
+    for (ended, kept) in [
+        (LastBuild::BuildpackFailed, &both[..]),
+        (LastBuild::Interrupted, &[]),
+    ] {
+        let mut fixture = Fixture::new();
+        fixture.record = of(&fixture);
+        assert_eq!(fixture.restore(ended).kept, kept, "{ended:?}");
+        assert_eq!(
+            fixture.dir().join("c-layer/data").exists(),
+            !kept.is_empty()
+        );
+    }
+    // What a committed build knows stands.
+    let mut fixture = Fixture::new();
+    let before = fixture.record.clone();
+    fixture.record.complete(of(&fixture));
+    assert_eq!(fixture.record, before);
+    std::os::unix::fs::symlink("/etc/passwd", fixture.dir().join("bc-layer.sbom.json")).unwrap();
+    assert!(of(&fixture).buildpacks.is_empty());
+}
