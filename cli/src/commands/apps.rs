@@ -122,8 +122,15 @@ pub(crate) fn destroy(args: &AppsDestroyArgs) -> Result<ExitCode, Failure> {
         "apps:destroy",
     )?;
     addons::refuse_if_shared(&store, &app)?;
+    // A build that ends later would bring half of it back.
+    let _building = app.build_lock(|| {
+        printer.line(&format!("Waiting for a build of {name}"));
+    })?;
     ps_stop::all(&printer, &app)?;
     addons::destroy_all(&printer, &store, &app)?;
+    let _releasing = app.state().lock().or_fail(Exit::Store, || {
+        format!("cannot wait for a release of {name}")
+    })?;
     sandboxed::recover(&app)?;
     store::remove_tree(app.folder())?;
     printer.result(&format!(
