@@ -1,6 +1,9 @@
 //! An image from a registry into the store.
 
 mod blobs;
+mod indexes;
+
+pub use indexes::pull_all_documents;
 
 use std::io;
 use std::sync::atomic::AtomicBool;
