@@ -309,7 +309,7 @@ pub(crate) enum LogSource {
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// An app, a name in the store, oci:DIR or another place on this machine [default: this folder's app]
+    /// An app, a name in the store, oci:DIR or another place [default: this folder's app]
     #[arg(value_name = "IMAGE")]
     pub(crate) image: Option<String>,
     #[command(flatten)]
@@ -317,6 +317,8 @@ pub(crate) struct InspectArgs {
     /// How to print it
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
 }
 
 #[derive(Debug, Args)]

@@ -14,8 +14,10 @@ use oci_image::{Image, Reference};
 /// A base to build or rebase on.
 #[derive(Debug)]
 pub(crate) struct Base {
-    /// What metadata call it.
+    /// What metadata call it: a path on this machine would say nothing to anybody else.
     pub(crate) name: String,
+    /// What the user called it.
+    pub(crate) shown: String,
     /// By name and digest in a registry, else by digest.
     pub(crate) reference: String,
     pub(crate) documents: Documents,
@@ -27,9 +29,16 @@ impl Base {
         if let Some(stack) = Stack::read_if_named(transfer.store, text)? {
             return Self::of_stack(transfer, &stack);
         }
-        let documents = transfer.documents(&Source::find(transfer.store, text)?)?;
+        let source = Source::find(transfer.store, text)?;
+        let documents = transfer.documents(&source)?;
+        let name = match (&source, &documents.name) {
+            (Source::Elsewhere(Place::Registry(_)), _) => text.to_owned(),
+            (_, Some(name)) => name.familiar(),
+            (_, None) => documents.manifest.digest.to_string(),
+        };
         Ok(Self {
-            name: text.to_owned(),
+            name,
+            shown: text.to_owned(),
             reference: documents.reference(),
             documents,
         })
@@ -40,6 +49,7 @@ impl Base {
         let documents = transfer.stored(stack.run_image.clone(), None)?;
         Ok(Self {
             name: stack.name.clone(),
+            shown: stack.name.clone(),
             reference: documents.reference(),
             documents,
         })
@@ -90,6 +100,7 @@ impl Base {
         let documents = transfer.documents(&Source::Elsewhere(Place::parse(name)?))?;
         Ok(Self {
             name: name.to_owned(),
+            shown: name.to_owned(),
             reference: documents.reference(),
             documents,
         })

@@ -129,6 +129,12 @@ fn a_registry_rebases_by_itself() {
     let seen = seen.success().json();
     assert_eq!(seen[0]["state"], "current", "{seen}");
     assert_eq!(seen[0]["base"], run, "{seen}");
+    other
+        .slugc()
+        .args(["inspect", &shop])
+        .run()
+        .success()
+        .says(&[&digest, "worker"]);
     // The base goes on, and the image is behind.
     let newest = changed(&t, &newer, "newest", &|image, store| {
         with_file(image, store);

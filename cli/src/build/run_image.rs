@@ -56,6 +56,7 @@ pub(crate) fn find(transfer: &Transfer<'_>, text: &str, refresh: bool) -> Result
     };
     Ok(Base {
         name,
+        shown: text.to_owned(),
         reference,
         documents,
     })
@@ -80,7 +81,7 @@ pub(super) fn check_target(
             Exit::Input,
             format!(
                 "the run image {} is for {}/{}, and the stack {} builds for {}/{}",
-                base.name, found.os, found.arch, stack.name, wanted.os, wanted.arch
+                base.shown, found.os, found.arch, stack.name, wanted.os, wanted.arch
             ),
         )
         .hint("name a run image for this machine with --run-image"));
@@ -91,7 +92,7 @@ pub(super) fn check_target(
     if found.distro != wanted.distro {
         printer.warning(&format!(
             "the run image {} is of {}, and the stack {} builds on {}: what is compiled there may lack libraries",
-            base.name,
+            base.shown,
             shown(&found),
             stack.name,
             shown(&wanted)
@@ -117,7 +118,7 @@ pub(super) fn check_files(store: &Store, base: &Base, layers_dir: &Path) -> Resu
         Exit::Input,
         format!(
             "the run image {} lacks what the app needs: {}",
-            base.name,
+            base.shown,
             missing.join(", ")
         ),
     )
@@ -128,7 +129,7 @@ fn unpacked(store: &Store, base: &Base) -> Result<Vec<PathBuf>, Failure> {
     Roots::open(store.roots())
         .and_then(|roots| roots.lowers(&base.documents.image, store.blobs()))
         .or_fail(Exit::Store, || {
-            format!("cannot unpack the run image {}", base.name)
+            format!("cannot unpack the run image {}", base.shown)
         })
 }
 

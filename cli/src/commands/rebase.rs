@@ -82,7 +82,7 @@ fn rebased(
 ) -> Result<Descriptor, Failure> {
     let printer = transfer.printer;
     if bases::stands_on(&old.image, &base.documents.image) {
-        printer.line(&format!("Stands on {} already", base.name));
+        printer.line(&format!("Stands on {} already", base.shown));
         return Ok(old.manifest.clone());
     }
     let sink = |level: Level, line: &str| match level {
@@ -107,7 +107,7 @@ fn rebased(
     let under = layers(&base.documents.image);
     printer.line(&format!(
         "Base     {} ({}), layers: {under}",
-        base.name,
+        base.shown,
         short(&base.documents.manifest)
     ));
     printer.line(&format!("App      layers: {}", layers(&image) - under));

@@ -1,6 +1,6 @@
 //! All images of an index at once, by their documents.
 
-use oci_image::{BlobStore, Descriptor, Image, Index, Manifest, Reference, media_type};
+use oci_image::{BlobStore, Descriptor, Image, Index, Reference, media_type};
 
 use super::{PullError, Pulled, Pulling};
 use crate::client::Client;
@@ -57,8 +57,7 @@ pub fn pull_all_documents(
 impl Pulling<'_> {
     /// Brings the configuration, then stores the manifest, and checks that they fit each other.
     fn documents(&self, manifest: &Descriptor, bytes: &[u8]) -> Result<(), PullError> {
-        let parsed: Manifest = serde_json::from_slice(bytes)
-            .map_err(|source| self.invalid(manifest.digest, source))?;
+        let parsed = self.parse(manifest, bytes)?;
         self.blobs([&parsed.config], &mut Pulled::new(manifest.clone()))?;
         self.store
             .put(bytes)
