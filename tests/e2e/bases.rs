@@ -149,10 +149,6 @@ fn a_registry_rebases_by_itself() {
     outdated.success().says(&["outdated", &advice]);
     let rebase = other.slugc().args(["rebase", &shop, "--publish"]).run();
     rebase.success().says(&["layers: 3"]);
-    let copied = other.scratch().join("copied");
-    let there = other.slugc().args(["copy", &shop, &place(&copied)]).run();
-    there.success();
-    assert_eq!(read_layout(&copied).manifest.layers.len(), 3 + 6);
     // By its digest an image cannot be replaced, but be the source of another one.
     let by_digest = format!("{}@{digest}", shop.rsplit_once(':').unwrap().0);
     let refused = other.slugc().args(["rebase", &by_digest]).run();
@@ -160,6 +156,10 @@ fn a_registry_rebases_by_itself() {
     let target = format!("{}/other/shop:2", wire.host);
     let elsewhere = other.slugc().args(["rebase", &by_digest, "-o", &target]);
     elsewhere.run().success().says(&["Sent 1 blobs"]);
+    let copied = other.scratch().join("copied");
+    let there = other.slugc().args(["copy", &shop, &place(&copied)]).run();
+    there.success();
+    assert_eq!(read_layout(&copied).manifest.layers.len(), 3 + 6);
 }
 
 /// From one registry to a base in another one, only layers travel that the target lacks.
