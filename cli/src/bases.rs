@@ -161,16 +161,6 @@ pub(crate) fn stands_on(app: &Image, base: &Image) -> bool {
     app.config.rootfs.diff_ids.starts_with(under) && under.last().map(ToString::to_string) == top
 }
 
-/// How many of an image's layers are its base's; none where nobody can tell.
-pub(crate) fn layers_of_base(app: &Image) -> usize {
-    let top = metadata(app).map(|metadata| metadata.run_image.top_layer);
-    let diff_ids = app.config.rootfs.diff_ids.iter();
-    let position = diff_ids
-        .map(ToString::to_string)
-        .position(|diff_id| Some(diff_id) == top);
-    position.map_or(0, |position| position + 1)
-}
-
 /// Lets the image's metadata name this base first, of which it is known that it is the same as theirs: what is asked
 /// next time is what is there.
 pub(crate) fn name_first(app: &mut Image, name: &str) -> Result<(), Failure> {

@@ -2,10 +2,10 @@
 
 use super::{Fetched, Transfer};
 use crate::args::Zstd;
-use crate::bases;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::place::Place;
 use crate::ui::size;
+use cnb_phases::rebase;
 
 impl Transfer<'_> {
     /// The image with the app's layers as zstd. Those of its base stay as they are, since the target shares them with
@@ -25,7 +25,8 @@ impl Transfer<'_> {
         }
         let mut loaded = self.stored(image.manifest.clone(), None)?.image;
         loaded.manifest = loaded.manifest.into_oci();
-        let of_base = bases::layers_of_base(&loaded);
+        // Where nobody can tell, all layers are the app's.
+        let of_base = rebase::layers_of_base(&loaded).unwrap_or(0);
         let (mut before, mut after) = (0, 0);
         let diff_ids = loaded.config.rootfs.diff_ids.iter();
         let layers = loaded.manifest.layers.iter_mut().zip(diff_ids);
