@@ -2,9 +2,12 @@
 
 mod addons;
 mod apps;
+mod bases;
+mod compression;
 mod config;
 mod dynos;
 mod image;
+mod manifest;
 mod one_offs;
 mod package;
 mod releases;
@@ -12,7 +15,9 @@ mod releases;
 use crate::ui::printer::Detail;
 pub(crate) use addons::*;
 pub(crate) use apps::{AppsArgs, AppsCreateArgs, AppsDestroyArgs, AppsSetupArgs};
+pub(crate) use bases::{BaseArgs, OutdatedArgs, RebaseArgs, StackPullArgs, StackPushArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use compression::{CompressionArgs, Zstd};
 pub(crate) use config::{
     ConfigArgs, ConfigEditArgs, ConfigGetArgs, ConfigSetArgs, ConfigUnsetArgs,
 };
@@ -23,6 +28,7 @@ pub(crate) use dynos::{
 pub(crate) use image::{
     CopyArgs, ImagesArgs, LoginArgs, LogoutArgs, PullArgs, PushArgs, RegistryArgs, RmiArgs, TagArgs,
 };
+pub(crate) use manifest::{ManifestAction, ManifestArgs};
 pub(crate) use one_offs::{OneOffArgs, RunArgs, RunDetachedArgs, RunInsideArgs, TerminalArgs};
 pub(crate) use package::{BuildpackAction, BuildpackArgs, LifecycleAction, LifecycleArgs};
 pub(crate) use releases::{ReleasesArgs, ReleasesInfoArgs, RollbackArgs};
@@ -134,12 +140,18 @@ pub(crate) enum Command {
     Pull(PullArgs),
     /// Copy an image: registries, layouts, archives, Docker, podman
     Copy(CopyArgs),
+    /// Put an image on another base, without building it again
+    Rebase(RebaseArgs),
+    /// List images whose base has a newer version, and what to do
+    Outdated(OutdatedArgs),
     /// List the images in the store
     Images(ImagesArgs),
     /// Give an image of the store another name
     Tag(TagArgs),
     /// Remove names of images from the store
     Rmi(RmiArgs),
+    /// Put images for several platforms under one name
+    Manifest(ManifestArgs),
     /// Log in to a registry
     Login(LoginArgs),
     /// Forget the login for a registry
@@ -205,6 +217,8 @@ pub(crate) struct BuildArgs {
     /// Also push the image to the registries that its names, given with -t, are in
     #[arg(long, requires = "tags")]
     pub(crate) publish: bool,
+    #[command(flatten)]
+    pub(crate) base: BaseArgs,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
     #[command(flatten)]
@@ -295,7 +309,7 @@ pub(crate) enum LogSource {
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// An app, a name in the store, oci:DIR or another place on this machine [default: this folder's app]
+    /// An app, a name in the store, oci:DIR or another place [default: this folder's app]
     #[arg(value_name = "IMAGE")]
     pub(crate) image: Option<String>,
     #[command(flatten)]
@@ -303,6 +317,8 @@ pub(crate) struct InspectArgs {
     /// How to print it
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
 }
 
 #[derive(Debug, Args)]
@@ -376,6 +392,10 @@ pub(crate) enum StackAction {
         #[command(flatten)]
         mirror: MirrorArgs,
     },
+    /// Write a stack to a registry or a layout: NAME:TAG is its run image, NAME:TAG-build its build image
+    Push(StackPushArgs),
+    /// Bring a stack that stack push wrote, instead of making it from packages
+    Pull(StackPullArgs),
     /// Remove a stack from the store
     Rm {
         #[arg(default_value = debian_stack::DEFAULT)]

@@ -31,7 +31,8 @@ pub(crate) fn sweep(store: &Store) -> Result<(), Failure> {
     for name in store::folders(&store.stacks())? {
         remove(&store.stack(&name), STAGED, at_once)?;
     }
-    for folder in [store.images(), store.images().join("pushed"), store.parts()] {
+    let of_images = ["", "pushed", "indexes"].map(|name| store.images().join(name));
+    for folder in of_images.into_iter().chain([store.parts()]) {
         remove(&folder, STAGED, at_once)?;
     }
     sweep_addons(store)

@@ -5,17 +5,21 @@ mod addon_vars;
 mod app;
 mod app_json;
 mod args;
+mod bases;
 mod build;
 mod build_env;
 mod commands;
 mod failure;
+mod git;
 mod host;
 mod images;
 mod in_use;
+mod indexes;
 mod isolation;
 mod kafka_programs;
 mod leftovers;
 mod logins;
+mod mirrors;
 mod package;
 mod parts;
 mod place;
@@ -88,10 +92,13 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Rollback(args) => commands::rollback::run(&args),
         Command::Push(args) => commands::push::run(&args),
         Command::Pull(args) => commands::pull::run(&args),
+        Command::Rebase(args) => commands::rebase::run(&args),
+        Command::Outdated(args) => commands::outdated::run(&args),
         Command::Copy(args) => commands::copy::run(&args),
         Command::Images(args) => commands::images::run(&args),
         Command::Tag(args) => commands::tag::run(&args),
         Command::Rmi(args) => commands::tag::remove(&args),
+        Command::Manifest(args) => commands::manifest::run(&args.action),
         Command::Login(args) => commands::login::run(&args),
         Command::Logout(args) => commands::login::logout(&args),
         Command::Inspect(args) => commands::inspect::run(&args),

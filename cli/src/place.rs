@@ -6,6 +6,7 @@
 //! oci-archive:FILE[:TAG]               the same in one file
 //! docker-archive:FILE[:NAME]           what `docker load` reads
 //! docker-daemon:NAME, podman:NAME      an engine on this machine
+//! containerd:NAME                      containerd's own store, through ctr
 //! ```
 
 use crate::app::{App, AppName};
@@ -18,7 +19,7 @@ use std::path::PathBuf;
 
 /// Every spelling, for hints.
 pub(crate) const SPELLINGS: &str = "REGISTRY/REPOSITORY[:TAG], oci:DIR[:TAG], oci-archive:FILE[:TAG], \
-     docker-archive:FILE[:NAME], docker-daemon:NAME or podman:NAME";
+     docker-archive:FILE[:NAME], docker-daemon:NAME, podman:NAME or containerd:NAME";
 
 /// An engine that has images of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,9 @@ pub(crate) enum Place {
     /// The name as it was typed: as a source it may also be an image's ID.
     Engine {
         kind: EngineKind,
+        name: String,
+    },
+    Containerd {
         name: String,
     },
 }
@@ -138,6 +142,10 @@ impl Place {
             }
             "docker-daemon" => engine(EngineKind::Docker)?,
             "podman" => engine(EngineKind::Podman)?,
+            "containerd" if !rest.is_empty() && !rest.starts_with("//") => Self::Containerd {
+                name: rest.to_owned(),
+            },
+            "containerd" => return Err(refused()),
             _ => return Ok(None),
         }))
     }
@@ -154,7 +162,7 @@ impl Place {
         match self {
             Self::Registry(name) => Some(name.clone()),
             Self::DockerArchive { name, .. } => name.clone(),
-            Self::Engine { name, .. } => name.parse().ok(),
+            Self::Engine { name, .. } | Self::Containerd { name } => name.parse().ok(),
             Self::Layout { .. } | Self::OciArchive { .. } => None,
         }
     }
@@ -249,6 +257,7 @@ impl fmt::Display for Place {
                 let name = name.as_ref().map(Reference::familiar);
                 with("docker-archive", file, name.as_deref())
             }
+            Self::Containerd { name } => write!(f, "containerd:{name}"),
             Self::Engine { kind, name } => match kind {
                 EngineKind::Docker => write!(f, "docker-daemon:{name}"),
                 EngineKind::Podman => write!(f, "podman:{name}"),

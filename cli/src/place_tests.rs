@@ -47,6 +47,12 @@ fn places() {
         ),
         ("podman:shop", engine(EngineKind::Podman, "shop")),
         (
+            "containerd:shop:v1",
+            Place::Containerd {
+                name: "shop:v1".to_owned(),
+            },
+        ),
+        (
             "localhost:5000/shop",
             Place::Registry("localhost:5000/shop".parse().unwrap()),
         ),

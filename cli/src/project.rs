@@ -2,6 +2,7 @@
 //! still stands in many repositories).
 
 use crate::failure::{Exit, Failure, OrFail};
+use cnb_spec::metadata::Slice;
 use serde::Deserialize;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -17,6 +18,22 @@ pub(crate) struct Project {
     pub(crate) exclude: Vec<String>,
     /// `[[io.buildpacks.build.env]]`: variables for the build.
     pub(crate) env: Vec<(String, String)>,
+    /// `[[slugc.slices]]`: `paths` of the app that get a layer of their own, as glob patterns.
+    pub(crate) slices: Vec<Slice>,
+    /// The rest of `[_]`.
+    pub(crate) about: About,
+}
+
+/// What a project says about itself.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct About {
+    pub(crate) name: Option<String>,
+    pub(crate) version: Option<String>,
+    pub(crate) authors: Vec<String>,
+    /// SPDX identifiers.
+    pub(crate) licenses: Vec<String>,
+    pub(crate) documentation_url: Option<String>,
+    pub(crate) source_url: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -29,11 +46,34 @@ struct File {
     io: Io,
     #[serde(default)]
     build: Build,
+    #[serde(default)]
+    slugc: Slugc,
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 struct Head {
     id: Option<String>,
+    name: Option<String>,
+    version: Option<String>,
+    #[serde(default)]
+    authors: Vec<String>,
+    #[serde(default)]
+    licenses: Vec<License>,
+    documentation_url: Option<String>,
+    source_url: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct License {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Slugc {
+    #[serde(default)]
+    slices: Vec<Slice>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -106,14 +146,29 @@ fn parse(text: &str) -> Result<Project, toml::de::Error> {
     } else {
         buildpacks.build.env
     };
+    let (new, head) = (file.new, file.project);
     Ok(Project {
-        id: file.new.id.or(file.project.id).filter(|id| !id.is_empty()),
+        id: new.id.or(head.id).filter(|id| !id.is_empty()),
         include: either(buildpacks.include, old.include),
         exclude: either(buildpacks.exclude, old.exclude),
         env: variables
             .into_iter()
             .map(|variable| (variable.name, variable.value))
             .collect(),
+        slices: file.slugc.slices,
+        about: About {
+            name: new.name.or(head.name),
+            version: new.version.or(head.version),
+            authors: either(new.authors, head.authors),
+            licenses: new
+                .licenses
+                .into_iter()
+                .chain(head.licenses)
+                .filter_map(|license| license.kind)
+                .collect(),
+            documentation_url: new.documentation_url.or(head.documentation_url),
+            source_url: new.source_url.or(head.source_url),
+        },
     })
 }
 
@@ -136,8 +191,23 @@ mod tests {
                 include: vec![],
                 exclude: vec!["*.md".to_owned()],
                 env: vec![("A".to_owned(), "1".to_owned())],
+                ..Project::default()
             }
         );
+    }
+
+    #[test]
+    fn what_a_project_says_about_itself() {
+        let text = "[_]\nname = \"The shop\"\nversion = \"1.4\"\nauthors = [\"Ann\"]\nlicenses = [{type = \"MIT\"}, {uri = \"x\"}]\n\
+             source-url = \"https://h.example/x\"\n[[slugc.slices]]\npaths = [\"static\"]\n";
+        let project = parse(text).unwrap();
+        assert_eq!(project.about.name.as_deref(), Some("The shop"));
+        assert_eq!(project.about.licenses, ["MIT"]);
+        assert_eq!(
+            project.about.source_url.as_deref(),
+            Some("https://h.example/x")
+        );
+        assert_eq!(project.slices[0].paths, ["static"]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Stacks in the store: made on first use, read ever after.
 
+mod images;
+
 use crate::app;
 use crate::build::sandboxed::HOME;
 use crate::failure::{Exit, Failure, OrFail};

@@ -12,15 +12,20 @@ mod attachments;
 mod bad_app;
 mod bad_machine;
 mod bad_mirror;
+mod bases;
 mod build;
 mod build_again;
 mod cache;
 mod config;
+mod containerd;
+mod descriptions;
 mod images;
 mod inspect;
 mod launch;
 mod logins;
 mod logs;
+mod manifests;
+mod mirrors;
 mod one_offs;
 mod pack;
 mod places;
@@ -35,6 +40,7 @@ mod stack;
 mod tools;
 mod traced;
 mod without_namespaces;
+mod zstd;
 
 use test_support::{Binary, TestContext, Who};
 

@@ -1,6 +1,6 @@
 //! Arguments of the commands on images.
 
-use super::{AppArgs, Output};
+use super::{AppArgs, CompressionArgs, Output};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -22,6 +22,7 @@ pub(crate) struct RegistryArgs {
   oci-archive:FILE[:TAG]           the same in one file
   docker-archive:FILE[:NAME]       what docker load reads
   docker-daemon:NAME, podman:NAME  an engine on this machine
+  containerd:NAME                  containerd, through its program ctr
 
 Examples:
   slugc copy shop docker-daemon:shop
@@ -74,6 +75,8 @@ pub(crate) struct PushArgs {
     pub(crate) target: String,
     #[command(flatten)]
     pub(crate) app: AppArgs,
+    #[command(flatten)]
+    pub(crate) compression: CompressionArgs,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
 }

@@ -1,12 +1,15 @@
 //! `slugc build`, in order: source → stack → analyze → detect → restore → build → export.
 
 mod buildpacks;
+mod description;
 mod phases;
 pub(crate) mod record;
+pub(crate) mod run_image;
 pub(crate) mod sandboxed;
 pub(crate) mod summary;
 
 use crate::app::{App, AppImage};
+use crate::bases::Base;
 use crate::failure::Failure;
 use crate::isolation;
 use crate::parts::{self, Parts};
@@ -23,6 +26,7 @@ use cnb_phases::export;
 use cnb_phases::record::CacheRecord;
 use cnb_phases::restore::LastBuild;
 use cnb_spec::labels;
+use description::Description;
 use oci_image::{Descriptor, Digest, Image};
 use phases::Phases;
 use record::Record;
@@ -42,6 +46,8 @@ pub(crate) struct Request<'a> {
     pub(crate) refresh: bool,
     pub(crate) tags: &'a [String],
     pub(crate) mirror: Option<&'a str>,
+    /// Another base than the stack's run image.
+    pub(crate) run_image: Option<&'a Base>,
 }
 
 /// What came of it.
@@ -110,7 +116,12 @@ pub(crate) fn build(
     let parts = Parts::in_store(store)?;
     let buildpacks = Buildpacks::choose(&parts, request.buildpacks)?;
     let stack = stack::ensure(store, printer, debian_stack::DEFAULT, request.mirror)?;
-    let inputs = inputs_digest(&source, &stack, &buildpacks, request.env)?;
+    if let Some(base) = request.run_image {
+        run_image::check_target(printer, store, &stack, base)?;
+    }
+    let inputs = inputs_digest(&source, &stack, &buildpacks, request)?;
+    let epoch = std::env::var("SOURCE_DATE_EPOCH").ok();
+    let description = Description::of(source.root(), request.project, epoch.as_deref())?;
     if request.clear_cache {
         clear_cache(app)?;
     }
@@ -118,8 +129,9 @@ pub(crate) fn build(
     if let Some(record) = last.still_good(store, &inputs)
         && !request.refresh
     {
-        remember(app, &source, &stack, &record.manifest)?;
-        return Ok(up_to_date(record));
+        let manifest = described(store, request, &stack, record, &description)?;
+        remember(app, &source, base_name(request, &stack), &manifest)?;
+        return Ok(up_to_date(manifest));
     }
 
     let mut clock = Clock::start();
@@ -136,6 +148,7 @@ pub(crate) fn build(
         buildpacks: &buildpacks,
         stack: &stack,
         last: &last,
+        description: &description,
     };
     let work = phases.lay_out(&source)?;
     clock.lap("source");
@@ -152,6 +165,9 @@ pub(crate) fn build(
     tools::keep(store, &parts, &app.layers())
         .unwrap_or_else(|failure| printer.warning(&chain(&failure)));
     let early = built?;
+    if let Some(base) = request.run_image {
+        run_image::check_files(store, base, &app.layers())?;
+    }
     clock.lap("build");
     printer.heading("Exporting");
     let exported = phases.export(&work, &group, &run_image, &early)?;
@@ -234,9 +250,15 @@ fn commit(
         manifest: exported.manifest.clone(),
         resolved_at,
         cache: exported.record.clone(),
+        description: phases.description.clone(),
     }
     .write(request.app)?;
-    remember(request.app, source, phases.stack, &exported.manifest)?;
+    remember(
+        request.app,
+        source,
+        base_name(request, phases.stack),
+        &exported.manifest,
+    )?;
     record::forget_caches(request.app)?;
     record::clear_mark(request.app)?;
     store::remove_tree(&request.app.work())
@@ -247,17 +269,23 @@ fn inputs_digest(
     source: &Source,
     stack: &Stack,
     buildpacks: &Buildpacks,
-    env: &BTreeMap<String, String>,
+    request: &Request<'_>,
 ) -> Result<String, Failure> {
     let mut text = format!(
-        "{}\n{}\n{}\n{}\n{}\n",
+        "{}\n{}\n{}\n{}\n{}\n{}",
         parts::ID,
         stack.run_image.digest,
         stack.build_image.digest,
         source.fingerprint(),
         buildpacks.fingerprint()?,
+        run_image::fingerprint(request.run_image),
     );
-    for (name, value) in env {
+    // project.toml itself may be left out of the source.
+    for slice in &request.project.slices {
+        text.push_str(&slice.paths.join("\0"));
+        text.push('\n');
+    }
+    for (name, value) in request.env {
         text.push_str(name);
         text.push('\0');
         text.push_str(value);
@@ -272,17 +300,42 @@ fn clear_cache(app: &App) -> Result<(), Failure> {
     record::forget(app)
 }
 
-fn remember(
-    app: &App,
-    source: &Source,
+fn base_name<'a>(request: &Request<'a>, stack: &'a Stack) -> &'a str {
+    request.run_image.map_or(&stack.name, |base| &base.name)
+}
+
+/// The image of the last build, which is what a build would make now but for what it says of itself. That is put right
+/// by a new configuration, and no layer is touched.
+fn described(
+    store: &Store,
+    request: &Request<'_>,
     stack: &Stack,
-    manifest: &Descriptor,
-) -> Result<(), Failure> {
+    record: &Record,
+    description: &Description,
+) -> Result<Descriptor, Failure> {
+    if record.description == *description {
+        return Ok(record.manifest.clone());
+    }
+    let base = phases::run_image(store, stack, request.run_image)?;
+    let (last, digest) = (&record.description, record.manifest.digest);
+    let manifest = description.renew(store, &digest, &base, last)?;
+    Record {
+        inputs: record.inputs.clone(),
+        manifest: manifest.clone(),
+        resolved_at: record.resolved_at,
+        cache: record.cache.clone(),
+        description: description.clone(),
+    }
+    .write(request.app)?;
+    Ok(manifest)
+}
+
+fn remember(app: &App, source: &Source, base: &str, manifest: &Descriptor) -> Result<(), Failure> {
     // One that cannot be read is replaced.
     let last = app.image().unwrap_or(None);
     let image = AppImage {
         manifest: manifest.clone(),
-        stack: stack.name.clone(),
+        stack: base.to_owned(),
         source: source.root().to_owned(),
     };
     if last.as_ref() == Some(&image) {
@@ -291,9 +344,9 @@ fn remember(
     app.set_image(&image)
 }
 
-fn up_to_date(record: &Record) -> Built {
+fn up_to_date(manifest: Descriptor) -> Built {
     Built {
-        manifest: record.manifest.clone(),
+        manifest,
         up_to_date: true,
         size: 0,
         base_size: 0,

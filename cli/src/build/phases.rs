@@ -1,6 +1,8 @@
 //! The phases of one build, each with what it needs: in this process, or in the sandbox.
 
+use crate::bases::Base;
 use crate::build::buildpacks::Buildpacks;
+use crate::build::description::Description;
 use crate::build::sandboxed::{self, Phase, Workplace};
 use crate::build::{Last, Request, record};
 use crate::failure::{Exit, Failure, OrFail};
@@ -46,6 +48,7 @@ pub(super) struct Phases<'a> {
     pub(super) buildpacks: &'a Buildpacks,
     pub(super) stack: &'a Stack,
     pub(super) last: &'a Last,
+    pub(super) description: &'a Description,
 }
 
 impl Phases<'_> {
@@ -61,25 +64,27 @@ impl Phases<'_> {
     }
 
     pub(super) fn run_image(&self) -> Result<Image, Failure> {
-        let name = &self.stack.name;
-        Image::load(self.store.blobs(), &self.stack.run_image.digest)
-            .or_fail(Exit::Store, || {
-                format!("cannot read the run image of the stack {name}")
-            })
-            .map_err(|failure| {
-                failure.hint(format!(
-                    "make the stack again: slugc stack create {name} --force"
-                ))
-            })
+        run_image(self.store, self.stack, self.request.run_image)
+    }
+
+    /// What metadata call the run image, and its reference.
+    fn base_names(&self) -> (String, String) {
+        match self.request.run_image {
+            Some(base) => (base.name.clone(), base.reference.clone()),
+            None => (
+                self.stack.name.clone(),
+                self.stack.run_image.digest.to_string(),
+            ),
+        }
     }
 
     pub(super) fn detect(&self, work: &Workplace, run_image: &Image) -> Result<Group, Failure> {
         let sink = |level: Level, line: &str| log(self.printer, level, line);
-        let reference = self.stack.run_image.digest.to_string();
+        let (name, reference) = self.base_names();
         let analysis = analyze::analyze(&analyze::Inputs {
             run_image,
             run_image_reference: &reference,
-            run_image_name: Some(&self.stack.name),
+            run_image_name: Some(&name),
             previous: None,
             log: Logger::new(&sink),
         });
@@ -236,7 +241,8 @@ impl Phases<'_> {
             .record
             .as_ref()
             .and_then(|record| Image::load(self.store.blobs(), &record.manifest.digest).ok());
-        export::export(&export::Inputs {
+        let (name, reference) = self.base_names();
+        let mut exported = export::export(&export::Inputs {
             platform_api: sandboxed::PLATFORM_API,
             layers_dir: &self.request.app.layers(),
             layers_path: sandboxed::LAYERS,
@@ -244,9 +250,9 @@ impl Phases<'_> {
             app_path: sandboxed::APP,
             group,
             run_image,
-            run_image_reference: &self.stack.run_image.digest.to_string(),
+            run_image_reference: &reference,
             run_image_names: &RunImageNames {
-                image: Some(self.stack.name.clone()),
+                image: Some(name),
                 mirrors: Vec::new(),
             },
             launcher: &self.parts.launcher(),
@@ -262,6 +268,7 @@ impl Phases<'_> {
             previous: previous.as_ref(),
             process_type: None,
             project: &ProjectMetadata::default(),
+            slices: &self.request.project.slices,
             exec_env: "",
             created: NORMALIZED_MTIME,
             tags: self.request.tags,
@@ -274,7 +281,21 @@ impl Phases<'_> {
                 "cannot export the image",
             )
             .because(error)
-        })
+        })?;
+        let saving = || "cannot save the image".to_owned();
+        let none = Description::default();
+        let user = &mut exported.image.config.config.user;
+        if user.is_empty() {
+            // A base without a user of its own would run the app as root.
+            *user = format!("{}:{}", self.stack.uid, self.stack.gid);
+        }
+        self.description
+            .apply(&mut exported.image, run_image, &none);
+        exported.manifest = exported
+            .image
+            .save(self.store.blobs())
+            .or_fail(Exit::Store, saving)?;
+        Ok(exported)
     }
 
     /// Runs the detector or the builder in the sandbox.
@@ -318,6 +339,27 @@ impl Phases<'_> {
             code => Err(phase_failure(name, code)),
         }
     }
+}
+
+/// The base of the image to be.
+pub(super) fn run_image(
+    store: &Store,
+    stack: &Stack,
+    given: Option<&Base>,
+) -> Result<Image, Failure> {
+    if let Some(base) = given {
+        return Ok(base.documents.image.clone());
+    }
+    let name = &stack.name;
+    Image::load(store.blobs(), &stack.run_image.digest)
+        .or_fail(Exit::Store, || {
+            format!("cannot read the run image of the stack {name}")
+        })
+        .map_err(|failure| {
+            failure.hint(format!(
+                "make the stack again: slugc stack create {name} --force"
+            ))
+        })
 }
 
 fn write_platform_env(work: &Workplace, request: &Request<'_>, fresh: bool) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! What a build leaves for the next one.
 
 use crate::app::{self, App};
+use crate::build::description::Description;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::store;
 use cnb_phases::record::CacheRecord;
@@ -20,6 +21,9 @@ pub(crate) struct Record {
     /// When unpinned requirements were last looked up, in seconds since 1970.
     pub(crate) resolved_at: u64,
     pub(crate) cache: CacheRecord,
+    /// What the image says of itself; no layer depends on it.
+    #[serde(default)]
+    pub(crate) description: Description,
 }
 
 /// How long "nothing changed" holds for requirements that name no exact version.

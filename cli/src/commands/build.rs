@@ -2,7 +2,7 @@
 
 use crate::app::{App, AppName};
 use crate::args::BuildArgs;
-use crate::build::{self, Request};
+use crate::build::{self, Request, run_image};
 use crate::build_env;
 use crate::failure::Failure;
 use crate::images::Images;
@@ -39,6 +39,7 @@ pub(crate) fn of_app(
             refresh: false,
             tags: &[],
             mirror,
+            run_image: None,
         },
     )?;
     let release = release::deploy(printer, store, app)?;
@@ -64,6 +65,13 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     let store = Store::open()?;
     let _used = store.use_lock()?;
     let app = App::of(&store, name);
+    let transfer = Transfer::new(&store, &printer, &args.registry, None)?;
+    let run_image = args
+        .base
+        .run_image
+        .as_deref()
+        .map(|text| run_image::find(&transfer, text, args.refresh))
+        .transpose()?;
     let built = build::build(
         &store,
         &printer,
@@ -77,6 +85,7 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
             refresh: args.refresh,
             tags: &args.tags,
             mirror: args.mirror.mirror.as_deref(),
+            run_image: run_image.as_ref(),
         },
     )?;
     for name in &names {
@@ -87,7 +96,6 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
         name: names.first().cloned().or(app.name.as_str().parse().ok()),
         origin: None,
     };
-    let transfer = Transfer::new(&store, &printer, &args.registry, None)?;
     for mut place in outputs {
         place.default_tag(args.tags.first().map(String::as_str));
         transfer.deliver(&image, &place)?;

@@ -10,6 +10,7 @@ use crate::commands::ps;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::images::Images;
 use crate::in_use;
+use crate::indexes::NamedIndex;
 use crate::leftovers;
 use crate::parts::{self, Parts};
 use crate::stack::Stack;
@@ -19,7 +20,7 @@ use crate::tools;
 use crate::ui::error::chain;
 use crate::ui::printer::{Detail, Printer};
 use crate::ui::size;
-use oci_image::{Digest, Image};
+use oci_image::{Descriptor, Digest, Image, Index};
 use serde::Serialize;
 use slug_runtime::addons::{Addons, Service};
 use slug_runtime::roots::Roots;
@@ -309,6 +310,10 @@ impl Needed {
                 Err(failure) => tell(&failure),
             }
         }
+        for index in NamedIndex::all(store)? {
+            let added = index.and_then(|index| needed.add_index(store, &index.manifest));
+            added.unwrap_or_else(|failure| tell(&failure));
+        }
         needed.add_addons(store)?;
         for manifest in &manifests {
             needed
@@ -331,6 +336,19 @@ impl Needed {
         }
         let running = addons.roots_in_use().or_fail(Exit::Store, reading)?;
         self.roots.extend(running);
+        Ok(())
+    }
+
+    /// An index with its images, of which the store may have no layers.
+    fn add_index(&mut self, store: &Store, manifest: &Descriptor) -> Result<(), Failure> {
+        self.blobs.insert(manifest.digest);
+        let reading = || format!("cannot read the index {}", manifest.digest);
+        let bytes = store.blobs().read(&manifest.digest);
+        let index: Index = serde_json::from_slice(&bytes.or_fail(Exit::Store, reading)?)
+            .or_fail(Exit::Store, reading)?;
+        for entry in &index.manifests {
+            self.add_image(store, &entry.digest)?;
+        }
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! `slugc inspect`: what an image holds.
 
 use crate::app::{App, AppName};
-use crate::args::{InspectArgs, Output, RegistryArgs};
+use crate::args::{InspectArgs, Output};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::images::{self, Images};
 use crate::place::{Place, Source};
@@ -45,12 +45,14 @@ fn inspect_stored(store: &Store, printer: &Printer, args: &InspectArgs) -> Resul
         && AppName::parse(text).is_err()
     {
         let source = Source::find(store, text)?;
-        if let Source::Elsewhere(Place::Registry(name)) = &source {
-            return Err(images::no_such_name(store, text)
-                .hint(format!("pull it first: slugc pull {}", name.familiar())));
+        if matches!(source, Source::Elsewhere(Place::Registry(_))) && !text.contains('/') {
+            return Err(images::no_such_name(store, text).hint(format!(
+                "of a registry's image, write the name in full: docker.io/library/{text}"
+            )));
         }
-        let registry = RegistryArgs::default();
-        let image = Transfer::new(store, printer, &registry, None)?.fetch(&source)?;
+        // Of a registry's image, no layer is needed to tell what it is.
+        let transfer = Transfer::new(store, printer, &args.registry, None)?;
+        let image = transfer.documents(&source)?;
         let mut report = report(store.blobs(), &image.manifest)?;
         report.tags = names_of(store, &image.manifest)?;
         return Ok(report);

@@ -17,8 +17,11 @@ pub(crate) fn run(args: &PushArgs) -> Result<ExitCode, Failure> {
     let _used = store.use_lock()?;
     let source = source(&store, args, &target)?;
     let transfer = Transfer::new(&store, &printer, &args.registry, None)?;
-    let fetched = transfer.fetch(&source)?;
+    let mut fetched = transfer.fetch(&source)?;
     printer.line(&format!("Image    {source}"));
+    if let Some(zstd) = args.compression.compression {
+        fetched = transfer.with_zstd(fetched, zstd, &target)?;
+    }
     let result = transfer.deliver(&fetched, &target)?;
     printer.result(&result);
     Ok(ExitCode::SUCCESS)

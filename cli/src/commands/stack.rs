@@ -1,7 +1,7 @@
-//! `slugc stack create|list|inspect|export|rm`.
+//! `slugc stack create|list|inspect|export|push|pull|rm`.
 
 use crate::addon_root;
-use crate::args::{Output, StackAction};
+use crate::args::{Output, StackAction, StackPullArgs, StackPushArgs};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::in_use;
 use crate::place::Place;
@@ -90,6 +90,8 @@ pub(crate) fn run(action: StackAction) -> Result<ExitCode, Failure> {
                 printer.result(&transfer.deliver(&image, &target)?);
             }
         }
+        StackAction::Push(args) => push(&store, &args)?,
+        StackAction::Pull(args) => pull(&store, &args)?,
         StackAction::Inspect { name, output } => inspect(&store, &name, output)?,
         StackAction::Rm { name } => {
             let printer = Printer::new(Detail::Normal);
@@ -108,6 +110,28 @@ pub(crate) fn run(action: StackAction) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn push(store: &Store, args: &StackPushArgs) -> Result<(), Failure> {
+    let printer = Printer::new(Detail::Normal);
+    let target = Place::target(&args.target)?;
+    let _used = store.use_lock()?;
+    let stack = stack::ensure(store, &printer, &args.name, args.mirror.mirror.as_deref())?;
+    let transfer = Transfer::new(store, &printer, &args.registry, None)?;
+    for written in stack.push(&transfer, &target)? {
+        printer.result(&written);
+    }
+    Ok(())
+}
+
+fn pull(store: &Store, args: &StackPullArgs) -> Result<(), Failure> {
+    let printer = Printer::new(Detail::Normal);
+    let source = Place::parse(&args.source)?;
+    let _used = store.use_lock()?;
+    let transfer = Transfer::new(store, &printer, &args.registry, None)?;
+    let stack = Stack::pull(&transfer, &source)?;
+    printer.result(&format!("{} {}", stack.name, stack.run_image.digest));
+    Ok(())
 }
 
 /// Removes a stack's unpacked layers, unless dynos run on them. The caller holds the store's lock alone.

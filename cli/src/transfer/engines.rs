@@ -45,7 +45,7 @@ pub(super) fn load(kind: EngineKind, mut archive: Archive) -> Result<Vec<String>
 }
 
 /// The engine's archive of an image, in a file without a name: however this process ends, nothing stays.
-pub(super) struct Saved(File);
+pub(super) struct Saved(pub(super) File);
 
 impl Saved {
     /// Where this process can open it.
@@ -129,7 +129,7 @@ fn way(kind: EngineKind) -> Result<Way, Failure> {
     )))
 }
 
-fn is_socket(path: &Path) -> bool {
+pub(super) fn is_socket(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt;
     std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
 }
@@ -139,7 +139,7 @@ fn is_installed(program: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-fn start<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(
+pub(super) fn start<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(
     program: &str,
     arguments: I,
     input: Stdio,
@@ -155,7 +155,7 @@ fn start<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(
 }
 
 /// What the program printed, once it succeeded.
-fn finish(program: &str, child: Child) -> Result<String, Failure> {
+pub(super) fn finish(program: &str, child: Child) -> Result<String, Failure> {
     let output = child
         .wait_with_output()
         .or_fail(Exit::General, || format!("cannot wait for {program}"))?;

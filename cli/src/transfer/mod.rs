@@ -1,7 +1,12 @@
 //! Images from where they are into the store, and from the store to where they are wanted.
 
+mod compressed;
+mod containerd;
+mod documents;
 mod engines;
 pub(crate) mod registry;
+
+pub(crate) use documents::Documents;
 
 use crate::args::RegistryArgs;
 use crate::failure::{Exit, Failure, OrFail};
@@ -58,8 +63,29 @@ impl<'a> Transfer<'a> {
             }
             Source::Elsewhere(place) => place,
         };
-        let fetched = match place {
-            Place::Registry(name) => return registry::pull(self, name),
+        if let Place::Registry(name) = place {
+            return registry::pull(self, name);
+        }
+        let fetched = self.import_place(place)?;
+        let manifest = self.choose(place, &fetched.manifest)?;
+        let named = fetched.names.iter().find_map(|name| name.parse().ok());
+        Ok(Fetched {
+            manifest,
+            name: place.name().or(named.filter(|_| is_docker(place))),
+            origin: None,
+        })
+    }
+
+    /// What a place has, in the store: of a layout or an archive, an index with all its images.
+    fn import_place(&self, place: &Place) -> Result<Imported, Failure> {
+        Ok(match place {
+            Place::Registry(name) => {
+                let pulled = registry::pull(self, name)?;
+                Imported {
+                    manifest: pulled.manifest,
+                    names: Vec::new(),
+                }
+            }
             Place::Layout { folder, tag } => {
                 let imported =
                     oci_image::layout::import(folder, self.store.blobs(), tag.as_deref());
@@ -73,18 +99,16 @@ impl<'a> Transfer<'a> {
                 let name = name.as_ref().map(ToString::to_string);
                 self.import(place, file, name.as_deref())?
             }
+            Place::Containerd { name } => {
+                self.printer.heading(&format!("Reading {place}"));
+                let saved = containerd::save(self.store, name)?;
+                self.import(place, &saved.path(), None)?
+            }
             Place::Engine { kind, name } => {
                 self.printer.heading(&format!("Reading {place}"));
                 let saved = engines::save(self.store, *kind, name)?;
                 self.import(place, &saved.path(), None)?
             }
-        };
-        let manifest = self.choose(place, &fetched.manifest)?;
-        let named = fetched.names.iter().find_map(|name| name.parse().ok());
-        Ok(Fetched {
-            manifest,
-            name: place.name().or(named.filter(|_| is_docker(place))),
-            origin: None,
         })
     }
 
@@ -117,6 +141,16 @@ impl<'a> Transfer<'a> {
             Place::DockerArchive { file, name } => {
                 let names = names(name);
                 self.write_archive(manifest, &Format::Docker { names }, file)?;
+            }
+            Place::Containerd { name } => {
+                let name = crate::place::new_name(name)?;
+                let ref_name = name.tag().map(str::to_owned);
+                let format = Format::Oci { ref_name };
+                let archive = self.archive(manifest, &format, &place.to_string())?;
+                self.printer.heading("Loading into containerd");
+                for said in containerd::load(&name, archive)? {
+                    self.printer.line(&said);
+                }
             }
             Place::Engine { kind, name } => {
                 let name = crate::place::new_name(name)?;

@@ -1,12 +1,14 @@
 //! Registries: connections with the machine's logins, proxies and certificates; pull and push.
 
-use super::{Fetched, Transfer};
+use super::{Documents, Fetched, Transfer};
 use crate::args::RegistryArgs;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::host;
 use crate::images::Images;
+use crate::mirrors::{Endpoint, Mirrors};
+use crate::ui::error::chain;
 use crate::ui::size;
-use oci_image::{Digest, Image, Reference};
+use oci_image::{BlobStore, Descriptor, Digest, Image, Index, Reference, media_type};
 use oci_registry::keychain::Source;
 use oci_registry::{
     Client, ClientError, Identity, Keychain, Options, Progress, PullError, PullOptions, PushError,
@@ -24,8 +26,48 @@ pub(crate) fn connect(name: &Reference, args: &RegistryArgs) -> Result<Client, F
             "log in again: slugc login {registry}; or remove the entry from the file"
         ))
     })?;
-    Client::new(registry, credentials, &options(registry, args)?)
-        .map_err(|error| unusable(failed(), error))
+    let mut options = options(registry, args)?;
+    if Mirrors::read()?.allows_plain(name)? {
+        options.insecure.push(registry.to_owned());
+    }
+    Client::new(registry, credentials, &options).map_err(|error| unusable(failed(), error))
+}
+
+/// Does something with the image at the first place that can: its mirrors in their order, then the registry itself.
+fn anywhere<T>(
+    transfer: &Transfer<'_>,
+    name: &Reference,
+    attempt: impl Fn(&Client, &Reference) -> Result<Option<T>, Failure>,
+) -> Result<Option<T>, Failure> {
+    let endpoints = Mirrors::read()?.endpoints(name)?;
+    for Endpoint { name, insecure, .. } in endpoints.iter().filter(|it| it.is_mirror) {
+        let insecure = insecure.then(|| name.registry().to_owned());
+        let args = RegistryArgs {
+            insecure: transfer
+                .registry
+                .insecure
+                .iter()
+                .cloned()
+                .chain(insecure)
+                .collect(),
+            authorities: transfer.registry.authorities.clone(),
+        };
+        match connect(name, &args).and_then(|client| attempt(&client, name)) {
+            Ok(Some(done)) => {
+                transfer.printer.line(&format!("From the mirror {name}"));
+                return Ok(Some(done));
+            }
+            Ok(None) => transfer
+                .printer
+                .detail(&format!("The mirror has no {name}")),
+            Err(failure) => transfer
+                .printer
+                .warning(&format!("passing over the mirror: {}", chain(&failure))),
+        }
+    }
+    let primary = endpoints.iter().find(|it| !it.is_mirror);
+    let name = primary.map_or(name, |it| &it.name);
+    attempt(&connect(name, transfer.registry)?, name)
 }
 
 /// Settings that make no client.
@@ -112,8 +154,6 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
 
 pub(super) fn pull(transfer: &Transfer<'_>, name: &Reference) -> Result<Fetched, Failure> {
     let printer = transfer.printer;
-    let failed = |exit| Failure::new(exit, format!("cannot pull {name}"));
-    let client = connect(name, transfer.registry)?;
     printer.heading(&format!("Pulling {name}"));
     let bar = printer.bytes_bar(0, "layers");
     let watch = |progress| advance(&bar, progress);
@@ -121,16 +161,13 @@ pub(super) fn pull(transfer: &Transfer<'_>, name: &Reference) -> Result<Fetched,
         platform: transfer.platform.clone(),
         watch: Some(&watch),
     };
-    let pulled = oci_registry::pull(&client, transfer.store.blobs(), name, &options);
+    let pulled = anywhere(transfer, name, |client, from| {
+        oci_registry::pull(client, transfer.store.blobs(), from, &options)
+            .map(Some)
+            .map_err(|error| pull_failure(&format!("cannot pull {from}"), error))
+    });
     bar.finish_and_clear();
-    let pulled = pulled.map_err(|error| match &error {
-        PullError::Registry(request) => refused(failed(Exit::Network), request).because(error),
-        PullError::Platform { .. } => failed(Exit::Input)
-            .because(error)
-            .hint("choose another with --platform OS/ARCHITECTURE"),
-        PullError::Store { .. } | PullError::Look { .. } => failed(Exit::Store).because(error),
-        _ => failed(Exit::Network).because(error),
-    })?;
+    let pulled = pulled?.ok_or_else(|| no_such_image(name))?;
     printer.line(&format!(
         "Received {} blobs ({}); {} were there",
         pulled.received,
@@ -144,29 +181,159 @@ pub(super) fn pull(transfer: &Transfer<'_>, name: &Reference) -> Result<Fetched,
     })
 }
 
+/// An image's documents, without its layers; `None` when the registry has no such image.
+pub(super) fn documents(
+    transfer: &Transfer<'_>,
+    name: &Reference,
+) -> Result<Option<Documents>, Failure> {
+    let blobs = transfer.store.blobs();
+    let pulled = anywhere(transfer, name, |client, from| {
+        oci_registry::pull_documents(client, blobs, from, &transfer.platform)
+            .map_err(|error| pull_failure(&format!("cannot read {from}"), error))
+    })?;
+    let Some(pulled) = pulled else {
+        return Ok(None);
+    };
+    let documents = transfer.stored(pulled.manifest, Some(name.clone()))?;
+    Ok(Some(Documents {
+        remote: Some(name.with_digest(documents.manifest.digest)),
+        of_index: pulled.index.is_some(),
+        ..documents
+    }))
+}
+
+/// The same of all images of an index.
+pub(super) fn all_documents(
+    transfer: &Transfer<'_>,
+    name: &Reference,
+) -> Result<Option<Vec<Documents>>, Failure> {
+    let blobs = transfer.store.blobs();
+    let images = anywhere(transfer, name, |client, from| {
+        oci_registry::pull_all_documents(client, blobs, from)
+            .map_err(|error| pull_failure(&format!("cannot read {from}"), error))
+    })?;
+    let Some(images) = images else {
+        return Ok(None);
+    };
+    let of_index = images.len() > 1;
+    let documents = images.into_iter().map(|manifest| {
+        let documents = transfer.stored(manifest, Some(name.clone()))?;
+        Ok(Documents {
+            remote: Some(name.with_digest(documents.manifest.digest)),
+            of_index,
+            ..documents
+        })
+    });
+    documents.collect::<Result<_, Failure>>().map(Some)
+}
+
+/// Brings layers of a registry's image that the store lacks.
+pub(super) fn bring(
+    transfer: &Transfer<'_>,
+    name: &Reference,
+    layers: &[Descriptor],
+) -> Result<(), Failure> {
+    let blobs = transfer.store.blobs();
+    let has = |layer: &Descriptor| matches!(blobs.size(&layer.digest), Ok(Some(size)) if size == layer.size);
+    let missing: Vec<Descriptor> = layers.iter().filter(|it| !has(it)).cloned().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let bytes = missing.iter().map(|layer| layer.size).sum();
+    transfer.printer.line(&format!(
+        "Bringing {} layers ({}) from {name}",
+        missing.len(),
+        size::bytes(bytes)
+    ));
+    let brought = anywhere(transfer, name, |client, from| {
+        oci_registry::pull_blobs(client, blobs, from, &missing)
+            .map(Some)
+            .map_err(|error| pull_failure(&format!("cannot bring layers of {from}"), error))
+    })?;
+    brought.ok_or_else(|| no_such_image(name))
+}
+
+fn pull_failure(message: &str, error: PullError) -> Failure {
+    let failed = |exit| Failure::new(exit, message);
+    match &error {
+        PullError::Registry(request) => refused(failed(Exit::Network), request).because(error),
+        PullError::Platform { .. } => failed(Exit::Input)
+            .because(error)
+            .hint("choose another with --platform OS/ARCHITECTURE"),
+        PullError::Store { .. } | PullError::Look { .. } => failed(Exit::Store).because(error),
+        _ => failed(Exit::Network).because(error),
+    }
+}
+
+pub(super) fn no_such_image(name: &Reference) -> Failure {
+    Failure::new(Exit::Input, format!("there is no image {name}"))
+        .hint("check the name; slugc images lists what is in the store")
+}
+
 /// Returns what to print: the image's name and digest.
 pub(super) fn push(
     transfer: &Transfer<'_>,
     image: &Fetched,
     target: &Reference,
 ) -> Result<String, Failure> {
+    push_from(transfer, image, &[], target)
+}
+
+/// The same for an image of which some layers may only be in registries, where `sources` are: what the target does not
+/// have and cannot mount is brought here first.
+pub(super) fn push_from(
+    transfer: &Transfer<'_>,
+    image: &Fetched,
+    sources: &[&Documents],
+    target: &Reference,
+) -> Result<String, Failure> {
     let printer = transfer.printer;
     let target = target.clone().or_latest();
-    let failed = |exit| Failure::new(exit, format!("cannot push to {target}"));
     let client = connect(&target, transfer.registry)?;
     printer.heading(&format!("Pushing to {target}"));
     let bar = printer.bytes_bar(0, "layers");
     let watch = |progress| advance(&bar, progress);
-    let mount_from = relatives(transfer, image, &target)?;
+    let remotes = sources.iter().filter_map(|source| source.remote.clone());
+    let mount_from: Vec<Reference> = remotes
+        .chain(relatives(transfer, image, &target)?)
+        .collect();
     let options = PushOptions {
         watch: Some(&watch),
         mount_from: &mount_from,
-        remote_layers: false,
+        remote_layers: !sources.is_empty(),
     };
     let store = transfer.store.blobs();
-    let pushed = oci_registry::push(&client, store, &image.manifest, &target, &options);
+    let push = || oci_registry::push(&client, store, &image.manifest, &target, &options);
+    let mut pushed = push();
+    let mut brought = BTreeSet::new();
+    while let Err(PushError::Incomplete {
+        document: "layer",
+        digest,
+        ..
+    }) = pushed
+        && let Some(source) = sources.iter().find(|source| source.has_layer(digest))
+        && let Some(remote) = &source.remote
+        && brought.insert(digest)
+    {
+        bar.reset();
+        let mut shared = layers_of(store, &image.manifest);
+        shared.retain(|layer| source.has_layer(layer.digest));
+        bring(transfer, remote, &shared)?;
+        pushed = push();
+    }
     bar.finish_and_clear();
-    let pushed = pushed.map_err(|error| match &error {
+    let pushed = pushed.map_err(|error| push_failure(&target, error))?;
+    printer.line(&summary(&pushed));
+    // One record for each repository: which tag does not matter to its layers.
+    if let Ok(repository) = target.with_tag("latest") {
+        Images::pushed(transfer.store).set(&repository, &image.manifest)?;
+    }
+    Ok(format!("{}@{}", target.name(), pushed.digest))
+}
+
+fn push_failure(target: &Reference, error: PushError) -> Failure {
+    let failed = |exit| Failure::new(exit, format!("cannot push to {target}"));
+    match &error {
         PushError::Registry(request) => refused(failed(Exit::Network), request).because(error),
         PushError::OtherDigest { .. } => failed(Exit::Input)
             .because(error)
@@ -174,13 +341,7 @@ pub(super) fn push(
         _ => failed(Exit::Store)
             .because(error)
             .hint("build the image again with --refresh, or pull it again"),
-    })?;
-    printer.line(&summary(&pushed));
-    // One record for each repository: which tag does not matter to its layers.
-    if let Ok(repository) = target.with_tag("latest") {
-        Images::pushed(transfer.store).set(&repository, &image.manifest)?;
     }
-    Ok(format!("{}@{}", target.name(), pushed.digest))
 }
 
 /// Repositories of the target's registry that may have layers of this image: where it came from, then what was pulled,
@@ -191,13 +352,11 @@ fn relatives(
     target: &Reference,
 ) -> Result<Vec<Reference>, Failure> {
     let blobs = transfer.store.blobs();
-    let layers = |digest: &Digest| -> BTreeSet<Digest> {
-        // What cannot be read shares nothing, as far as anybody knows.
-        Image::load(blobs, digest)
-            .map(|image| image.manifest.layers.iter().map(|it| it.digest).collect())
-            .unwrap_or_default()
+    let layers = |manifest: &Descriptor| -> BTreeSet<Digest> {
+        let layers = layers_of(blobs, manifest);
+        layers.into_iter().map(|layer| layer.digest).collect()
     };
-    let ours = layers(&image.manifest.digest);
+    let ours = layers(&image.manifest);
     let mut relatives = Vec::new();
     let known = [
         Images::of(transfer.store).all()?,
@@ -206,7 +365,7 @@ fn relatives(
     for (named, _) in known.into_iter().flatten().flatten() {
         let elsewhere = named.name.repository() != target.repository();
         if elsewhere && named.name.registry() == target.registry() {
-            let shared = layers(&named.manifest.digest).intersection(&ours).count();
+            let shared = layers(&named.manifest).intersection(&ours).count();
             relatives.push((shared, named.name));
         }
     }
@@ -218,6 +377,23 @@ fn relatives(
         .cloned()
         .chain(relatives.into_iter().map(|(_, name)| name))
         .collect())
+}
+
+/// The layers of an image, or of all images of an index. What cannot be read has none, as far as anybody knows.
+pub(super) fn layers_of(blobs: &BlobStore, manifest: &Descriptor) -> Vec<Descriptor> {
+    if !media_type::is_index(&manifest.media_type) {
+        return Image::load(blobs, &manifest.digest)
+            .map(|image| image.manifest.layers)
+            .unwrap_or_default();
+    }
+    let index = blobs.read(&manifest.digest).unwrap_or_default();
+    let index: Option<Index> = serde_json::from_slice(&index).ok();
+    let entries = index.into_iter().flat_map(|index| index.manifests);
+    entries
+        // An index inside an index has no images of its own.
+        .filter(|entry| !media_type::is_index(&entry.media_type))
+        .flat_map(|entry| layers_of(blobs, &entry))
+        .collect()
 }
 
 fn advance(bar: &indicatif::ProgressBar, progress: Progress) {

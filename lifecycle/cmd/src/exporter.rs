@@ -240,6 +240,7 @@ impl Made<'_> {
             previous: self.previous.map(|found| &found.image),
             process_type: inputs.process_type.as_deref(),
             project: &project.unwrap_or_default(),
+            slices: &[],
             exec_env: if inputs.api.at_least(15) {
                 &inputs.exec_env
             } else {

@@ -21,6 +21,7 @@ mod manifest;
 mod partial;
 mod reference;
 mod unpack;
+mod zstd_blobs;
 
 pub use archive::{Archive, ArchiveError, Format};
 pub use blob_store::{BlobStore, StoreError};
@@ -41,3 +42,4 @@ pub use unpack::{
     Existing, Ownership, UnpackError, UnpackReport, UnpackRules, Whiteouts, decompress,
     unpack_layer,
 };
+pub use zstd_blobs::ZSTD_LEVELS;

@@ -24,7 +24,9 @@ pub use client::{Client, ClientError, Options, Timeouts};
 pub use engine::{Engine, EngineError};
 pub use keychain::{Credentials, Found, Keychain, KeychainError};
 pub use proxy::proxy_for;
-pub use pull::{PullError, PullOptions, Pulled, Wanted, pull, pull_blobs, pull_documents};
+pub use pull::{
+    PullError, PullOptions, Pulled, Wanted, pull, pull_all_documents, pull_blobs, pull_documents,
+};
 pub use push::{PushError, PushOptions, Pushed, check_push, push};
 pub use transport::certificates::Identity;
 pub use transport::error::{Reason, RegistryMessage, RequestError};

@@ -1,6 +1,9 @@
 //! An image from a registry into the store.
 
 mod blobs;
+mod indexes;
+
+pub use indexes::pull_all_documents;
 
 use std::io;
 use std::sync::atomic::AtomicBool;
@@ -267,8 +270,7 @@ impl<'a> Pulling<'a> {
             manifest,
             bytes,
         } = found;
-        let parsed: Manifest = serde_json::from_slice(&bytes)
-            .map_err(|source| self.invalid(manifest.digest, source))?;
+        let parsed = self.parse(&manifest, &bytes)?;
         let mut pulled = Pulled {
             index: index.as_ref().map(|(descriptor, _)| descriptor.clone()),
             ..Pulled::new(manifest)
@@ -281,6 +283,18 @@ impl<'a> Pulling<'a> {
         }
         self.check(&pulled.manifest, platform)?;
         Ok(pulled)
+    }
+
+    /// A manifest whose configuration is one that can be held in memory.
+    fn parse(&self, manifest: &Descriptor, bytes: &[u8]) -> Result<Manifest, PullError> {
+        let parsed: Manifest = serde_json::from_slice(bytes)
+            .map_err(|source| self.invalid(manifest.digest, source))?;
+        let size = parsed.config.size;
+        if size > LONGEST_MANIFEST {
+            let problem = format!("has a configuration of {size} bytes, which is too long");
+            return Err(self.no_image(manifest.digest, problem));
+        }
+        Ok(parsed)
     }
 
     fn store_error(&self, source: StoreError) -> PullError {

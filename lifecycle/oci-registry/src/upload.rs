@@ -116,7 +116,7 @@ impl Uploads<'_> {
         if complete.is_ok() {
             self.check_diff_id(blob, diff_id)?;
         }
-        let (mut url, least_chunk) = match self.open(blob, operation)? {
+        let (mut url, least_chunk) = match self.open(blob, operation, complete.is_ok())? {
             Opened::Mounted => return Ok(Outcome::Mounted),
             Opened::Session { url, least_chunk } => (url, least_chunk),
         };
@@ -199,8 +199,9 @@ impl Uploads<'_> {
     }
 
     /// Opens an upload session, or gets the blob mounted from another repository. A registry that will not mount
-    /// opens a session instead, in the same answer; one that refuses to be asked is asked without.
-    fn open(&self, blob: &Descriptor, operation: &str) -> Result<Opened, Failed> {
+    /// opens a session instead, in the same answer; one that refuses to be asked is asked without. A blob that is not
+    /// here to be sent is worth asking for in every repository.
+    fn open(&self, blob: &Descriptor, operation: &str, is_here: bool) -> Result<Opened, Failed> {
         for (from, scopes) in self.mount_from.iter().zip(self.mount_scopes) {
             let path = format!(
                 "blobs/uploads/?mount={}&from={}",
@@ -218,7 +219,10 @@ impl Uploads<'_> {
                         check_stored(&answer.response, blob.digest)?;
                         return Ok(Opened::Mounted);
                     }
-                    return self.session(&answer);
+                    if is_here {
+                        return self.session(&answer);
+                    }
+                    self.give_up(&answer, operation);
                 }
                 Err(failed) if failed.temporary => return Err(failed),
                 Err(_) => {}
@@ -229,6 +233,17 @@ impl Uploads<'_> {
                 .attempt(&self.call(Method::POST, operation, "blobs/uploads/"))?;
         read_small(&mut answer.response);
         self.session(&answer)
+    }
+
+    /// Ends a session that nothing goes into. One that stays open is the registry's to clear away, and not all of them
+    /// take this request.
+    fn give_up(&self, answer: &Answer, operation: &str) {
+        if let Ok(upload) = self.client.location(answer) {
+            drop(self.client.attempt(&Call {
+                target: Target::Given(&upload),
+                ..self.call(Method::DELETE, operation, "")
+            }));
+        }
     }
 
     fn session(&self, answer: &Answer) -> Result<Opened, Failed> {

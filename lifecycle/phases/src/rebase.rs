@@ -3,11 +3,11 @@
 use crate::analyze;
 use crate::log::Logger;
 use cnb_spec::api::ApiVersion;
-use cnb_spec::labels::{self, LayersMetadata, RunImageForRebase, StackMetadata};
+use cnb_spec::labels::{self, LayersMetadata, StackMetadata};
 use cnb_spec::run::RunImageNames;
 use cnb_spec::target::Target;
 use cnb_spec::{env_vars, exit_code, json};
-use oci_image::{History, Image};
+use oci_image::{Digest, History, Image};
 
 /// Labels that are the base's.
 const OF_BASES: [&str; 2] = ["io.buildpacks.base.", "io.buildpacks.stack."];
@@ -98,11 +98,47 @@ pub fn base_of(app: &Image) -> Result<RunImageNames, RebaseError> {
     Ok(metadata.stack.unwrap_or_default().run_image)
 }
 
+/// How many of an image's layers are its base's; `None` where its metadata do not tell.
+pub fn layers_of_base(app: &Image) -> Option<usize> {
+    end_of_base(&app.config.rootfs.diff_ids, &metadata(app).ok()?)
+}
+
+/// Where the base ends: with its top layer, which may be in it twice (empty layers are all the same), but not among
+/// the layers that are known to be the app's.
+fn end_of_base(diff_ids: &[Digest], metadata: &LayersMetadata) -> Option<usize> {
+    let of_buildpacks = metadata
+        .buildpacks
+        .iter()
+        .flat_map(|it| it.layers.values().map(|layer| layer.sha.as_str()));
+    let own = [
+        &metadata.config,
+        &metadata.launcher,
+        &metadata.process_types,
+    ];
+    let of_app: Vec<&str> = metadata
+        .app
+        .iter()
+        .chain(&metadata.sbom)
+        .chain(own)
+        .map(|layer| layer.sha.as_str())
+        .chain(of_buildpacks)
+        .collect();
+    let diff_ids: Vec<String> = diff_ids.iter().map(ToString::to_string).collect();
+    let is_top = |diff_id: &String| *diff_id == metadata.run_image.top_layer;
+    let of_app = diff_ids
+        .iter()
+        .position(|diff_id| of_app.contains(&diff_id.as_str()));
+    let below = &diff_ids[..of_app.unwrap_or(diff_ids.len())];
+    let last = below.iter().rposition(is_top);
+    let top = last.or_else(|| diff_ids.iter().position(is_top))?;
+    Some(top + 1)
+}
+
 /// The app's image with the base's layers and labels in the place of its old base's.
 pub fn rebase(inputs: &Inputs<'_>) -> Result<Image, RebaseError> {
     check_fit(inputs)?;
     let mut metadata = metadata(inputs.app)?;
-    let mut image = swap_layers(inputs, &metadata.run_image)?;
+    let mut image = swap_layers(inputs, &metadata)?;
     let top = inputs.base.config.rootfs.diff_ids.last();
     metadata.run_image.top_layer = top.map(ToString::to_string).unwrap_or_default();
     inputs
@@ -198,19 +234,16 @@ fn shown(target: &Target) -> String {
 }
 
 /// The base's layers, then those that the app's image has above its old base.
-fn swap_layers(inputs: &Inputs<'_>, old: &RunImageForRebase) -> Result<Image, RebaseError> {
+fn swap_layers(inputs: &Inputs<'_>, metadata: &LayersMetadata) -> Result<Image, RebaseError> {
     let (app, base) = (inputs.app, inputs.base);
-    let diff_ids = &app.config.rootfs.diff_ids;
-    let top = diff_ids
-        .iter()
-        .position(|it| it.to_string() == old.top_layer);
-    let above = match top {
-        Some(top) => top + 1,
+    let top_layer = &metadata.run_image.top_layer;
+    let above = match end_of_base(&app.config.rootfs.diff_ids, metadata) {
+        Some(end) => end,
         // A base without layers has no top.
-        None if old.top_layer.is_empty() => 0,
+        None if top_layer.is_empty() => 0,
         None => {
             return Err(RebaseError::TopLayer {
-                top_layer: old.top_layer.clone(),
+                top_layer: top_layer.clone(),
             });
         }
     };

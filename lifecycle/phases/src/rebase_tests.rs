@@ -155,3 +155,24 @@ fn images_of_others_are_refused() {
     ));
     assert_eq!(base_of(&app("0.12")).unwrap().image.as_deref(), Some("run"));
 }
+
+/// Empty layers are all the same one, and a base may end with one that it has below as well.
+#[test]
+fn a_base_with_a_layer_twice_goes_as_a_whole() {
+    let mut app = image(&["old", "empty", "more", "empty", "app"]);
+    let (top, own) = (Digest::of(b"empty"), Digest::of(b"app"));
+    let text = format!(
+        r#"{{"app":[{{"sha":"{own}"}}],"runImage":{{"topLayer":"{top}","reference":"run@old","image":"run"}}}}"#
+    );
+    label(&mut app, labels::LIFECYCLE_METADATA, &text);
+    app.config.config.set_env(env_vars::PLATFORM_API, "0.12");
+    assert_eq!(layers_of_base(&app), Some(4));
+    let new = rebased(&app, &image(&["new"]), "run", false).unwrap();
+    let expected = ["new", "app"].map(|layer| Digest::of(layer.as_bytes()));
+    assert_eq!(new.config.rootfs.diff_ids, expected);
+    // An app may have the base's top layer as well.
+    let mut app = image(&["old", "empty", "empty"]);
+    let text = text.replace(&own.to_string(), &top.to_string());
+    label(&mut app, labels::LIFECYCLE_METADATA, &text);
+    assert_eq!(layers_of_base(&app), Some(2));
+}

@@ -291,6 +291,31 @@ fn blobs_are_mounted() {
     assert_eq!((posts, puts), (2, 1));
 }
 
+/// A rebase has layers of two images, none of which need be here.
+#[test]
+fn layers_that_are_not_here_are_mounted_from_wherever_they_are() {
+    let (registry, store) = (Registry::start(Profile::default()), store());
+    let image = image(&store.blobs, &[5000, 6000]);
+    let layers = manifest(&store.blobs, &image).layers;
+    for (repository, layer) in ["base", "app"].into_iter().zip(&layers) {
+        registry.put_blob(repository, &store.blobs.read(&layer.digest).unwrap());
+        store.blobs.remove(&layer.digest).unwrap();
+    }
+    let from = ["base:1", "app:1"].map(|name| reference(&registry.host(), name));
+    let options = PushOptions {
+        mount_from: &from,
+        remote_layers: true,
+        ..PushOptions::default()
+    };
+    let client = client(&registry.host());
+    let target = reference(&registry.host(), "rebased");
+    let pushed = push(&client, &store.blobs, &image, &target, &options).unwrap();
+    assert_eq!((pushed.mounted, pushed.sent), (2, 1));
+    for layer in &layers {
+        assert!(registry.blob("rebased", layer.digest).is_some());
+    }
+}
+
 #[test]
 fn a_session_instead_of_a_mount_is_used() {
     let (_, posts, puts) = push_with_mount(Profile {

@@ -17,7 +17,7 @@ use cnb_spec::api::ApiVersion;
 use cnb_spec::exit_code;
 use cnb_spec::group::Group;
 use cnb_spec::labels::{LauncherMetadata, LayerSha, LayersMetadata};
-use cnb_spec::metadata::BuildMetadata;
+use cnb_spec::metadata::{BuildMetadata, Slice};
 use cnb_spec::paths;
 use cnb_spec::project::ProjectMetadata;
 use cnb_spec::report::{ImageReport, Report};
@@ -76,6 +76,8 @@ pub struct Inputs<'a> {
     pub process_type: Option<&'a str>,
     /// Where the source came from.
     pub project: &'a ProjectMetadata,
+    /// Slices of the app that the project itself asks for; they come before the buildpacks'.
+    pub slices: &'a [Slice],
     /// The execution environment.
     pub exec_env: &'a str,
     /// The instant that the image says it was made at, in seconds since 1970; [`oci_image::NORMALIZED_MTIME`] unless
@@ -339,7 +341,13 @@ pub fn export(inputs: &Inputs<'_>) -> Result<Exported, ExportError> {
     let (buildpacks, mut record) =
         buildpack_layers::add(inputs, settings.clone(), &mut layers, &mut stats)?;
     let sbom = own_layers::sbom(inputs, &mut layers)?;
-    let app = app::add(inputs, &metadata.slices, &mut layers, &mut stats)?;
+    let slices: Vec<Slice> = inputs
+        .slices
+        .iter()
+        .chain(&metadata.slices)
+        .cloned()
+        .collect();
+    let app = app::add(inputs, &slices, &mut layers, &mut stats)?;
     let (launcher, launcher_record) = own_layers::launcher(inputs, &settings, &mut layers)?;
     record.launcher = Some(launcher_record);
     let config = own_layers::config(inputs, &mut layers)?;

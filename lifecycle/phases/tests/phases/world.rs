@@ -243,6 +243,7 @@ impl World {
                 previous: self.last.as_ref().map(|(_, image)| image),
                 process_type: self.process_type,
                 project: &ProjectMetadata::default(),
+                slices: &[],
                 exec_env: "production",
                 created: NORMALIZED_MTIME,
                 tags: &["app".to_owned()],

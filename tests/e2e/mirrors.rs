@@ -1,0 +1,56 @@
+//! Mirrors of registries.
+
+use crate::BINARY;
+use crate::places::built;
+use crate::registry::Registry;
+use test_support::{Need, TestContext, Who, free_port, requires};
+
+/// As podman's: `registries.conf` in the user's folder.
+#[test]
+fn mirrors_are_asked_first() {
+    requires!(Need::Program("docker-registry"));
+    let Some(t) = TestContext::with_own_store(BINARY, Who::Plain) else {
+        return;
+    };
+    let registry = Registry::start(&t);
+    let (app, digest) = built(&t, &[]);
+    let at = format!("{}/mirrored/shop:1", registry.host);
+    t.slugc_in(&app).args(["push", &at]).run().success();
+    let folder = t.home().join(".config/containers");
+    std::fs::create_dir_all(&folder).unwrap();
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let conf = |more: &str| {
+        let text = format!(
+            "[[registry]]\nprefix = \"registry.invalid/team\"\n{more}\n[[registry.mirror]]\nlocation = \"{nobody}/x\"\n\
+             [[registry.mirror]]\nlocation = \"{}/mirrored\"\ninsecure = true\n",
+            registry.host
+        );
+        std::fs::write(folder.join("registries.conf"), text).unwrap();
+        t.give(&t.home());
+    };
+    conf("");
+    let name = "registry.invalid/team/shop:1";
+    let back = |arguments: &[&str]| t.slugc().args(arguments).run();
+    back(&["pull", name])
+        .success()
+        .says(&["passing over the mirror", "From the mirror", &digest]);
+    back(&["images"]).success().says(&[name]);
+    back(&["outdated", name, "--json"])
+        .success()
+        .says(&["current"]);
+    conf("mirror-by-digest-only = true");
+    let pull = back(&["pull", name]);
+    pull.failure(4).says(&["registry.invalid"]);
+    back(&["pull", &format!("registry.invalid/team/shop@{digest}")])
+        .success()
+        .says(&[&digest]);
+    conf("blocked = true");
+    for arguments in [["pull", name], ["push", name]] {
+        let refused = back(&arguments);
+        refused.failure(3).says(&["blocked"]);
+    }
+    std::fs::write(folder.join("registries.conf"), "[[registry]\n").unwrap();
+    back(&["pull", name])
+        .failure(3)
+        .says(&["registries.conf", "containers-registries.conf(5)"]);
+}
