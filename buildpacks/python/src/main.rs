@@ -22,6 +22,7 @@ mod python_version;
 mod records;
 mod redact;
 mod requirements;
+mod sbom;
 mod text_file;
 mod tool_env;
 mod tools;
@@ -134,6 +135,7 @@ impl Buildpack for PythonBuildpack {
         });
         let compiled = compiled?;
         // The environment is complete whatever Django said: a mended project need not install again.
+        sbom::write(&context, &venv, python.version, plan.as_ref(), &env)?;
         venv.seal()?;
         django?;
         if is_new {
