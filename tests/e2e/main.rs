@@ -31,6 +31,8 @@ mod registry;
 mod releases;
 mod run;
 mod sandbox;
+mod sbom;
+mod signing;
 mod stack;
 mod tools;
 mod traced;

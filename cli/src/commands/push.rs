@@ -4,6 +4,7 @@ use crate::app::{App, AppName};
 use crate::args::PushArgs;
 use crate::failure::Failure;
 use crate::place::{Place, Source};
+use crate::referrers::Attachments;
 use crate::store::Store;
 use crate::transfer::Transfer;
 use crate::ui::printer::{Detail, Printer};
@@ -19,7 +20,9 @@ pub(crate) fn run(args: &PushArgs) -> Result<ExitCode, Failure> {
     let transfer = Transfer::new(&store, &printer, &args.registry, None)?;
     let fetched = transfer.fetch(&source)?;
     printer.line(&format!("Image    {source}"));
+    let attachments = Attachments::choose(&args.attach, &target)?;
     let result = transfer.deliver(&fetched, &target)?;
+    attachments.send(&transfer, &fetched, &source)?;
     printer.result(&result);
     Ok(ExitCode::SUCCESS)
 }
