@@ -17,6 +17,7 @@ use git::Revision;
 use oci_image::{Descriptor, Reference};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::io::Write;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
@@ -48,8 +49,8 @@ struct Build {
     slugc: String,
     revision: Option<Revision>,
     stack: String,
-    run_image: String,
-    build_image: String,
+    base_of_run: String,
+    base_of_build: String,
     buildpacks: Vec<Buildpack>,
     /// Names of variables that were given to the build.
     variables: Vec<String>,
@@ -96,8 +97,8 @@ impl Begun {
             // What git cannot say is not told.
             revision: self.revision.join().unwrap_or(None),
             stack: stack.name.clone(),
-            run_image: stack.run_image.digest.to_string(),
-            build_image: stack.build_image.digest.to_string(),
+            base_of_run: stack.run_image.digest.to_string(),
+            base_of_build: stack.build_image.digest.to_string(),
             buildpacks: group
                 .group
                 .iter()
@@ -116,8 +117,23 @@ impl Begun {
         builds.builds.push(build);
         let surplus = builds.builds.len().saturating_sub(REMEMBERED);
         builds.builds.drain(..surplus);
-        app::write_json(&file(request.app), &builds)
+        write(request.app, &builds)
     }
+}
+
+/// Staged and renamed, but not waited for until it is on disk: a build must not take longer for it, and what a power
+/// cut takes is only provenance.
+fn write(app: &App, builds: &Builds) -> Result<(), Failure> {
+    let path = file(app);
+    let attempt = || -> std::io::Result<()> {
+        let mut staged = tempfile::Builder::new()
+            .prefix(".tmp-")
+            .tempfile_in(app.folder())?;
+        staged.write_all(&serde_json::to_vec(builds)?)?;
+        staged.persist(&path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    attempt().or_fail(Exit::Store, || format!("cannot write {}", path.display()))
 }
 
 fn file(app: &App) -> PathBuf {
@@ -139,10 +155,9 @@ pub(crate) fn statement(
     let digest = manifest.digest.to_string();
     let mut found = None;
     for app in App::all(store)? {
-        found = found.or(read(&app)?
-            .builds
-            .into_iter()
-            .find(|build| build.image == digest));
+        // What cannot be read tells nothing.
+        let builds = read(&app).unwrap_or_default().builds;
+        found = found.or(builds.into_iter().find(|build| build.image == digest));
     }
     let Some(build) = found else {
         return Err(Failure::new(
@@ -166,8 +181,8 @@ fn predicate(build: &Build, bill: &Bill) -> Value {
     let sha256 = |digest: &str| json!({ "sha256": digest.trim_start_matches("sha256:") });
     let mut dependencies: Vec<Value> = build.revision.iter().map(Revision::descriptor).collect();
     for (name, image) in [
-        ("run image", &build.run_image),
-        ("build image", &build.build_image),
+        ("run image", &build.base_of_run),
+        ("build image", &build.base_of_build),
     ] {
         dependencies.push(json!({
             "name": format!("{} {name}", build.stack),

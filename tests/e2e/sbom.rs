@@ -155,7 +155,9 @@ as_each_user! {
         assert_eq!(of_archive["components"], printed["components"]);
 
         // What only the build used is known of apps.
-        t.slugc_in(&app).args(["sbom", "--layer", "build"]).run().success();
+        let of_build = t.slugc_in(&app).args(["sbom", "--layer", "build"]).run().success().json();
+        assert_eq!(packages(&of_build), BTreeSet::from(["pkg:pypi/uv".to_owned()]));
+        validate(&copied.join("build/slugc_python"));
         t.slugc().args(["sbom", &archive, "--layer", "build"]).run().failure(2).says(&["last build"]);
         t.slugc().args(["sbom", "oci:/nowhere"]).run().failure(3).says(&["oci:/nowhere"]);
     }
@@ -201,6 +203,7 @@ fn get(registry: &Registry, path: &str, scratch: &Path) -> Value {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one push and all that it left")]
 fn goes_with_the_image_to_a_registry() {
     requires!(Need::Program("docker-registry"), Need::Program("curl"));
     let Some(t) = TestContext::with_own_store(BINARY, Who::Plain) else {
@@ -330,6 +333,49 @@ fn goes_with_the_image_to_a_registry() {
         assert!(
             text.contains("git+https://git.example/team/shop.git@"),
             "{text}"
+        );
+    }
+}
+
+/// pack looks for the SBOM layer by the label and finds the buildpacks' files in it.
+#[test]
+fn pack_downloads_the_same_files() {
+    requires!(Need::Program("docker-registry"), Need::Program("pack"));
+    let Some(t) = TestContext::with_own_store(BINARY, Who::Plain) else {
+        return;
+    };
+    let registry = Registry::start(&t);
+    let app = app_with_packages(&t);
+    t.slugc_in(&app).args(["build", "."]).run().success();
+    let target = format!("{}/team/shop:1", registry.host);
+    t.slugc_in(&app).args(["push", &target]).run().success();
+    let (ours, packs) = (t.scratch().join("ours"), t.scratch().join("packs"));
+    t.slugc()
+        .args(["sbom", &target, "--output-dir"])
+        .arg(&ours)
+        .run()
+        .success();
+    let home = format!("PACK_HOME={}", t.scratch().join("pack").display());
+    let words = [
+        home.as_str(),
+        "DO_NOT_TRACK=1",
+        "pack",
+        "sbom",
+        "download",
+        &target,
+        "--remote",
+        "-o",
+    ];
+    output_of(
+        "env",
+        &[&words[..], &[packs.to_str().unwrap()]].concat(),
+        t.scratch(),
+    );
+    for name in ["sbom.cdx.json", "sbom.spdx.json"] {
+        let file = format!("layers/sbom/launch/slugc_python/venv/{name}");
+        assert_eq!(
+            fs::read(ours.join(&file)).unwrap(),
+            fs::read(packs.join(&file)).unwrap()
         );
     }
 }

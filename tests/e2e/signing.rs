@@ -19,6 +19,10 @@ fn curl(words: &[&str], scratch: &Path) -> String {
     )
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one image and the fate of its signatures"
+)]
 fn check(who: Who) {
     let Some(t) = TestContext::with_own_store(BINARY, who) else {
         return;

@@ -144,6 +144,9 @@ impl Buildpack for PythonBuildpack {
         let for_app = django::environment(&venv, &env);
         hooks::run(Hook::After, &context.app_dir, &for_app).map_err(BuildpackError::Hook)?;
         let mut result = BuildResultBuilder::new();
+        for sbom in sbom::of_build(&installer, &env)? {
+            result = result.build_sbom(sbom);
+        }
         if let Some(launch) = web::suggest(&context.app_dir, &venv.site_packages, &env) {
             result = result.launch(launch);
         }

@@ -10,6 +10,7 @@ mod licence;
 mod lock_hashes;
 mod spdx;
 
+use crate::install::Installer;
 use crate::layers::venv::{NAME, Venv};
 use crate::project::Plan;
 use crate::python_version::PythonVersion;
@@ -44,7 +45,8 @@ pub(crate) enum SbomError {
 
 /// Everything that an SBOM of an environment tells.
 struct Bill {
-    python: PythonVersion,
+    /// The Python that the packages are for.
+    python: Option<PythonVersion>,
     /// By name.
     distributions: Vec<Distribution>,
     /// RFC 3339.
@@ -72,6 +74,21 @@ pub(crate) fn write(
     venv.write_sboms(&sboms)
 }
 
+/// What only the build used: the tool that installed the packages. Such a file has to be written with each build.
+pub(crate) fn of_build(
+    installer: &Installer,
+    env: &Env,
+) -> libcnb::Result<Vec<Sbom>, BuildpackError> {
+    let (name, version) = match installer {
+        Installer::Nothing => return Ok(Vec::new()),
+        Installer::Uv { version, .. } => ("uv", version.clone()),
+        Installer::Pip { pip, .. } => ("pip", pip.version.to_string()),
+        Installer::Own { tool, .. } => (tool.kind.name(), tool.version.to_string()),
+    };
+    let bill = Bill::of(None, vec![Distribution::tool(name, &version)], env);
+    Ok(bill.files("build").map_err(BuildpackError::Sbom)?)
+}
+
 fn describe(
     context: &BuildContext<PythonBuildpack>,
     venv: &Venv,
@@ -87,26 +104,39 @@ fn describe(
     if let Some(plan) = plan {
         lock_hashes::add(&mut distributions, &context.app_dir, &plan.source)?;
     }
-    let created = rfc3339(
-        env.get("SOURCE_DATE_EPOCH")
-            .and_then(|seconds| seconds.to_str()?.trim().parse().ok())
-            .unwrap_or(0),
-    );
-    let id = identifier(python, &distributions, &created);
-    let bill = Bill {
-        python,
-        distributions,
-        created,
-        id,
-    };
-    Ok(vec![
-        Sbom::from_bytes(SbomFormat::CycloneDxJson, cyclonedx::document(&bill)?),
-        Sbom::from_bytes(SbomFormat::SpdxJson, spdx::document(&bill)?),
-    ])
+    Bill::of(Some(python), distributions, env).files(NAME.as_str())
 }
 
-fn identifier(python: PythonVersion, distributions: &[Distribution], created: &str) -> String {
-    let text = format!("{python}\n{created}\n{distributions:?}");
+impl Bill {
+    fn of(python: Option<PythonVersion>, distributions: Vec<Distribution>, env: &Env) -> Self {
+        let created = rfc3339(
+            env.get("SOURCE_DATE_EPOCH")
+                .and_then(|seconds| seconds.to_str()?.trim().parse().ok())
+                .unwrap_or(0),
+        );
+        let id = identifier(python, &distributions, &created);
+        Self {
+            python,
+            distributions,
+            created,
+            id,
+        }
+    }
+
+    fn files(&self, name: &str) -> Result<Vec<Sbom>, SbomError> {
+        Ok(vec![
+            Sbom::from_bytes(SbomFormat::CycloneDxJson, cyclonedx::document(self)?),
+            Sbom::from_bytes(SbomFormat::SpdxJson, spdx::document(self, name)?),
+        ])
+    }
+}
+
+fn identifier(
+    python: Option<PythonVersion>,
+    distributions: &[Distribution],
+    created: &str,
+) -> String {
+    let text = format!("{python:?}\n{created}\n{distributions:?}");
     let mut hex = fingerprint::hex(&Sha256::digest(text.as_bytes()));
     hex.replace_range(12..13, "8");
     hex.replace_range(16..17, "8");

@@ -54,7 +54,7 @@ pub(crate) struct SbomOutputArgs {
 /// What `slugc push` sends besides an image.
 #[derive(Debug, Args)]
 pub(crate) struct AttachmentArgs {
-    /// Attach SBOMs to the image in the registry, as CycloneDX and SPDX
+    /// Attach SBOMs to the image in the registry, in every format
     #[arg(long)]
     pub(crate) sbom: bool,
     /// Attach the provenance of the build (SLSA v1) to the image in the registry

@@ -23,7 +23,7 @@ pub(crate) struct SignArgs {
     /// The private key
     #[arg(long, value_name = "FILE")]
     pub(crate) key: PathBuf,
-    /// Make a new key, closed with COSIGN_PASSWORD if that is set, and its public key beside it (.pub)
+    /// Make a new key, closed with a password if one is set, and its public key beside it (.pub)
     #[arg(long)]
     pub(crate) generate_key: bool,
     #[command(flatten)]

@@ -51,7 +51,7 @@ fn component(component: &Component, taken: &mut BTreeSet<String>) -> Value {
     });
     let mut value = json!({
         "type": kind(component.kind),
-        "bom-ref": unique(wanted, taken),
+        "bom-ref": unique(&wanted, taken),
         "name": component.name,
     });
     if let Some(version) = &component.version {
@@ -101,8 +101,8 @@ fn kind(kind: Kind) -> &'static str {
     }
 }
 
-fn unique(wanted: String, taken: &mut BTreeSet<String>) -> String {
-    let mut chosen = wanted.clone();
+fn unique(wanted: &str, taken: &mut BTreeSet<String>) -> String {
+    let mut chosen = wanted.to_owned();
     let mut count = 1;
     while !taken.insert(chosen.clone()) {
         count += 1;

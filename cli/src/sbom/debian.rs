@@ -176,7 +176,8 @@ fn copyright<'a>(files: &'a BTreeMap<String, Content>, package: &str) -> Option<
         match files.get(&format!("{DOC}{folder}")) {
             Some(Content::Symlink(target)) => {
                 let target = target.trim_end_matches('/');
-                folder = target.rsplit('/').next().unwrap_or(target).to_owned();
+                let last = target.rsplit('/').next().unwrap_or(target);
+                last.clone_into(&mut folder);
             }
             _ => break,
         }

@@ -18,6 +18,7 @@ pub(crate) use image::{Documents, documents_of, of_build, of_image, written};
 use crate::failure::{Exit, Failure, OrFail};
 use cnb_spec::sbom::SbomFormat;
 use oci_image::{Digest, Reference};
+use std::fmt::Write;
 
 /// What can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -173,7 +174,8 @@ fn encoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b".-_~:/".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            // Writing into a String can't fail.
+            let _ = write!(encoded, "%{byte:02X}");
         }
     }
     encoded

@@ -224,7 +224,7 @@ fn close(key: &[u8], password: &str) -> Result<String, KeyError> {
     })
     .map_err(|_| KeyError::Closed)?;
     let base64 = STANDARD.encode(closed);
-    let mut text = format!("-----BEGIN {}-----\n", CLOSED[0]);
+    let mut text = String::new();
     let mut rest = base64.as_str();
     while !rest.is_empty() {
         let (line, after) = rest.split_at(rest.len().min(64));
@@ -232,8 +232,10 @@ fn close(key: &[u8], password: &str) -> Result<String, KeyError> {
         text.push('\n');
         rest = after;
     }
-    text.push_str(&format!("-----END {}-----\n", CLOSED[0]));
-    Ok(text)
+    let label = CLOSED[0];
+    Ok(format!(
+        "-----BEGIN {label}-----\n{text}-----END {label}-----\n"
+    ))
 }
 
 fn cipher(password: &str, salt: &[u8], params: ScryptParams) -> Result<XSalsa20Poly1305, KeyError> {

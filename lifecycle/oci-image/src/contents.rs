@@ -12,7 +12,7 @@ use crate::unpack::entry::{EntryKind, TarReader};
 use crate::unpack::{UnpackError, UnpackRules, components};
 
 /// The most that files may have together, in bytes.
-const MOST_BYTES: u64 = 512 << 20;
+const MOST_BYTES: u64 = 128 << 20;
 
 /// What stands at a path of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -261,6 +261,13 @@ pub fn tag_of(subject: Digest, suffix: &str) -> String {
     format!("sha256-{}{suffix}", subject.hex())
 }
 
+/// A part of a list.
+struct Page {
+    bytes: Vec<u8>,
+    /// The query of the next one.
+    next: Option<String>,
+}
+
 /// Lists of one repository.
 struct Listing<'a> {
     client: &'a Client,
@@ -285,7 +292,7 @@ impl<'a> Listing<'a> {
         let mut path = format!("referrers/{subject}");
         let mut all = Vec::new();
         for _ in 0..MOST_PAGES {
-            let Some((bytes, next)) = self.page(&path, &operation)? else {
+            let Some(Page { bytes, next }) = self.page(&path, &operation)? else {
                 return Ok((!all.is_empty()).then_some(all));
             };
             let index: Index =
@@ -302,12 +309,8 @@ impl<'a> Listing<'a> {
         Ok(Some(all))
     }
 
-    /// One page of a list and the query of the next one.
-    fn page(
-        &self,
-        path: &str,
-        operation: &str,
-    ) -> Result<Option<(Vec<u8>, Option<String>)>, ReferrerError> {
+    /// One page of a list, if there is such a list.
+    fn page(&self, path: &str, operation: &str) -> Result<Option<Page>, ReferrerError> {
         let call = self.call(Method::GET, path, operation);
         let page = self
             .client
@@ -327,7 +330,7 @@ impl<'a> Listing<'a> {
                     .and_then(|value| value.to_str().ok())
                     .and_then(next_query);
                 let bytes = read_document(&mut answer.response, &answer.url, LONGEST_LIST)?;
-                Ok::<_, Failed>(Some((bytes, next)))
+                Ok::<_, Failed>(Some(Page { bytes, next }))
             })?;
         Ok(page)
     }

@@ -6,16 +6,18 @@ use super::{Bill, SbomError};
 use serde_json::{Value, json};
 
 pub(super) fn document(bill: &Bill) -> Result<Vec<u8>, SbomError> {
-    let python = bill.python;
-    let purl = format!("pkg:generic/python@{python}");
-    let mut components = vec![json!({
-        "type": "platform",
-        "bom-ref": purl,
-        "name": "python",
-        "version": python.to_string(),
-        "licenses": [{ "license": { "id": "Python-2.0.1" } }],
-        "purl": purl,
-    })];
+    let mut components = Vec::new();
+    if let Some(python) = bill.python {
+        let purl = format!("pkg:generic/python@{python}");
+        components.push(json!({
+            "type": "platform",
+            "bom-ref": purl,
+            "name": "python",
+            "version": python.to_string(),
+            "licenses": [{ "license": { "id": "Python-2.0.1" } }],
+            "purl": purl,
+        }));
+    }
     components.extend(bill.distributions.iter().map(component));
     let document = json!({
         "$schema": "http://cyclonedx.org/schema/bom-1.5.schema.json",

@@ -39,6 +39,18 @@ pub(super) enum Origin {
 }
 
 impl Distribution {
+    /// A program of which no more is known.
+    pub(super) fn tool(name: &str, version: &str) -> Self {
+        Self {
+            name: name.to_lowercase(),
+            version: version.to_owned(),
+            licences: Vec::new(),
+            sha256: None,
+            origin: Origin::Index,
+            tags: Vec::new(),
+        }
+    }
+
     /// The name as indexes compare them, but for dots, which package URLs keep.
     pub(super) fn comparable_name(&self) -> String {
         self.name.to_ascii_lowercase().replace('_', "-")

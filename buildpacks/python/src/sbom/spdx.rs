@@ -9,21 +9,24 @@ use std::collections::BTreeMap;
 /// What SPDX says where nothing is known for certain.
 const UNKNOWN: &str = "NOASSERTION";
 
-pub(super) fn document(bill: &Bill) -> Result<Vec<u8>, SbomError> {
-    let python = bill.python;
-    let mut packages = vec![json!({
-        "SPDXID": "SPDXRef-Python",
-        "name": "python",
-        "versionInfo": python.to_string(),
-        "supplier": UNKNOWN,
-        "downloadLocation": UNKNOWN,
-        "filesAnalyzed": false,
-        "licenseConcluded": UNKNOWN,
-        "licenseDeclared": "Python-2.0.1",
-        "copyrightText": UNKNOWN,
-        "externalRefs": [purl_reference(&format!("pkg:generic/python@{python}"))],
-        "primaryPackagePurpose": "APPLICATION",
-    })];
+/// The document; `name` is what it describes, a layer or `build`.
+pub(super) fn document(bill: &Bill, name: &str) -> Result<Vec<u8>, SbomError> {
+    let mut packages = Vec::new();
+    if let Some(python) = bill.python {
+        packages.push(json!({
+            "SPDXID": "SPDXRef-Python",
+            "name": "python",
+            "versionInfo": python.to_string(),
+            "supplier": UNKNOWN,
+            "downloadLocation": UNKNOWN,
+            "filesAnalyzed": false,
+            "licenseConcluded": UNKNOWN,
+            "licenseDeclared": "Python-2.0.1",
+            "copyrightText": UNKNOWN,
+            "externalRefs": [purl_reference(&format!("pkg:generic/python@{python}"))],
+            "primaryPackagePurpose": "APPLICATION",
+        }));
+    }
     let mut extracted = BTreeMap::new();
     for (position, distribution) in bill.distributions.iter().enumerate() {
         packages.push(package(distribution, position, &mut extracted));
@@ -42,7 +45,7 @@ pub(super) fn document(bill: &Bill) -> Result<Vec<u8>, SbomError> {
         "spdxVersion": "SPDX-2.3",
         "dataLicense": "CC0-1.0",
         "SPDXID": "SPDXRef-DOCUMENT",
-        "name": "venv",
+        "name": name,
         "documentNamespace": format!("urn:uuid:{}", bill.id),
         "creationInfo": {
             "created": bill.created,

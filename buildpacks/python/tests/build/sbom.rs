@@ -45,6 +45,8 @@ fn describes_what_is_installed() {
     context.build().success();
     assert_eq!(listed(&context), [pair("one", "1.0"), pair("two", "1.0")]);
     let first = bills(&context).unwrap();
+    let of_build = fs::read_to_string(context.layers().join("build.sbom.cdx.json")).unwrap();
+    assert!(of_build.contains("\"purl\": \"pkg:pypi/uv@"), "{of_build}");
 
     // Nothing changed: they are not written again, unless they are lost.
     let inode = || {
