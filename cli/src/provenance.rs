@@ -49,8 +49,8 @@ struct Build {
     slugc: String,
     revision: Option<Revision>,
     stack: String,
-    base_of_run: String,
-    base_of_build: String,
+    running_base: String,
+    building_base: String,
     buildpacks: Vec<Buildpack>,
     /// Names of variables that were given to the build.
     variables: Vec<String>,
@@ -97,8 +97,8 @@ impl Begun {
             // What git cannot say is not told.
             revision: self.revision.join().unwrap_or(None),
             stack: stack.name.clone(),
-            base_of_run: stack.run_image.digest.to_string(),
-            base_of_build: stack.build_image.digest.to_string(),
+            running_base: stack.run_image.digest.to_string(),
+            building_base: stack.build_image.digest.to_string(),
             buildpacks: group
                 .group
                 .iter()
@@ -181,8 +181,8 @@ fn predicate(build: &Build, bill: &Bill) -> Value {
     let sha256 = |digest: &str| json!({ "sha256": digest.trim_start_matches("sha256:") });
     let mut dependencies: Vec<Value> = build.revision.iter().map(Revision::descriptor).collect();
     for (name, image) in [
-        ("run image", &build.base_of_run),
-        ("build image", &build.base_of_build),
+        ("run image", &build.running_base),
+        ("build image", &build.building_base),
     ] {
         dependencies.push(json!({
             "name": format!("{} {name}", build.stack),
