@@ -82,8 +82,8 @@ pub(crate) fn of_build(
     let (name, version) = match installer {
         Installer::Nothing => return Ok(Vec::new()),
         Installer::Uv { version, .. } => ("uv", version.clone()),
-        Installer::Pip { pip, .. } => ("pip", pip.version.to_string()),
-        Installer::Own { tool, .. } => (tool.kind.name(), tool.version.to_string()),
+        Installer::Pip { pip, .. } => ("pip", pip.version.clone()),
+        Installer::Own { tool, .. } => (tool.kind.name(), tool.version.clone()),
     };
     let bill = Bill::of(None, vec![Distribution::tool(name, &version)], env);
     Ok(bill.files("build").map_err(BuildpackError::Sbom)?)
