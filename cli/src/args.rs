@@ -11,6 +11,8 @@ mod manifest;
 mod one_offs;
 mod package;
 mod releases;
+mod sbom;
+mod signing;
 
 use crate::ui::printer::Detail;
 pub(crate) use addons::*;
@@ -32,6 +34,8 @@ pub(crate) use manifest::{ManifestAction, ManifestArgs};
 pub(crate) use one_offs::{OneOffArgs, RunArgs, RunDetachedArgs, RunInsideArgs, TerminalArgs};
 pub(crate) use package::{BuildpackAction, BuildpackArgs, LifecycleAction, LifecycleArgs};
 pub(crate) use releases::{ReleasesArgs, ReleasesInfoArgs, RollbackArgs};
+pub(crate) use sbom::{AttachmentArgs, SbomArgs, SbomLayer, SbomOutputArgs};
+pub(crate) use signing::{SignArgs, VerifyArgs};
 use std::path::PathBuf;
 
 /// Heroku for Python on one Linux machine: no Docker, no root, no account.
@@ -158,6 +162,12 @@ pub(crate) enum Command {
     Logout(LogoutArgs),
     /// Show an image: processes, buildpacks, layers, base
     Inspect(InspectArgs),
+    /// Print what is in an image, for scanners: Python and Debian packages, licences
+    Sbom(SbomArgs),
+    /// Sign an image in its registry with a key, as cosign does
+    Sign(SignArgs),
+    /// Verify that an image in its registry was signed with a key
+    Verify(VerifyArgs),
     /// Show what the store holds, or prune it
     Cache(CacheArgs),
     /// Make, list, inspect, export or remove stacks
@@ -219,6 +229,8 @@ pub(crate) struct BuildArgs {
     pub(crate) publish: bool,
     #[command(flatten)]
     pub(crate) base: BaseArgs,
+    #[command(flatten)]
+    pub(crate) sbom: SbomOutputArgs,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
     #[command(flatten)]

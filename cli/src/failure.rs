@@ -21,6 +21,8 @@ pub(crate) enum Exit {
     Sandbox,
     /// The release command failed; the release before it stays in effect.
     Release,
+    /// An image's signature is missing, or not one that the given key made over this image.
+    Unverified,
     /// A phase of the lifecycle failed; the code is the specification's.
     Lifecycle(u8),
     /// Stopped by a signal: 128 + its number.
@@ -37,6 +39,7 @@ impl Exit {
             Self::Store => 5,
             Self::Sandbox => 6,
             Self::Release => 7,
+            Self::Unverified => 8,
             Self::Lifecycle(code) => code,
             Self::Signal(number) => 128_u8.saturating_add(number),
         }

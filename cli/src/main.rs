@@ -24,9 +24,13 @@ mod package;
 mod parts;
 mod place;
 mod project;
+mod provenance;
 mod quantities;
+mod referrers;
 mod release;
+mod sbom;
 mod setup;
+mod signing;
 mod source;
 mod stack;
 mod store;
@@ -102,6 +106,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Login(args) => commands::login::run(&args),
         Command::Logout(args) => commands::login::logout(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Sbom(args) => commands::sbom::run(&args),
+        Command::Sign(args) => commands::sign::run(&args),
+        Command::Verify(args) => commands::sign::verify(&args),
         Command::Cache(args) => commands::cache::run(&args),
         Command::Lifecycle(args) => commands::lifecycle::run(&args.action),
         Command::Buildpack(args) => commands::buildpack::run(&args.action),

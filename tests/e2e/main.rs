@@ -36,6 +36,8 @@ mod registry;
 mod releases;
 mod run;
 mod sandbox;
+mod sbom;
+mod signing;
 mod stack;
 mod tools;
 mod traced;

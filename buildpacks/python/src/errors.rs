@@ -27,6 +27,7 @@ use crate::python_version::{
     PYTHON_VERSION_FILE, PythonVersion, PythonVersionError, RUNTIME_TXT, Request, Support,
     newest_patch,
 };
+use crate::sbom::SbomError;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -71,6 +72,8 @@ pub(crate) enum BuildpackError {
     Django(#[source] DjangoError),
     #[error("static files could not be kept")]
     StaticFiles(#[source] StaticFilesError),
+    #[error("the packages could not be described")]
+    Sbom(#[source] SbomError),
 }
 
 impl From<BuildpackError> for libcnb::Error<BuildpackError> {
@@ -128,6 +131,7 @@ fn explanation_of(error: &BuildpackError) -> Explanation {
         BuildpackError::Venv(error) => environment::broken(error),
         BuildpackError::Bytecode(error) => environment::broken(error),
         BuildpackError::StaticFiles(error) => environment::broken(error),
+        BuildpackError::Sbom(error) => environment::broken(error),
     }
 }
 

@@ -22,6 +22,7 @@ mod python_version;
 mod records;
 mod redact;
 mod requirements;
+mod sbom;
 mod text_file;
 mod tool_env;
 mod tools;
@@ -134,6 +135,7 @@ impl Buildpack for PythonBuildpack {
         });
         let compiled = compiled?;
         // The environment is complete whatever Django said: a mended project need not install again.
+        sbom::write(&context, &venv, python.version, plan.as_ref(), &env)?;
         venv.seal()?;
         django?;
         if is_new {
@@ -142,6 +144,9 @@ impl Buildpack for PythonBuildpack {
         let for_app = django::environment(&venv, &env);
         hooks::run(Hook::After, &context.app_dir, &for_app).map_err(BuildpackError::Hook)?;
         let mut result = BuildResultBuilder::new();
+        for sbom in sbom::of_build(&installer, &env)? {
+            result = result.build_sbom(sbom);
+        }
         if let Some(launch) = web::suggest(&context.app_dir, &venv.site_packages, &env) {
             result = result.launch(launch);
         }

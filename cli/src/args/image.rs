@@ -65,6 +65,7 @@ pub(crate) struct PullArgs {
   slugc push registry.example/team/shop:1.4
   slugc push localhost:5000/shop -a shop
   slugc push docker-daemon:shop -a shop
+  slugc push registry.example/team/shop:1.4 --sbom --provenance
 
 What is pushed: the app's last image; without -a, the image of the store that has the target's
 name, if there is one. Logins of docker and podman are used, credential helpers and
@@ -77,6 +78,8 @@ pub(crate) struct PushArgs {
     pub(crate) app: AppArgs,
     #[command(flatten)]
     pub(crate) compression: CompressionArgs,
+    #[command(flatten)]
+    pub(crate) attach: super::AttachmentArgs,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
 }

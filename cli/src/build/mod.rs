@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::isolation;
 use crate::parts::{self, Parts};
 use crate::project::Project;
+use crate::provenance::Begun;
 use crate::source::Source;
 use crate::stack::{self, Stack};
 use crate::store::{self, Store};
@@ -135,6 +136,7 @@ pub(crate) fn build(
     }
 
     let mut clock = Clock::start();
+    let begun = Begun::note(request);
     let (files, bytes) = source.size();
     isolation::warn_if_weak(printer);
     printer.heading(&format!("Building {}", app.name.as_str()));
@@ -171,6 +173,7 @@ pub(crate) fn build(
     clock.lap("build");
     printer.heading("Exporting");
     let exported = phases.export(&work, &group, &run_image, &early)?;
+    begun.remember(request, &stack, &group, &exported.manifest)?;
     commit(&phases, &source, inputs, &exported)?;
     clock.lap("export");
     Ok(report(printer, &exported, &run_image, clock))

@@ -4,6 +4,7 @@ use crate::app::{App, AppName};
 use crate::args::BuildArgs;
 use crate::build::{self, Request, run_image};
 use crate::build_env;
+use crate::commands::sbom;
 use crate::failure::Failure;
 use crate::images::Images;
 use crate::place::{self, Place};
@@ -102,6 +103,9 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     }
     for name in names.into_iter().filter(|_| args.publish) {
         transfer.deliver(&image, &Place::Registry(name))?;
+    }
+    if let Some(folder) = &args.sbom.folder {
+        sbom::copy(&printer, &app, folder)?;
     }
     let release = release::deploy(&printer, &store, &app)?;
     build::summary::print(&printer, &app, &built, release.as_ref());

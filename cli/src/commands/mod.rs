@@ -38,6 +38,8 @@ pub(crate) mod run;
 pub(crate) mod run_detached;
 pub(crate) mod run_inside;
 pub(crate) mod running;
+pub(crate) mod sbom;
+pub(crate) mod sign;
 pub(crate) mod stack;
 pub(crate) mod status;
 pub(crate) mod tag;

@@ -4,6 +4,7 @@ use crate::app::{App, AppName};
 use crate::args::PushArgs;
 use crate::failure::Failure;
 use crate::place::{Place, Source};
+use crate::referrers::Attachments;
 use crate::store::Store;
 use crate::transfer::Transfer;
 use crate::ui::printer::{Detail, Printer};
@@ -19,10 +20,12 @@ pub(crate) fn run(args: &PushArgs) -> Result<ExitCode, Failure> {
     let transfer = Transfer::new(&store, &printer, &args.registry, None)?;
     let mut fetched = transfer.fetch(&source)?;
     printer.line(&format!("Image    {source}"));
+    let attachments = Attachments::choose(&args.attach, &target)?;
     if let Some(zstd) = args.compression.compression {
         fetched = transfer.with_zstd(fetched, zstd, &target)?;
     }
     let result = transfer.deliver(&fetched, &target)?;
+    attachments.send(&transfer, &fetched, &source)?;
     printer.result(&result);
     Ok(ExitCode::SUCCESS)
 }

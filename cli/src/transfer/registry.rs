@@ -404,7 +404,7 @@ fn advance(bar: &indicatif::ProgressBar, progress: Progress) {
     }
 }
 
-fn refused(failure: Failure, error: &RequestError) -> Failure {
+pub(crate) fn refused(failure: Failure, error: &RequestError) -> Failure {
     match error.advice() {
         Some(advice) => failure.hint(advice),
         None => failure,

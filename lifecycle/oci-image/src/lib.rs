@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod archive;
+pub mod contents;
 pub mod fingerprint;
 pub mod layout;
 pub mod media_type;

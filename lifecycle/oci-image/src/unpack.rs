@@ -230,7 +230,7 @@ pub fn decompress<R: Read>(reader: R, rules: &UnpackRules) -> io::Result<impl Re
 }
 
 /// The components of an entry's name: none for the root itself.
-fn components(path: &[u8]) -> Result<Vec<&[u8]>, UnpackError> {
+pub(crate) fn components(path: &[u8]) -> Result<Vec<&[u8]>, UnpackError> {
     let mut components = Vec::new();
     for component in path.split(|byte| *byte == b'/') {
         match component {

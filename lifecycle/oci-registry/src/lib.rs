@@ -10,6 +10,7 @@
 
 pub mod engine;
 pub mod keychain;
+pub mod referrers;
 
 mod client;
 mod download;

@@ -429,7 +429,7 @@ pub fn check_push(client: &Client, target: &Reference) -> Result<(), RequestErro
     Ok(())
 }
 
-fn put_manifest(
+pub(crate) fn put_manifest(
     client: &Client,
     repository: &str,
     name: &str,

@@ -4,7 +4,7 @@
 //! per field would take longer than its download.
 
 /// The paragraphs of a control file, in order.
-pub(crate) fn paragraphs(text: &str) -> impl Iterator<Item = Paragraph<'_>> {
+pub fn paragraphs(text: &str) -> impl Iterator<Item = Paragraph<'_>> {
     let mut rest = text;
     std::iter::from_fn(move || {
         rest = rest.trim_start_matches('\n');
@@ -19,17 +19,17 @@ pub(crate) fn paragraphs(text: &str) -> impl Iterator<Item = Paragraph<'_>> {
 
 /// One paragraph: fields, each a name and a value whose continuation lines begin with white space.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Paragraph<'a>(&'a str);
+pub struct Paragraph<'a>(&'a str);
 
 impl<'a> Paragraph<'a> {
     /// Takes a whole text as one paragraph.
-    pub(crate) fn new(text: &'a str) -> Self {
+    pub fn new(text: &'a str) -> Self {
         Self(text.trim_matches('\n'))
     }
 
     /// Name and raw value of every field; the value keeps its continuation lines, without the
     /// white space around it.
-    pub(crate) fn fields(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+    pub fn fields(self) -> impl Iterator<Item = (&'a str, &'a str)> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
             while !rest.is_empty() {
@@ -48,7 +48,7 @@ impl<'a> Paragraph<'a> {
     }
 
     /// The value of a field; names are compared without regard to case, as Policy §5.1 wants.
-    pub(crate) fn get(self, name: &str) -> Option<&'a str> {
+    pub fn get(self, name: &str) -> Option<&'a str> {
         self.fields()
             .find(|(field, _)| field.eq_ignore_ascii_case(name))
             .map(|(_, value)| value)

@@ -20,7 +20,7 @@
 mod bootstrap;
 mod builtin;
 mod configure;
-mod control;
+pub mod control;
 mod deb;
 mod dpkg;
 mod fetch;

@@ -23,6 +23,7 @@ use libcnb::layer::{
     CachedLayerDefinition, InvalidMetadataAction, LayerRef, LayerState, RestoredLayerAction,
 };
 use libcnb::layer_env::{LayerEnv, ModificationBehavior, Scope};
+use libcnb::sbom::Sbom;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -124,6 +125,11 @@ impl Venv {
             != LayerState::Restored {
                 cause: Decision::Reuse,
             }
+    }
+
+    /// Writes what describes the environment beside it.
+    pub(crate) fn write_sboms(&self, sboms: &[Sbom]) -> libcnb::Result<(), BuildpackError> {
+        self.layer.write_sboms(sboms)
     }
 
     /// Declares the environment complete: the next build may use it.

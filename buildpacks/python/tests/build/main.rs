@@ -17,3 +17,4 @@ mod messages;
 mod packages;
 mod projects;
 mod pythons;
+mod sbom;

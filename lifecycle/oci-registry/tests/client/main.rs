@@ -9,5 +9,6 @@ mod images;
 mod installed;
 mod pull;
 mod push;
+mod referrers;
 mod refusals;
 mod registry;

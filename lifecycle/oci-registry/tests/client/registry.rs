@@ -59,6 +59,8 @@ pub(crate) struct Profile {
     pub(crate) lies_about_manifests: bool,
     /// Every request for a manifest gets this page.
     pub(crate) page: Option<(u16, &'static str)>,
+    /// Knows the referrers API and gives so many entries at once.
+    pub(crate) referrers: Option<usize>,
     /// GET requests of blobs get no answer for so long.
     pub(crate) stalls: Option<Duration>,
 }
@@ -221,6 +223,8 @@ impl Service for State {
             self.blob(request, repository, digest)
         } else if let Some((repository, name)) = path.split_once("/manifests/") {
             self.manifest(request, repository, name, body)
+        } else if let Some((repository, subject)) = path.split_once("/referrers/") {
+            self.referrers(request, repository, subject)
         } else {
             Response::new(404)
         }
@@ -238,10 +242,13 @@ impl State {
             Auth::Basic if sent == Some(BASIC) => return None,
             Auth::Basic => r#"Basic realm="test""#.to_owned(),
             Auth::Token => {
-                let repository = request
-                    .path()
-                    .strip_prefix("/v2/")
-                    .and_then(|path| path.split("/blobs/").next()?.split("/manifests/").next());
+                let repository = request.path().strip_prefix("/v2/").and_then(|path| {
+                    let path = path.split("/blobs/").next()?;
+                    path.split("/manifests/")
+                        .next()?
+                        .split("/referrers/")
+                        .next()
+                });
                 let actions = if ["GET", "HEAD"].contains(&request.method.as_str()) {
                     "pull"
                 } else {
@@ -422,6 +429,49 @@ impl State {
             .body(sent)
     }
 }
+
+impl State {
+    fn referrers(&self, request: &Request, repository: &str, subject: &str) -> Response {
+        let Some(most) = self.profile.referrers else {
+            return Response::new(404).body("404 page not found");
+        };
+        let content = self.content.lock().unwrap();
+        let mut found = std::collections::BTreeMap::new();
+        for ((place, _), (media_type, bytes)) in &content.manifests {
+            let manifest: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+            if place == repository && manifest["subject"]["digest"] == subject {
+                let digest = Digest::of(bytes).to_string();
+                let entry = serde_json::json!({
+                    "mediaType": media_type, "digest": digest, "size": bytes.len(),
+                    "artifactType": manifest["artifactType"],
+                });
+                found.insert(digest, entry);
+            }
+        }
+        let after = request.query("last").unwrap_or_default();
+        let rest: Vec<_> = found
+            .into_iter()
+            .filter(|(digest, _)| *digest > after)
+            .collect();
+        let page: Vec<_> = rest.iter().take(most).map(|(_, entry)| entry).collect();
+        let index =
+            serde_json::json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": page });
+        let response = Response::new(200)
+            .with("Content-Type", INDEX)
+            .body(index.to_string());
+        match rest.get(most.wrapping_sub(1)) {
+            Some((last, _)) if rest.len() > most => response.with(
+                "Link",
+                format!(
+                    "</v2/{repository}/referrers/{subject}?n={most}&last={last}>; rel=\"next\""
+                ),
+            ),
+            _ => response,
+        }
+    }
+}
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// Gives anyone a token to pull, and Ann one to do what she asks for. The token is its scopes.
 fn token(request: &Request, body: &[u8]) -> Response {

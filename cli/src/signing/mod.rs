@@ -1,0 +1,204 @@
+//! Signatures of images with a key, as cosign makes and reads them.
+//!
+//! What is signed is a small document that names the image's digest ("simple signing"). It is a layer of an image under
+//! the tag `sha256-<hex>.sig` of the same repository; the signature (ECDSA on P-256 over SHA-256) is an annotation of
+//! the layer (cosign's `SIGNATURE_SPEC.md`).
+
+pub(crate) mod key;
+mod payload;
+
+use crate::failure::{Exit, Failure, OrFail};
+use crate::referrers::failure;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use key::{PrivateKey, PublicKey};
+use oci_image::{BlobStore, Descriptor, Digest, Manifest, Reference, media_type};
+use oci_registry::{Client, referrers};
+use serde_json::json;
+
+/// The media type of what is signed.
+const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+/// The annotation of a layer that holds its signature, in base64.
+const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+/// No document that is signed is longer, in bytes.
+const LONGEST_PAYLOAD: u64 = 1 << 20;
+/// How many signatures of an image are looked at.
+const MOST_SIGNATURES: usize = 100;
+
+/// An image in its registry: the descriptor of its manifest or index.
+pub(crate) struct Target<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) reference: &'a Reference,
+    pub(crate) image: Descriptor,
+}
+
+impl<'a> Target<'a> {
+    pub(crate) fn find(client: &'a Client, reference: &'a Reference) -> Result<Self, Failure> {
+        let image = referrers::resolve(client, reference)
+            .map_err(|error| failure(error, format!("cannot look for {reference}")))?
+            .ok_or_else(|| {
+                Failure::new(Exit::Input, format!("there is no image {reference}"))
+                    .hint("push it first: slugc push REGISTRY/REPOSITORY:TAG")
+            })?;
+        Ok(Self {
+            client,
+            reference,
+            image,
+        })
+    }
+
+    /// The repository with the digest: what a signature is about.
+    pub(crate) fn shown(&self) -> String {
+        format!("{}@{}", self.reference.name(), self.image.digest)
+    }
+
+    fn tag(&self) -> String {
+        referrers::tag_of(self.image.digest, ".sig")
+    }
+
+    fn signatures(&self) -> Result<Option<Manifest>, Failure> {
+        let found =
+            referrers::manifest(self.client, self.reference, &self.tag()).map_err(|error| {
+                failure(
+                    error,
+                    format!("cannot read the signatures of {}", self.shown()),
+                )
+            })?;
+        Ok(found.map(|(_, manifest)| manifest))
+    }
+
+    fn payload(&self, layer: &Descriptor) -> Result<Vec<u8>, Failure> {
+        referrers::blob(self.client, self.reference, layer, LONGEST_PAYLOAD).map_err(|error| {
+            failure(
+                error,
+                format!("cannot read a signature of {}", self.shown()),
+            )
+        })
+    }
+}
+
+/// What a signing did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signed {
+    /// The signature is in the registry.
+    Added,
+    /// It was there.
+    Already,
+}
+
+/// Adds a signature to those that the image has.
+pub(crate) fn sign(
+    store: &BlobStore,
+    target: &Target<'_>,
+    key: &PrivateKey,
+) -> Result<Signed, Failure> {
+    let putting = || {
+        format!(
+            "cannot put the signature of {} into the store",
+            target.shown()
+        )
+    };
+    let document = payload::document(&target.reference.name(), target.image.digest)
+        .or_fail(Exit::General, putting)?;
+    let public = key.public();
+    let mut layers = Vec::new();
+    if let Some(manifest) = target.signatures()? {
+        for layer in manifest.layers.into_iter().take(MOST_SIGNATURES) {
+            let bytes = target.payload(&layer)?;
+            if bytes == document
+                && signature_of(&layer).is_some_and(|it| public.verifies(&bytes, &it))
+            {
+                return Ok(Signed::Already);
+            }
+            store.put(&bytes).or_fail(Exit::Store, putting)?;
+            layers.push(layer);
+        }
+    }
+    let (digest, size) = store.put(&document).or_fail(Exit::Store, putting)?;
+    let mut layer = Descriptor::new(PAYLOAD, digest, size);
+    let signature = STANDARD.encode(key.sign(&document));
+    layer.annotations.insert(SIGNATURE.to_owned(), signature);
+    layers.push(layer);
+
+    let diff_ids: Vec<&Digest> = layers.iter().map(|layer| &layer.digest).collect();
+    let config = json!({
+        "architecture": "",
+        "os": "",
+        "config": {},
+        "rootfs": { "type": "layers", "diff_ids": diff_ids },
+    });
+    let config = serde_json::to_vec(&config).or_fail(Exit::General, putting)?;
+    let (digest, size) = store.put(&config).or_fail(Exit::Store, putting)?;
+    let config = Descriptor::new(media_type::OCI_CONFIG, digest, size);
+    let manifest = Manifest::new(config, layers);
+    referrers::tag(
+        target.client,
+        store,
+        target.reference,
+        &target.tag(),
+        &manifest,
+    )
+    .map_err(|error| {
+        failure(
+            error,
+            format!("cannot attach the signature to {}", target.shown()),
+        )
+    })?;
+    Ok(Signed::Added)
+}
+
+/// Succeeds if one of the image's signatures was made with this key over this image.
+pub(crate) fn verify(target: &Target<'_>, key: &PublicKey) -> Result<(), Failure> {
+    let unsigned = || {
+        unverified(
+            target,
+            "it has no signature",
+            "sign it: slugc sign REF --key FILE, or have its maker do so",
+        )
+    };
+    let manifest = target.signatures()?.ok_or_else(unsigned)?;
+    let mut other_image = None;
+    let mut count = 0;
+    for layer in manifest.layers.iter().take(MOST_SIGNATURES) {
+        if layer.media_type != PAYLOAD {
+            continue;
+        }
+        count += 1;
+        let Some(signature) = signature_of(layer) else {
+            continue;
+        };
+        let document = target.payload(layer)?;
+        if !key.verifies(&document, &signature) {
+            continue;
+        }
+        match payload::check(&document, target.image.digest) {
+            Ok(()) => return Ok(()),
+            Err(problem) => other_image = Some(problem),
+        }
+    }
+    match (count, other_image) {
+        (0, _) => Err(unsigned()),
+        (_, Some(problem)) => Err(unverified(
+            target,
+            &problem,
+            "somebody moved a signature: do not run this image",
+        )),
+        (count, None) => Err(unverified(
+            target,
+            &format!("none of its {count} signatures was made with this key"),
+            "give the public key of the image's maker to --key; if it is that key, do not run this image",
+        )),
+    }
+}
+
+fn unverified(target: &Target<'_>, problem: &str, hint: &str) -> Failure {
+    Failure::new(
+        Exit::Unverified,
+        format!("{} is not verified: {problem}", target.shown()),
+    )
+    .hint(hint)
+}
+
+fn signature_of(layer: &Descriptor) -> Option<Vec<u8>> {
+    STANDARD.decode(layer.annotations.get(SIGNATURE)?).ok()
+}
