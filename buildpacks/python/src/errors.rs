@@ -5,6 +5,7 @@
 mod django;
 mod environment;
 mod install;
+mod known;
 mod project;
 mod source;
 
@@ -159,21 +160,23 @@ pub(crate) fn warn_of_stray_venvs(folders: &[PathBuf]) {
     }
 }
 
-/// A version file that is on its way out. `used` is what the version files say together.
+/// A version file that is on its way out. `used` is what the version files say together; `None`: a range.
 pub(crate) fn warn_of_runtime_txt(used: Option<Request>) {
-    let Some(request) = used else { return };
-    let body = if request.file == RUNTIME_TXT {
-        format!(
+    log::warning("runtime.txt is deprecated", &about_runtime_txt(used));
+}
+
+/// What to do about a `runtime.txt`.
+pub(crate) fn about_runtime_txt(used: Option<Request>) -> String {
+    match used {
+        Some(request) if request.file == RUNTIME_TXT => format!(
             "The file {RUNTIME_TXT} is deprecated. Replace it by a file {PYTHON_VERSION_FILE} with this line:\n\
              {}",
             request.series
-        )
-    } else {
-        format!(
+        ),
+        _ => format!(
             "The file {RUNTIME_TXT} is ignored, because there is a {PYTHON_VERSION_FILE}. Remove it."
-        )
-    };
-    log::warning("runtime.txt is deprecated", &body);
+        ),
+    }
 }
 
 /// A series that gets no fixes any more.
@@ -240,3 +243,18 @@ pub(crate) fn warn_of_range(python: PythonVersion, ranges: &[Range]) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::about_runtime_txt;
+
+    /// A range in `.python-version` is no request, and makes a `runtime.txt` as useless.
+    #[test]
+    fn an_ignored_runtime_txt_is_told_of() {
+        assert!(about_runtime_txt(None).contains("is ignored"));
+    }
+}
+
+#[cfg(test)]
+#[path = "errors/words_tests.rs"]
+mod words_tests;

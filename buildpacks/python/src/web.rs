@@ -77,6 +77,10 @@ fn suggestion(app_dir: &Path, has: impl Fn(&str) -> bool) -> Option<Suggestion> 
     if has("fastapi")
         && let Some(app) = application(app_dir, &["FastAPI"])
     {
+        // uvicorn takes a function that makes the app by its name, and a flag that says that it is one.
+        let app = app
+            .strip_suffix("()")
+            .map_or_else(|| app.clone(), |factory| format!("{factory} --factory"));
         return Some(Suggestion {
             framework: "FastAPI",
             command: format!("uvicorn {app} --host 0.0.0.0 --port $PORT"),
@@ -224,6 +228,11 @@ mod tests {
                 )],
                 vec!["fastapi", "uvicorn"],
                 "uvicorn main:api --host 0.0.0.0 --port $PORT",
+            ),
+            (
+                vec![("main.py", "def create_app() -> FastAPI:\n")],
+                vec!["fastapi", "uvicorn"],
+                "uvicorn main:create_app --factory --host 0.0.0.0 --port $PORT",
             ),
             (
                 vec![("app.py", "")],

@@ -1,6 +1,6 @@
 //! Words about locks and projects, by what their tools printed.
 
-use super::between;
+use super::super::known::between;
 use crate::install::InstallError;
 use crate::project::{EXTRAS_VARIABLE, GROUPS_VARIABLE, Source};
 
@@ -142,7 +142,8 @@ fn gone(error: &InstallError, output: &str) -> Option<(String, String)> {
 
 /// A description that lacks what it must have (PEP 621).
 fn incomplete(output: &str) -> Option<(String, String)> {
-    let field = between(output, "but the required `", "` field is not set")?;
+    let field = between(output, "but the required `", "` field is not set")
+        .or_else(|| between(output, "but the required `", "` field is neither set"))?;
     Some((
         format!("pyproject.toml has no {field}"),
         format!(
