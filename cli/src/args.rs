@@ -3,6 +3,7 @@
 mod addons;
 mod apps;
 mod config;
+mod doctor;
 mod dynos;
 mod image;
 mod one_offs;
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use config::{
     ConfigArgs, ConfigEditArgs, ConfigGetArgs, ConfigSetArgs, ConfigUnsetArgs,
 };
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use dynos::{
     FeatureArgs, FeaturesArgs, LaunchArgs, MaintenanceArgs, PsArgs, PsRestartArgs, PsScaleArgs,
     PsStopArgs, PsTypeArgs, StatusArgs,
@@ -52,6 +54,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Build an app's image: detect, install, export
     Build(BuildArgs),
+    /// Look at a project as a build would, and build nothing
+    Doctor(DoctorArgs),
     /// Run the app: its dynos, behind one port; ^C ends everything
     Launch(LaunchArgs),
     /// List the app's dynos

@@ -16,6 +16,7 @@ mod build;
 mod build_again;
 mod cache;
 mod config;
+mod doctor;
 mod images;
 mod inspect;
 mod launch;

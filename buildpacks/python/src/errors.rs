@@ -15,6 +15,7 @@ use crate::django::DjangoError;
 use crate::hooks::HookError;
 use crate::install::InstallError;
 use crate::interpreter::InterpreterError;
+use crate::layers::nltk::NltkError;
 use crate::layers::pip::PipError;
 use crate::layers::project_tool::ProjectToolError;
 use crate::layers::python::PythonError;
@@ -28,6 +29,7 @@ use crate::python_version::{
     PYTHON_VERSION_FILE, PythonVersion, PythonVersionError, RUNTIME_TXT, Request, Support,
     newest_patch,
 };
+use crate::secrets::SecretError;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -44,6 +46,8 @@ not excluded (.slugignore, project.toml).";
 pub(crate) enum BuildpackError {
     #[error("the project can't be built as it is")]
     Check(#[source] CheckError),
+    #[error("a secret could not be kept out of the image")]
+    Secret(#[source] SecretError),
     #[error("the Python version asked for can't be used")]
     PythonVersion(#[source] PythonVersionError),
     #[error("a Python does not work")]
@@ -70,6 +74,8 @@ pub(crate) enum BuildpackError {
     Bytecode(#[source] BytecodeError),
     #[error("static files could not be collected")]
     Django(#[source] DjangoError),
+    #[error("NLTK's data could not be had")]
+    Nltk(#[source] NltkError),
     #[error("static files could not be kept")]
     StaticFiles(#[source] StaticFilesError),
 }
@@ -112,9 +118,16 @@ pub(crate) fn explain(error: &libcnb::Error<BuildpackError>) {
     log::error(&explanation.title, &explanation.body);
 }
 
+/// Title and body of the explanation of a failure, for those who only look.
+pub(crate) fn words(error: &BuildpackError) -> (String, String) {
+    let explanation = explanation_of(error);
+    (explanation.title, explanation.body)
+}
+
 fn explanation_of(error: &BuildpackError) -> Explanation {
     match error {
         BuildpackError::Check(error) => project::check(error),
+        BuildpackError::Secret(error) => environment::broken(error),
         BuildpackError::PythonVersion(error) => project::python_version(error),
         BuildpackError::Project(error) => source::project(error),
         BuildpackError::ProjectTool(error) => environment::project_tool(error),
@@ -125,6 +138,7 @@ fn explanation_of(error: &BuildpackError) -> Explanation {
         BuildpackError::Pip(error) => environment::pip(error),
         BuildpackError::Install(error) => install::explain(error),
         BuildpackError::Django(error) => django::explain(error),
+        BuildpackError::Nltk(error) => source::nltk(error),
         BuildpackError::Interpreter(error) => environment::interpreter(error),
         BuildpackError::Venv(error) => environment::broken(error),
         BuildpackError::Bytecode(error) => environment::broken(error),
@@ -155,6 +169,57 @@ pub(crate) fn warn_of_stray_venvs(folders: &[PathBuf]) {
                  Leave it out: add \"{0}/\" to .gitignore and .slugignore, and, if it was committed, run\n\
                  git rm -r --cached {0}",
                 folder.display()
+            ),
+        );
+    }
+}
+
+/// Folders of other tools in the app's folder.
+pub(crate) fn warn_of_stray_folders(folders: &[&str]) {
+    if folders.is_empty() {
+        return;
+    }
+    let names = folders.join(", ");
+    log::warning(
+        "The app contains folders that other tools made",
+        &format!(
+            "{names}: made on another machine and not used; in the image they are only weight.\n\
+             Leave them out: add them to .gitignore and .slugignore, and, if they were committed, run git rm -r --cached {}",
+            folders.join(" ")
+        ),
+    );
+}
+
+/// Files that nobody reads, because their names are not quite right.
+pub(crate) fn warn_of_misspelt_files(files: &[(String, &str)]) {
+    for (name, right) in files {
+        log::warning(
+            &format!("{name} is not called {right}"),
+            &format!(
+                "There is a file {name}, but no {right}, which is the only name that is read.\nRename it: mv \"{name}\" {right}"
+            ),
+        );
+    }
+}
+
+/// Installed packages that do not fit each other, in the words of uv.
+pub(crate) fn warn_of_inconsistency(words: &str) {
+    log::warning(
+        "Installed packages do not fit each other",
+        &format!(
+            "{}\n\nThe app may fail where they meet. Change one of the versions, and lock again if there is a lock.",
+            words.trim_end()
+        ),
+    );
+}
+
+/// Variables in requirements that have no value.
+pub(crate) fn warn_of_unset_variables(names: &[String]) {
+    for name in names {
+        log::warning(
+            &format!("The requirements use ${{{name}}}, which is not set"),
+            &format!(
+                "It stays in the line as it is, which will hardly be right. Pass it to the build: -e {name}=..."
             ),
         );
     }

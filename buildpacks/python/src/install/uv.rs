@@ -82,6 +82,9 @@ fn of_lock(command: &mut Command, plan: &Plan) {
     command
         .args(["sync", "--locked", "--no-default-groups", "--no-editable"])
         .args(plan.selection.flags("--extra", "--group"));
+    if let Some(member) = &plan.selection.member {
+        command.args(["--package", member]);
+    }
     for package in &plan.local_packages {
         command.args(["--reinstall-package", package]);
     }

@@ -4,6 +4,13 @@ use super::super::known::{Known, named, plain};
 
 /// What may be told from one status or one cause; the order matters.
 pub(super) const TABLE: &[Known] = &[
+    named(
+        &[&["Failed to read `--find-links` directory: "]],
+        &[("Failed to read `--find-links` directory: ", "\n")],
+        "The folder of packages {} is not there",
+        "--find-links, PIP_FIND_LINKS or UV_FIND_LINKS names it. In a build only the app's folder is there: put the packages into it \
+         and give\nthe path relative to the app's root.",
+    ),
     plain(
         &[
             &["407 Proxy Authentication Required"],
