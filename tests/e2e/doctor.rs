@@ -77,8 +77,14 @@ fn a_project_in_trouble() {
     app.write("Pipefile", "");
     app.write("node_modules/x.js", "");
     let before = listing(app.path());
-    let looked = t.slugc_in(&app).args(["doctor", "-e", "PYTHONHOME=/usr"]).run().failure(3);
-    with_filters(&t, || insta::assert_snapshot!("doctor_in_trouble", looked.stdout));
+    let looked = t
+        .slugc_in(&app)
+        .args(["doctor", "-e", "PYTHONHOME=/usr"])
+        .run()
+        .failure(3);
+    with_filters(&t, || {
+        insta::assert_snapshot!("doctor_in_trouble", looked.stdout)
+    });
 
     let json = t
         .slugc_in(&app)
@@ -115,13 +121,21 @@ fn a_project_in_a_folder() {
         .failure(3)
         .says(&["✗ No Python project found"]);
     let path = "BP_APP_PATH=services/api";
-    t.slugc_in(&app).args(["doctor", "-e", path]).run().success();
+    t.slugc_in(&app)
+        .args(["doctor", "-e", path])
+        .run()
+        .success();
     t.slugc_in(&app)
         .args(["build", ".", "-e", path])
         .run()
         .success()
         .says(&["The project is in services/api, as BP_APP_PATH says."]);
-    let said = t.slugc_in(&app).args(["run", "hello"]).run().success().stdout;
+    let said = t
+        .slugc_in(&app)
+        .args(["run", "hello"])
+        .run()
+        .success()
+        .stdout;
     assert!(said.contains("hello from the folder"), "{said}");
 }
 

@@ -161,6 +161,20 @@ pub(crate) fn project_folder(app_dir: &Path, user: &Env) -> Result<PathBuf, Chec
     Ok(app_dir.join(inside))
 }
 
+/// The folder above the project's, in the app, with the lock of a workspace that the project may be a member of; none where
+/// the project has a lock of its own. Relative to the root.
+pub(crate) fn workspace_above(root: &Path, app_dir: &Path) -> Option<PathBuf> {
+    if app_dir.join("uv.lock").is_file() {
+        return None;
+    }
+    let folder = app_dir
+        .ancestors()
+        .skip(1)
+        .take_while(|folder| folder.starts_with(root))
+        .find(|folder| folder.join("uv.lock").is_file())?;
+    folder.strip_prefix(root).ok().map(Path::to_path_buf)
+}
+
 /// Virtual environments that were copied along with the app: never used, only weight.
 pub(crate) fn stray_venvs(app_dir: &Path) -> Vec<PathBuf> {
     [".venv", "venv", "env", ".env", "ENV", "virtualenv"]
@@ -209,14 +223,13 @@ pub(crate) fn misspelt_files(app_dir: &Path) -> Vec<(String, &'static str)> {
                 "procfile.txt",
                 "procfile.yml",
                 "procfile.yaml",
-                "profile",
                 "proc file",
                 "procfiles",
             ],
         ),
         (
             "runtime.txt",
-            &["runtime", "runtimes.txt", "runtime.text", "runtime.txt.txt"],
+            &["runtimes.txt", "runtime.text", "runtime.txt.txt"],
         ),
         (
             ".python-version",

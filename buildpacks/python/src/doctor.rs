@@ -139,7 +139,9 @@ fn look(root: &Path, env: &Env, stack: Option<PythonVersion>) -> Findings {
     python(&mut findings, &app_dir, source.as_ref(), stack);
     let packages = packages(&mut findings, &app_dir, choice, env);
     files(&mut findings, &app_dir);
-    django::look(&mut findings, &app_dir, env, packages.contains("django"));
+    let has_django = packages.as_ref().map(|names| names.contains("django"));
+    django::look(&mut findings, &app_dir, env, has_django);
+    let packages = packages.unwrap_or_default();
     if !root.join("Procfile").exists() {
         let has = |package: &str| packages.contains(package);
         match web::line(&app_dir, has) {
@@ -158,13 +160,13 @@ fn look(root: &Path, env: &Env, stack: Option<PythonVersion>) -> Findings {
     findings
 }
 
-/// What is installed; returns its names, as far as the files tell.
+/// What is installed; returns its names, if the files tell.
 fn packages(
     findings: &mut Findings,
     app_dir: &Path,
     choice: Option<Choice>,
     env: &Env,
-) -> BTreeSet<String> {
+) -> Option<BTreeSet<String>> {
     let Some(choice) = choice else {
         let is_clean = findings
             .findings
@@ -177,7 +179,7 @@ fn packages(
                 "The app gets Python alone. If it needs packages, list them in requirements.txt.",
             );
         }
-        return BTreeSet::new();
+        return None;
     };
     let source = choice.source.clone();
     let others: Vec<String> = choice.others().map(str::to_owned).collect();
@@ -194,7 +196,7 @@ fn packages(
         Ok(plan) => plan,
         Err(error) => {
             findings.failed(&BuildpackError::Project(error));
-            return BTreeSet::new();
+            return None;
         }
     };
     if plan.empty {
@@ -225,7 +227,10 @@ fn packages(
         ),
         Err(error) => findings.failed(&BuildpackError::Project(error)),
     }
-    project::names::installed(app_dir, &source, env).unwrap_or_default()
+    if source == Source::SetupPy {
+        return None;
+    }
+    project::names::installed(app_dir, &source, env).ok()
 }
 
 /// Which Python it will be, and why.

@@ -10,7 +10,7 @@ mod project;
 mod source;
 
 use crate::bytecode::BytecodeError;
-use crate::checks::CheckError;
+use crate::checks::{APP_PATH_VARIABLE, CheckError};
 use crate::django::DjangoError;
 use crate::hooks::HookError;
 use crate::install::InstallError;
@@ -23,7 +23,7 @@ use crate::layers::static_files::StaticFilesError;
 use crate::layers::uv::UvError;
 use crate::layers::venv::VenvError;
 use crate::log;
-use crate::project::ProjectError;
+use crate::project::{MEMBER_VARIABLE, ProjectError};
 use crate::python_range::Range;
 use crate::python_version::{
     PYTHON_VERSION_FILE, PythonVersion, PythonVersionError, RUNTIME_TXT, Request, Support,
@@ -32,7 +32,7 @@ use crate::python_version::{
 use crate::secrets::SecretError;
 use std::error::Error;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What detection says when it passes an app by.
 pub(crate) const NOT_A_PYTHON_PROJECT: &str = "\
@@ -186,6 +186,21 @@ pub(crate) fn warn_of_stray_folders(folders: &[&str]) {
             "{names}: made on another machine and not used; in the image they are only weight.\n\
              Leave them out: add them to .gitignore and .slugignore, and, if they were committed, run git rm -r --cached {}",
             folders.join(" ")
+        ),
+    );
+}
+
+/// A project in a folder whose lock is further up.
+pub(crate) fn warn_of_workspace(folder: &Path) {
+    let place = match folder.to_str() {
+        None | Some("") => "the app's root".to_owned(),
+        Some(folder) => folder.to_owned(),
+    };
+    log::warning(
+        "The lock of the workspace is not used",
+        &format!(
+            "There is a uv.lock in {place}, and none in the folder that {APP_PATH_VARIABLE} names. To install one member of a \
+             workspace\nfrom its lock, let {APP_PATH_VARIABLE} name {place} (or unset it), and name the member: -e {MEMBER_VARIABLE}=NAME"
         ),
     );
 }

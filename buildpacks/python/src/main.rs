@@ -29,6 +29,7 @@ mod text_file;
 mod tool_env;
 mod tools;
 mod web;
+mod weight;
 
 use crate::bytecode::BytecodeError;
 use crate::errors::BuildpackError;
@@ -158,6 +159,7 @@ impl Buildpack for PythonBuildpack {
         if is_new {
             log::step(format!("Compiled {compiled} modules to bytecode."));
         }
+        weight::tell(&venv, &env);
         layers::nltk::provide(&context, &venv, &env)?;
         let for_app = django::environment(&venv, &env);
         hooks::run(Hook::After, &context.app_dir, &for_app).map_err(BuildpackError::Hook)?;
@@ -189,6 +191,9 @@ fn check(root: &Path, user: &Env) -> Result<PathBuf, BuildpackError> {
             app_dir.strip_prefix(root).unwrap_or(&app_dir).display(),
             checks::APP_PATH_VARIABLE
         ));
+        if let Some(folder) = checks::workspace_above(root, &app_dir) {
+            errors::warn_of_workspace(&folder);
+        }
     }
     Ok(app_dir)
 }

@@ -6,12 +6,12 @@ use crate::tool_env;
 use libcnb::Env;
 use std::path::Path;
 
-/// Looks at `manage.py` and the settings that it names.
-pub(super) fn look(findings: &mut Findings, app_dir: &Path, env: &Env, has_django: bool) {
+/// Looks at `manage.py` and the settings that it names. `has_django`: whether the packages hold it, where that is known.
+pub(super) fn look(findings: &mut Findings, app_dir: &Path, env: &Env, has_django: Option<bool>) {
     let Some(manage) = find_manage(app_dir).ok().flatten() else {
         return;
     };
-    if !has_django {
+    if has_django == Some(false) {
         findings.add(
             Level::Warning,
             format!("There is a {}, and Django is not asked for", manage.display()),

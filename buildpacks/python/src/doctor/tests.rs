@@ -133,3 +133,127 @@ fn findings() {
     }
     insta::assert_snapshot!("findings", all);
 }
+
+/// A row of numbers that looks random and is the same each time (a linear congruential generator).
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap_or(0) % limit
+    }
+}
+
+/// The files that are made up.
+const NAMES: [&str; 14] = [
+    "requirements.txt",
+    "base.txt",
+    ".python-version",
+    "runtime.txt",
+    "pyproject.toml",
+    "uv.lock",
+    "poetry.lock",
+    "Pipfile",
+    "Pipfile.lock",
+    "pylock.toml",
+    "app.py",
+    "manage.py",
+    "shop/settings.py",
+    ".slugignore",
+];
+/// What their texts are made of.
+const PIECES: [&str; 58] = [
+    "\n",
+    "\n",
+    "\n",
+    " ",
+    "\t",
+    "\r\n",
+    "\\\n",
+    "#",
+    "=",
+    "==",
+    ">=",
+    "<",
+    "~=",
+    "^",
+    "*",
+    ",",
+    ";",
+    "[",
+    "]",
+    "[[",
+    "]]",
+    "{",
+    "}",
+    "\"",
+    "'",
+    "-r ",
+    "-c ",
+    "-e ",
+    "--hash=",
+    "base.txt",
+    "requirements.txt",
+    "./",
+    "../..",
+    "/",
+    "@ ",
+    "://",
+    "${X}",
+    "${",
+    "é",
+    "\u{feff}",
+    "\0",
+    "3",
+    ".",
+    "13",
+    "python-",
+    "project",
+    "dependencies",
+    "requires-python",
+    "package",
+    "name",
+    "tool.poetry",
+    "# /// script",
+    "# ///",
+    "<<<<<<< x",
+    "DJANGO_SETTINGS_MODULE",
+    "shop.settings",
+    "environ[",
+    "99999999999",
+];
+
+/// Every parser of the project's files, on texts put together from what such files are made of: none panics, none loops, and
+/// the same files give the same findings.
+#[test]
+fn any_files_are_looked_at_without_a_panic() {
+    let mut numbers = Numbers(7);
+    for round in 0..150 {
+        let app = tempfile::tempdir().unwrap();
+        std::fs::create_dir(app.path().join("shop")).unwrap();
+        for _ in 0..=numbers.below(5) {
+            let name = NAMES[numbers.below(NAMES.len())];
+            let mut text = String::new();
+            for _ in 0..numbers.below(40) {
+                text.push_str(PIECES[numbers.below(PIECES.len())]);
+            }
+            let mut bytes = text.into_bytes();
+            if numbers.below(20) == 0 {
+                bytes.push(0xff);
+            }
+            std::fs::write(app.path().join(name), bytes).unwrap();
+        }
+        let env = Env::new();
+        let first = look(app.path(), &env, exact(STACK)).findings;
+        assert_eq!(
+            first,
+            look(app.path(), &env, exact(STACK)).findings,
+            "{round}"
+        );
+        assert!(first.iter().all(|finding| !finding.title.is_empty()));
+        drop(crate::secrets::find(app.path()));
+    }
+}

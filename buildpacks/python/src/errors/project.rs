@@ -238,6 +238,13 @@ pub(super) fn text_file(error: &TextFileError) -> Explanation {
                 chain(error)
             ),
         ),
+        TextFileError::TooLarge { path } => Explanation::new(
+            format!("{} is too large", path.display()),
+            format!(
+                "{}. It can't be what its name says; write it anew.",
+                chain(error)
+            ),
+        ),
         TextFileError::Utf16 { path } => Explanation::new(
             format!("{} is encoded as UTF-16", path.display()),
             format!(

@@ -53,8 +53,15 @@ pub(crate) fn not_locked(app_dir: &Path, source: &Source) -> Result<Vec<String>,
         Source::PipfileLock => keys(toml_of(app_dir, "Pipfile")?.get("packages")),
         _ => return Ok(Vec::new()),
     };
-    let locked = installed(app_dir, source, &Env::new())?;
-    Ok(wanted.difference(&locked).cloned().collect())
+    let mut known = installed(app_dir, source, &Env::new())?;
+    // A project may ask for itself with extras; Poetry's lock does not name it.
+    let project = toml_of(app_dir, PYPROJECT_TOML)?;
+    let own = [&["project", "name"][..], &["tool", "poetry", "name"]];
+    known.extend(
+        own.into_iter()
+            .filter_map(|keys| Some(normalized(at(&project, keys)?.as_str()?))),
+    );
+    Ok(wanted.difference(&known).cloned().collect())
 }
 
 fn toml_of(app_dir: &Path, name: &str) -> Result<Table, ProjectError> {

@@ -113,6 +113,29 @@ fn a_project_in_a_folder() {
         built.stdout
     );
     assert!(context.has("alpha"));
+    assert!(!built.stdout.contains("the heaviest"), "nobody asked");
+    assert!(!built.stdout.contains("The lock of the workspace"));
+    context.write("services/uv.lock", "");
+    let built = context.build().success();
+    assert!(
+        built
+            .stdout
+            .contains("There is a uv.lock in services, and none in the folder")
+            && built.stdout.contains("BP_UV_PACKAGE=NAME"),
+        "{}",
+        built.stdout
+    );
+
+    context.set("BP_PYTHON_SIZES", "1");
+    context.write("services/api/requirements.txt", "alpha==1.0\n");
+    let built = context.build().success();
+    assert!(
+        built
+            .stdout
+            .contains("1 package, 0.0 MB; the heaviest:\n    0.0 MB  alpha 1.0\n"),
+        "{}",
+        built.stdout
+    );
 }
 
 /// An override makes uv install what a package does not want.
@@ -243,4 +266,48 @@ fn data_of_nltk() {
     // The mistake mended is enough.
     context.write("nltk.txt", "tiny\n");
     context.build().success();
+}
+
+/// One member of uv's workspace, from the workspace's lock.
+#[test]
+fn a_member_of_a_workspace() {
+    let index = crate::index::Index::new();
+    for name in ["alpha", "beta"] {
+        index.add(name, "1.0", &[]);
+    }
+    let Some(context) = Context::with_uv(&[], std::path::Path::new("/nonexistent")) else {
+        return;
+    };
+    let project = |name: &str, requires: &str| {
+        format!(
+            "[project]\nname = \"{name}\"\nversion = \"1.0\"\nrequires-python = \">=3.10\"\ndependencies = [\"{requires}\"]\n"
+        )
+    };
+    context.write(
+        "pyproject.toml",
+        format!(
+            "{}[tool.uv.workspace]\nmembers = [\"services/*\"]\n\
+             [[tool.uv.index]]\nname = \"local\"\nurl = \"{}\"\ndefault = true\n",
+            project("shop", "alpha"),
+            index.url()
+        ),
+    );
+    context.write("services/api/pyproject.toml", project("api", "beta"));
+    let locked = std::process::Command::new(crate::context::uv().unwrap())
+        .args(["lock", "--quiet"])
+        .current_dir(context.app())
+        .status()
+        .unwrap();
+    assert!(locked.success());
+    context.build().success();
+    assert!(context.has("alpha") && !context.has("beta"));
+    context.set("BP_UV_PACKAGE", "api");
+    context.build().success();
+    assert!(context.has("beta") && !context.has("alpha"));
+    context.set("BP_UV_PACKAGE", "nothing");
+    let explanation = context.build().explanation();
+    assert!(
+        explanation.starts_with("[Error: There is no member of the workspace nothing]"),
+        "{explanation}"
+    );
 }
