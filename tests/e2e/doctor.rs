@@ -83,7 +83,7 @@ fn a_project_in_trouble() {
         .run()
         .failure(3);
     with_filters(&t, || {
-        insta::assert_snapshot!("doctor_in_trouble", looked.stdout)
+        insta::assert_snapshot!("doctor_in_trouble", looked.stdout);
     });
 
     let json = t

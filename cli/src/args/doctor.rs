@@ -9,8 +9,8 @@ use std::path::PathBuf;
   slugc doctor ~/src/shop -e DISABLE_COLLECTSTATIC=1
   slugc doctor --json | jq -r '.[] | select(.level == \"error\") | .title'
 
-Nothing is built, downloaded or changed. The exit code is 0 when a build has a chance, warnings or not, and 3 when
-something was found that would stop it.")]
+Nothing is built, downloaded or changed. It ends with 3 when something was found that would stop
+a build, else with 0, warnings or not.")]
 pub(crate) struct DoctorArgs {
     /// The app's folder
     #[arg(default_value = ".", value_name = "PATH")]
