@@ -5,6 +5,7 @@ mod apps;
 mod bases;
 mod compression;
 mod config;
+mod doctor;
 mod dynos;
 mod image;
 mod manifest;
@@ -23,6 +24,7 @@ pub(crate) use compression::{CompressionArgs, Zstd};
 pub(crate) use config::{
     ConfigArgs, ConfigEditArgs, ConfigGetArgs, ConfigSetArgs, ConfigUnsetArgs,
 };
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use dynos::{
     FeatureArgs, FeaturesArgs, LaunchArgs, MaintenanceArgs, PsArgs, PsRestartArgs, PsScaleArgs,
     PsStopArgs, PsTypeArgs, StatusArgs,
@@ -62,6 +64,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Build an app's image: detect, install, export
     Build(BuildArgs),
+    /// Look at a project as a build would, and build nothing
+    Doctor(DoctorArgs),
     /// Run the app: its dynos, behind one port; ^C ends everything
     Launch(LaunchArgs),
     /// List the app's dynos

@@ -66,6 +66,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Build(args) => commands::build::run(&args),
+        Command::Doctor(args) => commands::doctor::run(&args),
         Command::Launch(args) => commands::launch::run(&args),
         Command::Ps(args) => commands::ps::run(&args),
         Command::PsScale(args) => commands::ps_scale::run(&args),

@@ -12,8 +12,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
-/// Never part of an app: version control, config vars, and bytecode that a local Python left.
-const ALWAYS_EXCLUDED: &str = ".git\n.hg\n.svn\n.env\n__pycache__\n*.pyc\n.DS_Store\n";
+mod secrets;
+
+use secrets::Secrets;
+
+/// Never part of an app: version control, and bytecode that a local Python left.
+const ALWAYS_EXCLUDED: &str = ".git\n.hg\n.svn\n__pycache__\n*.pyc\n.DS_Store\n";
 
 /// One file, folder or link of the source, as its folder listed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +60,8 @@ impl Stat {
 pub(crate) struct Source {
     root: PathBuf,
     entries: Vec<Entry>,
+    /// Files that were left out because they hold secrets.
+    secrets: Vec<PathBuf>,
 }
 
 impl Source {
@@ -81,9 +87,18 @@ impl Source {
             .hint("give the path of the app's folder: slugc build PATH"));
         }
         let rules = Rules::read(&root, project)?;
-        let mut entries = Vec::new();
-        walk(&root, Path::new(""), &rules, &mut entries)?;
-        Ok(Self { root, entries })
+        let mut source = Self {
+            root,
+            entries: Vec::new(),
+            secrets: Vec::new(),
+        };
+        source.walk(Path::new(""), &rules)?;
+        Ok(source)
+    }
+
+    /// The files that were left out because they hold secrets, relative to the source.
+    pub(crate) fn secrets(&self) -> &[PathBuf] {
+        &self.secrets
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -126,6 +141,20 @@ impl Source {
             text.push_str(&line);
         }
         oci_image::Digest::of(text.as_bytes()).to_string()
+    }
+
+    /// Lays the source out in `into`, an empty folder, with links in the place of files: for those who only look at it.
+    pub(crate) fn link(&self, into: &Path) -> Result<(), Failure> {
+        for entry in &self.entries {
+            let to = into.join(&entry.path);
+            let made = match &entry.kind {
+                Kind::Folder => make_folder(&to),
+                Kind::Link { target } => symlink(target, &to),
+                Kind::File { .. } => symlink(self.root.join(&entry.path), &to),
+            };
+            made.or_fail(Exit::General, || format!("cannot make {}", to.display()))?;
+        }
+        Ok(())
     }
 
     /// Copies the source into `into`, an empty folder. Modes become 0644, 0755: what a checkout's
@@ -216,6 +245,16 @@ fn changed(path: &Path) -> Failure {
 struct Rules {
     ignored: Gitignore,
     included: Option<Gitignore>,
+    secrets: Secrets,
+}
+
+/// What becomes of a path.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    In,
+    Out,
+    /// Out, and the user hears of it.
+    Secret,
 }
 
 impl Rules {
@@ -254,21 +293,30 @@ impl Rules {
         Ok(Self {
             ignored: finish(&ignored)?,
             included,
+            secrets: Secrets::read(root)?,
         })
     }
 
-    /// Whether the entry, and what lies below it, is out.
-    fn leaves_out(&self, path: &Path, folder: bool) -> bool {
-        if matches!(self.ignored.matched(path, folder), Match::Ignore(_)) {
-            return true;
+    /// Whether the entry, and what lies below it, is out. A secret is in when `.slugignore` names it (`!path`).
+    fn verdict(&self, root: &Path, path: &Path, folder: bool) -> Verdict {
+        let ignored = self.ignored.matched(path, folder);
+        if matches!(ignored, Match::Ignore(_)) {
+            return Verdict::Out;
         }
-        match &self.included {
+        let is_left_out = match &self.included {
             // A folder may hold something that is included.
             Some(included) if !folder => !matches!(
                 included.matched_path_or_any_parents(path, false),
                 Match::Ignore(_)
             ),
             _ => false,
+        };
+        if is_left_out {
+            Verdict::Out
+        } else if !folder && ignored.is_none() && self.secrets.has(root, path) {
+            Verdict::Secret
+        } else {
+            Verdict::In
         }
     }
 }
@@ -286,85 +334,87 @@ fn finish(builder: &GitignoreBuilder) -> Result<Gitignore, Failure> {
     })
 }
 
-fn walk(
-    root: &Path,
-    folder: &Path,
-    rules: &Rules,
-    entries: &mut Vec<Entry>,
-) -> Result<(), Failure> {
-    let path = root.join(folder);
-    let reading = || format!("cannot list {}", path.display());
-    let unreadable = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => vanished(&path),
-        _ => Failure::new(Exit::Input, reading())
-            .because(error)
-            .hint("make the folder readable, or leave it out in .slugignore"),
-    };
-    let mut names = Vec::new();
-    for entry in fs::read_dir(&path).map_err(unreadable)? {
-        names.push(entry.map_err(unreadable)?.file_name());
-    }
-    names.sort();
-    // What `python -m venv` and `slugc build -o` made here is made again, and is no source.
-    let has = |name: &str| names.iter().any(|entry| entry == name);
-    let is_output = has("pyvenv.cfg") || (has("oci-layout") && has("index.json"));
-    if is_output && folder != Path::new("") {
-        entries.pop();
-        return Ok(());
-    }
-    let handle = rustix::fs::open(&path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .or_fail(Exit::Input, reading)?;
-    for name in names {
-        let relative = folder.join(&name);
-        let full = root.join(&relative);
-        let stat = match rustix::fs::statat(&handle, &name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => stat,
-            Err(rustix::io::Errno::NOENT) => return Err(vanished(&full)),
-            Err(error) => {
-                return Err(Failure::new(
-                    Exit::Input,
-                    format!("cannot look at {}", full.display()),
-                )
-                .because(error));
+impl Source {
+    fn walk(&mut self, folder: &Path, rules: &Rules) -> Result<(), Failure> {
+        let path = self.root.join(folder);
+        let reading = || format!("cannot list {}", path.display());
+        let unreadable = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::NotFound => vanished(&path),
+            _ => Failure::new(Exit::Input, reading())
+                .because(error)
+                .hint("make the folder readable, or leave it out in .slugignore"),
+        };
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&path).map_err(unreadable)? {
+            names.push(entry.map_err(unreadable)?.file_name());
+        }
+        names.sort();
+        // What `python -m venv` and `slugc build -o` made here is made again, and is no source.
+        let has = |name: &str| names.iter().any(|entry| entry == name);
+        let is_output = has("pyvenv.cfg") || (has("oci-layout") && has("index.json"));
+        if is_output && folder != Path::new("") {
+            self.entries.pop();
+            return Ok(());
+        }
+        let handle = rustix::fs::open(&path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .or_fail(Exit::Input, reading)?;
+        for name in names {
+            let relative = folder.join(&name);
+            let full = self.root.join(&relative);
+            let stat = match rustix::fs::statat(&handle, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                Err(rustix::io::Errno::NOENT) => return Err(vanished(&full)),
+                Err(error) => {
+                    return Err(Failure::new(
+                        Exit::Input,
+                        format!("cannot look at {}", full.display()),
+                    )
+                    .because(error));
+                }
+            };
+            let file_type = FileType::from_raw_mode(stat.st_mode);
+            match rules.verdict(&self.root, &relative, file_type == FileType::Directory) {
+                Verdict::In => {}
+                Verdict::Out => continue,
+                Verdict::Secret => {
+                    self.secrets.push(relative);
+                    continue;
+                }
             }
-        };
-        let file_type = FileType::from_raw_mode(stat.st_mode);
-        if rules.leaves_out(&relative, file_type == FileType::Directory) {
-            continue;
+            let kind = match file_type {
+                FileType::Directory => Kind::Folder,
+                FileType::RegularFile => Kind::File {
+                    executable: stat.st_mode & 0o111 != 0,
+                },
+                FileType::Symlink => Kind::Link {
+                    target: link_target(&full, &relative)?,
+                },
+                // Sockets and pipes belong to running programs, not to a source.
+                _ => continue,
+            };
+            let below = matches!(kind, Kind::Folder);
+            self.entries.push(Entry {
+                path: relative.clone(),
+                kind,
+                stat: Stat {
+                    inode: stat.st_ino,
+                    size: u64::try_from(stat.st_size).unwrap_or(0),
+                    modified: (
+                        stat.st_mtime,
+                        i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
+                    ),
+                    changed: (
+                        stat.st_ctime,
+                        i64::try_from(stat.st_ctime_nsec).unwrap_or(0),
+                    ),
+                },
+            });
+            if below {
+                self.walk(&relative, rules)?;
+            }
         }
-        let kind = match file_type {
-            FileType::Directory => Kind::Folder,
-            FileType::RegularFile => Kind::File {
-                executable: stat.st_mode & 0o111 != 0,
-            },
-            FileType::Symlink => Kind::Link {
-                target: link_target(&full, &relative)?,
-            },
-            // Sockets and pipes belong to running programs, not to a source.
-            _ => continue,
-        };
-        let below = matches!(kind, Kind::Folder);
-        entries.push(Entry {
-            path: relative.clone(),
-            kind,
-            stat: Stat {
-                inode: stat.st_ino,
-                size: u64::try_from(stat.st_size).unwrap_or(0),
-                modified: (
-                    stat.st_mtime,
-                    i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
-                ),
-                changed: (
-                    stat.st_ctime,
-                    i64::try_from(stat.st_ctime_nsec).unwrap_or(0),
-                ),
-            },
-        });
-        if below {
-            walk(root, &relative, rules, entries)?;
-        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// A link's target; one that leads out of the source would lead nowhere in the image, or worse,

@@ -89,7 +89,11 @@ fn no_network() {
     // Which of the two is missing first depends on whether the store has uv.
     let failed = offline(&["build", "."]).failure(51).says(&["network"]);
     let output = format!("{}{}", failed.stdout, failed.stderr);
-    let causes = ["could not be fetched", "could not be reached"];
+    let causes = [
+        "could not be fetched",
+        "could not be reached",
+        "name of the package index could not be found",
+    ];
     assert!(
         causes.iter().any(|cause| output.contains(cause)),
         "{output}"

@@ -19,6 +19,7 @@ mod cache;
 mod config;
 mod containerd;
 mod descriptions;
+mod doctor;
 mod images;
 mod inspect;
 mod launch;

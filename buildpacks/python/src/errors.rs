@@ -5,15 +5,17 @@
 mod django;
 mod environment;
 mod install;
+mod known;
 mod project;
 mod source;
 
 use crate::bytecode::BytecodeError;
-use crate::checks::CheckError;
+use crate::checks::{APP_PATH_VARIABLE, CheckError};
 use crate::django::DjangoError;
 use crate::hooks::HookError;
 use crate::install::InstallError;
 use crate::interpreter::InterpreterError;
+use crate::layers::nltk::NltkError;
 use crate::layers::pip::PipError;
 use crate::layers::project_tool::ProjectToolError;
 use crate::layers::python::PythonError;
@@ -21,16 +23,17 @@ use crate::layers::static_files::StaticFilesError;
 use crate::layers::uv::UvError;
 use crate::layers::venv::VenvError;
 use crate::log;
-use crate::project::ProjectError;
+use crate::project::{MEMBER_VARIABLE, ProjectError};
 use crate::python_range::Range;
 use crate::python_version::{
     PYTHON_VERSION_FILE, PythonVersion, PythonVersionError, RUNTIME_TXT, Request, Support,
     newest_patch,
 };
 use crate::sbom::SbomError;
+use crate::secrets::SecretError;
 use std::error::Error;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What detection says when it passes an app by.
 pub(crate) const NOT_A_PYTHON_PROJECT: &str = "\
@@ -44,6 +47,8 @@ not excluded (.slugignore, project.toml).";
 pub(crate) enum BuildpackError {
     #[error("the project can't be built as it is")]
     Check(#[source] CheckError),
+    #[error("a secret could not be kept out of the image")]
+    Secret(#[source] SecretError),
     #[error("the Python version asked for can't be used")]
     PythonVersion(#[source] PythonVersionError),
     #[error("a Python does not work")]
@@ -70,6 +75,8 @@ pub(crate) enum BuildpackError {
     Bytecode(#[source] BytecodeError),
     #[error("static files could not be collected")]
     Django(#[source] DjangoError),
+    #[error("NLTK's data could not be had")]
+    Nltk(#[source] NltkError),
     #[error("static files could not be kept")]
     StaticFiles(#[source] StaticFilesError),
     #[error("the packages could not be described")]
@@ -114,9 +121,16 @@ pub(crate) fn explain(error: &libcnb::Error<BuildpackError>) {
     log::error(&explanation.title, &explanation.body);
 }
 
+/// Title and body of the explanation of a failure, for those who only look.
+pub(crate) fn words(error: &BuildpackError) -> (String, String) {
+    let explanation = explanation_of(error);
+    (explanation.title, explanation.body)
+}
+
 fn explanation_of(error: &BuildpackError) -> Explanation {
     match error {
         BuildpackError::Check(error) => project::check(error),
+        BuildpackError::Secret(error) => environment::broken(error),
         BuildpackError::PythonVersion(error) => project::python_version(error),
         BuildpackError::Project(error) => source::project(error),
         BuildpackError::ProjectTool(error) => environment::project_tool(error),
@@ -127,6 +141,7 @@ fn explanation_of(error: &BuildpackError) -> Explanation {
         BuildpackError::Pip(error) => environment::pip(error),
         BuildpackError::Install(error) => install::explain(error),
         BuildpackError::Django(error) => django::explain(error),
+        BuildpackError::Nltk(error) => source::nltk(error),
         BuildpackError::Interpreter(error) => environment::interpreter(error),
         BuildpackError::Venv(error) => environment::broken(error),
         BuildpackError::Bytecode(error) => environment::broken(error),
@@ -163,21 +178,89 @@ pub(crate) fn warn_of_stray_venvs(folders: &[PathBuf]) {
     }
 }
 
-/// A version file that is on its way out. `used` is what the version files say together.
+/// Folders of other tools in the app's folder.
+pub(crate) fn warn_of_stray_folders(folders: &[&str]) {
+    if folders.is_empty() {
+        return;
+    }
+    let names = folders.join(", ");
+    log::warning(
+        "The app contains folders that other tools made",
+        &format!(
+            "{names}: made on another machine and not used; in the image they are only weight.\n\
+             Leave them out: add them to .gitignore and .slugignore, and, if they were committed, run git rm -r --cached {}",
+            folders.join(" ")
+        ),
+    );
+}
+
+/// A project in a folder whose lock is further up.
+pub(crate) fn warn_of_workspace(folder: &Path) {
+    let place = match folder.to_str() {
+        None | Some("") => "the app's root".to_owned(),
+        Some(folder) => folder.to_owned(),
+    };
+    log::warning(
+        "The lock of the workspace is not used",
+        &format!(
+            "There is a uv.lock in {place}, and none in the folder that {APP_PATH_VARIABLE} names. To install one member of a \
+             workspace\nfrom its lock, let {APP_PATH_VARIABLE} name {place} (or unset it), and name the member: -e {MEMBER_VARIABLE}=NAME"
+        ),
+    );
+}
+
+/// Files that nobody reads, because their names are not quite right.
+pub(crate) fn warn_of_misspelt_files(files: &[(String, &str)]) {
+    for (name, right) in files {
+        log::warning(
+            &format!("{name} is not called {right}"),
+            &format!(
+                "There is a file {name}, but no {right}, which is the only name that is read.\nRename it: mv \"{name}\" {right}"
+            ),
+        );
+    }
+}
+
+/// Installed packages that do not fit each other, in the words of uv.
+pub(crate) fn warn_of_inconsistency(words: &str) {
+    log::warning(
+        "Installed packages do not fit each other",
+        &format!(
+            "{}\n\nThe app may fail where they meet. Change one of the versions, and lock again if there is a lock.",
+            words.trim_end()
+        ),
+    );
+}
+
+/// Variables in requirements that have no value.
+pub(crate) fn warn_of_unset_variables(names: &[String]) {
+    for name in names {
+        log::warning(
+            &format!("The requirements use ${{{name}}}, which is not set"),
+            &format!(
+                "It stays in the line as it is, which will hardly be right. Pass it to the build: -e {name}=..."
+            ),
+        );
+    }
+}
+
+/// A version file that is on its way out. `used` is what the version files say together; `None`: a range.
 pub(crate) fn warn_of_runtime_txt(used: Option<Request>) {
-    let Some(request) = used else { return };
-    let body = if request.file == RUNTIME_TXT {
-        format!(
+    log::warning("runtime.txt is deprecated", &about_runtime_txt(used));
+}
+
+/// What to do about a `runtime.txt`.
+pub(crate) fn about_runtime_txt(used: Option<Request>) -> String {
+    match used {
+        Some(request) if request.file == RUNTIME_TXT => format!(
             "The file {RUNTIME_TXT} is deprecated. Replace it by a file {PYTHON_VERSION_FILE} with this line:\n\
              {}",
             request.series
-        )
-    } else {
-        format!(
+        ),
+        _ => format!(
             "The file {RUNTIME_TXT} is ignored, because there is a {PYTHON_VERSION_FILE}. Remove it."
-        )
-    };
-    log::warning("runtime.txt is deprecated", &body);
+        ),
+    }
 }
 
 /// A series that gets no fixes any more.
@@ -244,3 +327,18 @@ pub(crate) fn warn_of_range(python: PythonVersion, ranges: &[Range]) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::about_runtime_txt;
+
+    /// A range in `.python-version` is no request, and makes a `runtime.txt` as useless.
+    #[test]
+    fn an_ignored_runtime_txt_is_told_of() {
+        assert!(about_runtime_txt(None).contains("is ignored"));
+    }
+}
+
+#[cfg(test)]
+#[path = "errors/words_tests.rs"]
+mod words_tests;

@@ -76,6 +76,8 @@ pub(crate) struct InstallError {
 pub(crate) struct Location {
     pub(crate) file: String,
     pub(crate) line: usize,
+    /// In bytes, from 1.
+    pub(crate) column: usize,
 }
 
 /// Makes the environment hold exactly what the plan asks for.

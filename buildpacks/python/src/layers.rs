@@ -1,5 +1,6 @@
 //! The layers of a Python image, one file each.
 
+pub(crate) mod nltk;
 pub(crate) mod pip;
 pub(crate) mod pip_cache;
 pub(crate) mod project_tool;

@@ -6,8 +6,10 @@ mod app_files;
 mod bytecode;
 mod checks;
 mod command;
+mod consistency;
 mod detect;
 mod django;
+mod doctor;
 mod errors;
 mod files;
 mod fingerprint;
@@ -23,10 +25,12 @@ mod records;
 mod redact;
 mod requirements;
 mod sbom;
+mod secrets;
 mod text_file;
 mod tool_env;
 mod tools;
 mod web;
+mod weight;
 
 use crate::bytecode::BytecodeError;
 use crate::errors::BuildpackError;
@@ -36,8 +40,11 @@ use libcnb::build::{BuildContext, BuildResult, BuildResultBuilder};
 use libcnb::data::build_plan::BuildPlanBuilder;
 use libcnb::detect::{DetectContext, DetectResult, DetectResultBuilder};
 use libcnb::generic::{GenericMetadata, GenericPlatform};
-use libcnb::{Buildpack, Platform, buildpack_main};
+use libcnb::{Buildpack, Env, Platform};
+use std::ffi::OsStr;
 use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 struct PythonBuildpack;
@@ -48,7 +55,9 @@ impl Buildpack for PythonBuildpack {
     type Error = BuildpackError;
 
     fn detect(&self, context: DetectContext<Self>) -> libcnb::Result<DetectResult, BuildpackError> {
-        let project = detect::look(&context.app_dir)
+        let app_dir = checks::project_folder(&context.app_dir, context.platform.env())
+            .map_err(BuildpackError::Check)?;
+        let project = detect::look(&app_dir)
             .map_err(|error| BuildpackError::Check(checks::CheckError::Look(error)))?;
         if !project.is_python {
             log::step(errors::NOT_A_PYTHON_PROJECT);
@@ -61,9 +70,12 @@ impl Buildpack for PythonBuildpack {
         DetectResultBuilder::pass().build_plan(plan).build()
     }
 
-    fn build(&self, context: BuildContext<Self>) -> libcnb::Result<BuildResult, BuildpackError> {
-        checks::environment(context.platform.env()).map_err(BuildpackError::Check)?;
-        errors::warn_of_stray_venvs(&checks::stray_venvs(&context.app_dir));
+    fn build(
+        &self,
+        mut context: BuildContext<Self>,
+    ) -> libcnb::Result<BuildResult, BuildpackError> {
+        let root = context.app_dir.clone();
+        context.app_dir = check(&root, context.platform.env())?;
         let env = tool_env::with_user_variables(context.platform.env());
 
         hooks::run(Hook::Before, &context.app_dir, &env).map_err(BuildpackError::Hook)?;
@@ -96,6 +108,9 @@ impl Buildpack for PythonBuildpack {
             )),
             Some(_) => {}
         }
+        if let Some(plan) = &plan {
+            errors::warn_of_unset_variables(&plan.unset_variables);
+        }
         let installer = tools.installer(&python, plan.as_ref())?;
         let mut venv = layers::venv::provide(
             &context,
@@ -115,7 +130,9 @@ impl Buildpack for PythonBuildpack {
         let compilation = bytecode::start(&venv.python(), modules, venv.ahead.take())
             .map_err(BuildpackError::Bytecode)?;
         let collecting = AtomicBool::new(true);
+        let uv = tools.known_uv();
         let (compiled, django) = std::thread::scope(|scope| {
+            let consistency = scope.spawn(|| consistency::check(uv, &venv, plan.as_ref(), &env));
             let compilation = scope.spawn(|| {
                 let compiled = compilation.finish();
                 // A layer that nobody waits for is as well read afterwards.
@@ -126,6 +143,9 @@ impl Buildpack for PythonBuildpack {
             });
             let django = django::collect_static(&context, &venv, &env);
             collecting.store(false, Ordering::Relaxed);
+            if let Ok(Some(words)) = consistency.join() {
+                errors::warn_of_inconsistency(&words);
+            }
             let compiled = compilation.join().unwrap_or_else(|_| {
                 Err(BytecodeError::Compiler(io::Error::other(
                     "a thread panicked",
@@ -141,13 +161,15 @@ impl Buildpack for PythonBuildpack {
         if is_new {
             log::step(format!("Compiled {compiled} modules to bytecode."));
         }
+        weight::tell(&venv, &env);
+        layers::nltk::provide(&context, &venv, &env)?;
         let for_app = django::environment(&venv, &env);
         hooks::run(Hook::After, &context.app_dir, &for_app).map_err(BuildpackError::Hook)?;
         let mut result = BuildResultBuilder::new();
         for sbom in sbom::of_build(&installer, &env)? {
             result = result.build_sbom(sbom);
         }
-        if let Some(launch) = web::suggest(&context.app_dir, &venv.site_packages, &env) {
+        if let Some(launch) = web::suggest(&root, &context.app_dir, &venv.site_packages, &env) {
             result = result.launch(launch);
         }
         result.build()
@@ -158,4 +180,47 @@ impl Buildpack for PythonBuildpack {
     }
 }
 
-buildpack_main!(PythonBuildpack);
+/// Looks at variables and files before anything is installed, and takes out what must not be in the image; returns the
+/// folder with the project.
+fn check(root: &Path, user: &Env) -> Result<PathBuf, BuildpackError> {
+    checks::environment(user).map_err(BuildpackError::Check)?;
+    let secrets = secrets::remove(root).map_err(BuildpackError::Secret)?;
+    secrets::tell(&secrets);
+    let app_dir = checks::project_folder(root, user).map_err(BuildpackError::Check)?;
+    errors::warn_of_stray_venvs(&checks::stray_venvs(&app_dir));
+    errors::warn_of_stray_folders(&checks::stray_folders(&app_dir));
+    errors::warn_of_misspelt_files(&checks::misspelt_files(&app_dir));
+    if root != app_dir {
+        log::step(format!(
+            "The project is in {}, as {} says.",
+            app_dir.strip_prefix(root).unwrap_or(&app_dir).display(),
+            checks::APP_PATH_VARIABLE
+        ));
+        if let Some(folder) = checks::workspace_above(root, &app_dir) {
+            errors::warn_of_workspace(&folder);
+        }
+    }
+    Ok(app_dir)
+}
+
+fn main() -> ExitCode {
+    // A platform that looks at projects without building them starts the program by this name.
+    if std::env::args_os()
+        .next()
+        .is_some_and(|name| Path::new(&name).file_name() == Some(OsStr::new("doctor")))
+    {
+        return doctor::main();
+    }
+    phases::run();
+    ExitCode::SUCCESS
+}
+
+/// What a lifecycle starts the program for.
+mod phases {
+    libcnb::buildpack_main!(crate::PythonBuildpack);
+
+    /// Runs the phase that the program was started as; it does not return from a failed one.
+    pub(crate) fn run() {
+        main();
+    }
+}

@@ -2,6 +2,7 @@
 //! or by the user, and everything that an install of it depends on.
 
 mod inputs;
+pub(crate) mod names;
 mod pyproject;
 pub(crate) mod python;
 mod script;
@@ -13,7 +14,7 @@ use crate::requirements::{self, RequirementsError};
 use crate::text_file::{self, TextFileError};
 use crate::{detect, log};
 use libcnb::Env;
-pub(crate) use selection::{EXTRAS_VARIABLE, GROUPS_VARIABLE, Selection};
+pub(crate) use selection::{EXTRAS_VARIABLE, GROUPS_VARIABLE, MEMBER_VARIABLE, Selection};
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -110,6 +111,12 @@ pub(crate) enum ProjectError {
         #[source]
         source: Box<toml::de::Error>,
     },
+    #[error("{file} is not valid JSON")]
+    MalformedJson {
+        file: String,
+        #[source]
+        source: serde_json::Error,
+    },
     #[error("{file} has no {lock}")]
     MissingLock {
         file: &'static str,
@@ -159,6 +166,8 @@ pub(crate) struct Plan {
     pub(crate) selection: Selection,
     /// The packages that are built from folders of the app, as far as a lock names them.
     pub(crate) local_packages: Vec<String>,
+    /// Variables that requirements use and that have no value.
+    pub(crate) unset_variables: Vec<String>,
 }
 
 /// Which file is installed, and which others are there.
@@ -202,6 +211,11 @@ fn without_a_lock(app_dir: &Path) -> Result<Option<Source>, crate::BuildpackErro
 }
 
 impl Choice {
+    /// The files that could have been installed from instead.
+    pub(crate) fn others(&self) -> impl Iterator<Item = &str> {
+        self.others.iter().map(Source::file)
+    }
+
     /// Says why this file and no other, if there is another.
     pub(crate) fn explain(&self) {
         if self.others.is_empty() {
@@ -243,6 +257,7 @@ pub(crate) fn plan(app_dir: &Path, choice: Choice, env: &Env) -> Result<Plan, Pr
         locked: false,
         selection,
         local_packages: Vec::new(),
+        unset_variables: read.unset_variables.into_iter().collect(),
     })
 }
 
@@ -373,6 +388,15 @@ fn parsed(name: &str, text: &str) -> Result<toml::Table, ProjectError> {
     text.parse().map_err(|source| ProjectError::Malformed {
         file: name.to_owned(),
         source: Box::new(source),
+    })
+}
+
+/// A JSON file of the project.
+pub(crate) fn json_file(app_dir: &Path, name: &str) -> Result<serde_json::Value, ProjectError> {
+    let text = text(app_dir, name)?.unwrap_or_default();
+    serde_json::from_str(&text).map_err(|source| ProjectError::MalformedJson {
+        file: name.to_owned(),
+        source,
     })
 }
 

@@ -26,6 +26,10 @@ pub(crate) struct Requirements {
     pub(crate) local_sources: bool,
     /// Whether there is nothing in it but comments.
     pub(crate) empty: bool,
+    /// The packages that are asked for by name, normalized (PEP 503).
+    pub(crate) names: BTreeSet<String>,
+    /// Variables that the lines use and that have no value.
+    pub(crate) unset_variables: BTreeSet<String>,
 }
 
 /// A requirements file that can't be read, or that refers to something that is not there.
@@ -67,6 +71,8 @@ pub(crate) fn read(app_dir: &Path, env: &Env) -> Result<Requirements, Requiremen
         including: Vec::new(),
         local_sources: false,
         empty: true,
+        names: BTreeSet::new(),
+        unset_variables: BTreeSet::new(),
     };
     let root = Path::new(REQUIREMENTS_TXT);
     let text = reader.text(root)?.unwrap_or_default();
@@ -82,6 +88,8 @@ pub(crate) fn read(app_dir: &Path, env: &Env) -> Result<Requirements, Requiremen
         fingerprint: fingerprint::hex(&reader.hash.finalize()),
         local_sources: reader.local_sources,
         empty: reader.empty,
+        names: reader.names,
+        unset_variables: reader.unset_variables,
     })
 }
 
@@ -93,6 +101,8 @@ struct Reader<'a> {
     including: Vec<PathBuf>,
     local_sources: bool,
     empty: bool,
+    names: BTreeSet<String>,
+    unset_variables: BTreeSet<String>,
 }
 
 impl Reader<'_> {
@@ -122,6 +132,11 @@ impl Reader<'_> {
         for line in line::logical_lines(text) {
             let reference = line::reference(&line.text, self.env);
             self.empty &= matches!(reference, Some(Reference::Nested(_)));
+            self.names.extend(name(&line.text));
+            let unset = line::variables(&line.text)
+                .into_iter()
+                .filter(|name| line::is_variable(name) && !self.env.contains_key(name));
+            self.unset_variables.extend(unset.map(str::to_owned));
             match reference {
                 Some(Reference::Nested(path)) => self.nested(&file, line.number, &path)?,
                 Some(Reference::Local(path)) => {
@@ -182,6 +197,26 @@ impl Reader<'_> {
             missing: PathBuf::from(path),
         })
     }
+}
+
+/// The package that a requirement (PEP 508) names, normalized (PEP 503); nothing for options and paths.
+pub(crate) fn name(requirement: &str) -> Option<String> {
+    let end = requirement
+        .find(|character: char| !(character.is_ascii_alphanumeric() || "-_.".contains(character)))
+        .unwrap_or(requirement.len());
+    let (name, rest) = requirement.split_at(end);
+    let is_name = name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && !rest.starts_with(['/', ':', '\\']);
+    is_name.then(|| normalized(name))
+}
+
+/// A package's name in the one spelling that counts (PEP 503).
+pub(crate) fn normalized(name: &str) -> String {
+    name.split(['-', '_', '.'])
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("-")
+        .to_ascii_lowercase()
 }
 
 fn parent(file: &Path) -> &Path {

@@ -11,7 +11,7 @@ use crate::python_version::{self, PythonVersion, PythonVersionError, Request, Re
 use crate::{BuildpackError, PythonBuildpack, errors, layers, log};
 use libcnb::Env;
 use libcnb::build::BuildContext;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The programs that a build needs, each provided when something asks for it.
 pub(crate) struct Tools<'a> {
@@ -217,6 +217,11 @@ impl<'a> Tools<'a> {
         Ok((tool.program, tool.version))
     }
 
+    /// uv, if something asked for it.
+    pub(crate) fn known_uv(&self) -> Option<&Path> {
+        self.uv.as_deref()
+    }
+
     fn uv(&mut self) -> libcnb::Result<PathBuf, BuildpackError> {
         if let Some(uv) = &self.uv {
             return Ok(uv.clone());
@@ -238,7 +243,7 @@ fn own_tool(source: &Source) -> Option<Kind> {
 }
 
 /// Whether a version that a file names is in a range.
-fn agree(request: Request, range: &Range) -> bool {
+pub(crate) fn agree(request: Request, range: &Range) -> bool {
     let Request { series, patch, .. } = request;
     match patch {
         Some(patch) => range.allows(PythonVersion { series, patch }),

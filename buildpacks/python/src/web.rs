@@ -2,7 +2,7 @@
 
 use crate::{django, log, tool_env};
 use libcnb::Env;
-use libcnb::data::launch::{Launch, LaunchBuilder, ProcessBuilder};
+use libcnb::data::launch::{Launch, LaunchBuilder, ProcessBuilder, WorkingDirectory};
 use libcnb::data::process_type;
 use std::path::Path;
 
@@ -21,9 +21,15 @@ struct Suggestion {
     missing: Option<&'static str>,
 }
 
-/// Suggests a web process where there is no Procfile; returns it if the user wants it.
-pub(crate) fn suggest(app_dir: &Path, site_packages: &Path, env: &Env) -> Option<Launch> {
-    if app_dir.join("Procfile").exists() {
+/// Suggests a web process where there is no Procfile in the app's root; returns it, for the folder with the project, if
+/// the user wants it.
+pub(crate) fn suggest(
+    root: &Path,
+    app_dir: &Path,
+    site_packages: &Path,
+    env: &Env,
+) -> Option<Launch> {
+    if root.join("Procfile").exists() {
         return None;
     }
     let has = |package: &str| {
@@ -51,10 +57,26 @@ pub(crate) fn suggest(app_dir: &Path, site_packages: &Path, env: &Env) -> Option
     log::step(format!(
         "There is no Procfile; as {DEFAULT_VARIABLE} says, this serves the {framework} app:\n    {line}"
     ));
-    let web = ProcessBuilder::new(process_type!("web"), ["bash", "-c", &found.command])
-        .default(true)
-        .build();
+    let mut web = ProcessBuilder::new(process_type!("web"), ["bash", "-c", &found.command]);
+    web.default(true);
+    if root != app_dir {
+        web.working_directory(WorkingDirectory::Directory(app_dir.to_path_buf()));
+    }
+    let web = web.build();
     Some(LaunchBuilder::new().process(web).build())
+}
+
+/// What would serve the web, for those who only look: the framework and the line of a Procfile.
+pub(crate) fn line(app_dir: &Path, has: impl Fn(&str) -> bool) -> Option<(&'static str, String)> {
+    let found = suggestion(app_dir, has)?;
+    let line = format!("web: {}", found.command);
+    Some((
+        found.framework,
+        match found.missing {
+            Some(missing) => format!("{line}   (add {missing} to what is installed)"),
+            None => line,
+        },
+    ))
 }
 
 fn suggestion(app_dir: &Path, has: impl Fn(&str) -> bool) -> Option<Suggestion> {
@@ -77,6 +99,10 @@ fn suggestion(app_dir: &Path, has: impl Fn(&str) -> bool) -> Option<Suggestion> 
     if has("fastapi")
         && let Some(app) = application(app_dir, &["FastAPI"])
     {
+        // uvicorn takes a function that makes the app by its name, and a flag that says that it is one.
+        let app = app
+            .strip_suffix("()")
+            .map_or_else(|| app.clone(), |factory| format!("{factory} --factory"));
         return Some(Suggestion {
             framework: "FastAPI",
             command: format!("uvicorn {app} --host 0.0.0.0 --port $PORT"),
@@ -224,6 +250,11 @@ mod tests {
                 )],
                 vec!["fastapi", "uvicorn"],
                 "uvicorn main:api --host 0.0.0.0 --port $PORT",
+            ),
+            (
+                vec![("main.py", "def create_app() -> FastAPI:\n")],
+                vec!["fastapi", "uvicorn"],
+                "uvicorn main:create_app --factory --host 0.0.0.0 --port $PORT",
             ),
             (
                 vec![("app.py", "")],

@@ -141,6 +141,9 @@ pub(crate) fn build(
     isolation::warn_if_weak(printer);
     printer.heading(&format!("Building {}", app.name.as_str()));
     printer.line(&format!("Source   {files} files, {}", size::bytes(bytes)));
+    if let Some(line) = left_out(source.secrets()) {
+        printer.line(&line);
+    }
     printer.line(&format!("Stack    {} ({})", stack.name, stack.summary));
     let phases = Phases {
         store,
@@ -177,6 +180,25 @@ pub(crate) fn build(
     commit(&phases, &source, inputs, &exported)?;
     clock.lap("export");
     Ok(report(printer, &exported, &run_image, clock))
+}
+
+/// One line about files with secrets that stay out of the image, if there are any.
+fn left_out(secrets: &[PathBuf]) -> Option<String> {
+    const SHOWN: usize = 4;
+    let first = secrets.first()?;
+    let mut names: Vec<String> = secrets
+        .iter()
+        .take(SHOWN)
+        .map(|path| path.display().to_string())
+        .collect();
+    if secrets.len() > SHOWN {
+        names.push(format!("{} more", secrets.len() - SHOWN));
+    }
+    Some(format!(
+        "Left out {} (secrets; to have one in the image, write !{} in .slugignore)",
+        names.join(", "),
+        first.display()
+    ))
 }
 
 /// Two folders of one name would take turns at being one app.

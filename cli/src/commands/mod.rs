@@ -13,6 +13,7 @@ pub(crate) mod config_get;
 pub(crate) mod config_set;
 pub(crate) mod config_unset;
 pub(crate) mod copy;
+pub(crate) mod doctor;
 pub(crate) mod features;
 pub(crate) mod images;
 pub(crate) mod inspect;

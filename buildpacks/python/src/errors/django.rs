@@ -1,5 +1,8 @@
 //! Words about collectstatic, by what Django printed.
 
+mod known;
+
+use super::known::{between, find};
 use super::{Explanation, chain};
 use crate::django::{DISABLE_VARIABLE, DjangoError};
 
@@ -41,6 +44,11 @@ fn cause(output: &str) -> (String, String) {
                  or pass one to the build alone: -e {name}=..."
             ),
         );
+    }
+    // Lines of code before the exception may hold the same words.
+    let last = output.rfind(exception).map_or(output, |at| &output[at..]);
+    if let Some(found) = find(known::TABLE, last).or_else(|| find(known::TABLE, output)) {
+        return found;
     }
     if let Some(module) = between(exception, "No module named '", "'") {
         return if module.contains("settings") || is_import_of_settings(output) {
@@ -143,9 +151,4 @@ fn missing_variable<'a>(exception: &'a str, output: &str) -> Option<&'a str> {
     };
     let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     is_name.then_some(name)
-}
-
-fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
-    let (_, rest) = text.split_once(start)?;
-    rest.split_once(end).map(|(inner, _)| inner)
 }

@@ -1,12 +1,18 @@
 //! Words about failed installs, by what pip or uv printed.
 
-use super::Explanation;
-use crate::install::InstallError;
-use crate::project::Source;
-
+mod archives;
 mod build;
+mod git;
+mod indexes;
 mod lock;
 mod names;
+mod syntax;
+mod tools;
+
+use super::Explanation;
+use super::known::{between, find};
+use crate::install::InstallError;
+use crate::project::Source;
 
 pub(super) fn explain(error: &InstallError) -> Explanation {
     let output = error.source.output();
@@ -36,22 +42,26 @@ fn cause(error: &InstallError, output: &str) -> (String, String) {
             "Make room (slugc cache prune shows what can go) and build again.",
         );
     }
-    if has(&["Git operation failed", "Cannot find command 'git'"])
-        || has(&["git clone", "git fetch"]) && has(&["did not run successfully"])
-    {
+    if has(&["Read-only file system", "os error 30"]) {
         return pair(
-            "A requirement from a git repository could not be fetched",
-            "Check the address and the branch, tag or commit behind \"@\". A private repository needs a token in the address: \
-             write\n    git+https://${GIT_TOKEN}@host/owner/name.git@v1.2\n\
-             in requirements.txt and pass -e GIT_TOKEN=... to the build. ssh addresses have no key in a build.",
+            "The disk can't be written to",
+            "The file system that holds the build is read-only, or became so after an error of the disk. Look at the machine's \
+             kernel log\n(dmesg), make it writable and build again.",
         );
+    }
+    if let Some(found) = find(git::TABLE, output).or_else(|| find(archives::TABLE, output)) {
+        return found;
     }
     if let Some(package) = build::failed(output) {
         return build::explain(&package, output);
     }
-    if has(&["Hash mismatch", "DO NOT MATCH THE HASHES"])
-        && error.source_file != Source::Requirements
-    {
+    let is_other_file = has(&[
+        "Hash mismatch",
+        "DO NOT MATCH THE HASHES",
+        "did not match any known checksums",
+        "Expected sha256",
+    ]);
+    if is_other_file && error.source_file != Source::Requirements {
         return (
             format!(
                 "A downloaded package is not the one that {} expects",
@@ -65,7 +75,7 @@ fn cause(error: &InstallError, output: &str) -> (String, String) {
             ),
         );
     }
-    if has(&["Hash mismatch", "DO NOT MATCH THE HASHES"]) {
+    if is_other_file {
         return pair(
             "A downloaded package is not the one that requirements.txt expects",
             "The file from the index has another sha256 than the --hash in requirements.txt. Either the hash belongs to \
@@ -73,127 +83,64 @@ fn cause(error: &InstallError, output: &str) -> (String, String) {
              index, a proxy\nor a mirror serves something else. Do not remove the hash before you know which.",
         );
     }
-    if let Some(found) = lock::cause(error, output) {
-        return found;
-    }
-    if let Some(found) = access(output) {
-        return found;
-    }
-    if let Some(found) = syntax(error, output) {
-        return found;
-    }
-    if let Some(found) = unknown_package(output) {
+    if let Some(found) = find(archives::HASHES, output)
+        .or_else(|| lock::cause(error, output))
+        .or_else(|| missing_folder(output))
+        .or_else(|| find(tools::FIRST, output))
+        .or_else(|| find(indexes::TABLE, output))
+        .or_else(|| syntax::cause(error, output))
+        .or_else(|| find(indexes::FILES, output))
+        .or_else(|| names::of_other_system(output))
+        .or_else(|| unknown_package(output))
+    {
         return found;
     }
     resolution(error, output)
 }
 
-/// Indexes and folders that can't be reached, or that refuse.
-fn access(output: &str) -> Option<(String, String)> {
-    let has = |texts: &[&str]| texts.iter().any(|text| output.contains(text));
-    if has(&[
-        "401 Unauthorized",
-        "403 Forbidden",
-        "401 Client Error",
-        "403 Client Error",
-        "status code 401",
-        "status code 403",
-    ]) {
-        return Some(pair(
-            "The package index refused access",
-            "The index wants a name and a password or token, or refused those it got. Pass them to the build:\n    \
-             -e PIP_INDEX_URL=https://NAME:TOKEN@index.example/simple\n\
-             They are used during the build only, and appear neither in the image nor in its log.",
-        ));
-    }
-    if has(&[
-        "UnknownIssuer",
-        "CERTIFICATE_VERIFY_FAILED",
-        "invalid peer certificate",
-    ]) {
-        return Some(pair(
-            "The package index shows a certificate that is not trusted",
-            "The authority behind it is not among those that this build trusts; a proxy that reads TLS, or an index of your own, \
-             has\none. Name a file with its certificate (PEM) that the build can read:\n    \
-             -e PIP_CERT=/workspace/ca.pem\n\
-             If the certificate has expired, renew it; the machine's clock may be wrong as well.",
-        ));
-    }
-    if has(&[
-        "407 Proxy Authentication Required",
-        "Tunnel connection failed: 407",
-    ]) {
-        return Some(pair(
-            "The proxy refused access",
-            "The proxy wants a name and a password: -e HTTPS_PROXY=http://NAME:PASSWORD@proxy.example:3128",
-        ));
-    }
-    if let Some(path) = between(output, "Distribution not found at: ", "\n") {
-        return Some((
-            "A package that should be in a folder is not there".to_owned(),
-            format!(
-                "{path}\ndoes not exist in the build. A path from another machine (pip freeze of a conda environment writes such \
-                 lines)\nhas to be replaced by a version, NAME==1.2; a folder of the app has to be committed and not excluded \
-                 (.slugignore,\nproject.toml)."
-            ),
-        ));
-    }
-    if has(NO_NETWORK) {
-        return Some(pair(
-            "The package index could not be reached",
-            "If the network was down for a moment, build again. If packages come from an index or a mirror of your own, \
-             set\nPIP_INDEX_URL (-e PIP_INDEX_URL=...); behind a proxy, set HTTPS_PROXY.",
-        ));
-    }
-    None
+/// A folder or an archive that a requirement names.
+fn missing_folder(output: &str) -> Option<(String, String)> {
+    let path = between(output, "Distribution not found at: ", "\n").or_else(|| {
+        between(
+            output,
+            "due to an OSError: [Errno 2] No such file or directory: '",
+            "'",
+        )
+    })?;
+    Some((
+        "A package that should be in a folder is not there".to_owned(),
+        format!(
+            "{path}\ndoes not exist in the build. A path from another machine (pip freeze of a conda environment writes such \
+             lines)\nhas to be replaced by a version, NAME==1.2; a folder of the app has to be committed and not excluded \
+             (.slugignore,\nproject.toml)."
+        ),
+    ))
 }
 
-const NO_NETWORK: &[&str] = &[
-    "error sending request",
-    "dns error",
-    "Could not connect",
-    "Failed to establish a new connection",
-    "ConnectTimeoutError",
-    "NewConnectionError",
-    "Temporary failure in name resolution",
-    "Max retries exceeded",
-];
+/// All versions that there are come before a final one (PEP 440: a, b, rc, dev).
+fn pre_release(output: &str) -> Option<(String, String)> {
+    let listed = between(output, "(from versions: ", ")")
+        .map(|versions| versions.split(", ").map(str::to_owned).collect::<Vec<_>>())
+        .or_else(|| {
+            let only = between(output, "Because only ", " is available")?;
+            Some(vec![only.split_once("==")?.1.to_owned()])
+        })?;
+    let is_early = |version: &String| {
+        ["a", "b", "rc", "dev"]
+            .iter()
+            .any(|mark| version.contains(mark))
+    };
+    listed.iter().all(is_early).then(|| {
+        pair(
+            "Only pre-releases fit",
+            "There are alpha, beta or release candidate versions of the package, and no final one that is asked for. Ask for one \
+             of them\n(NAME==2.0b1), or allow them all: -e PIP_PRE=1",
+        )
+    })
+}
 
 fn pair(title: &str, advice: &str) -> (String, String) {
     (title.to_owned(), advice.to_owned())
-}
-
-fn syntax(error: &InstallError, output: &str) -> Option<(String, String)> {
-    let in_pip = between(output, "Invalid requirement: ", "\n");
-    if in_pip.is_none()
-        && ![
-            "Couldn't parse requirement",
-            "Unexpected ",
-            "no such option",
-        ]
-        .iter()
-        .any(|text| output.contains(text))
-    {
-        return None;
-    }
-    let place = error
-        .location
-        .as_ref()
-        .map(|at| format!("{}, line {}", at.file, at.line))
-        .or_else(|| {
-            let (_, rest) = output.split_once("(from line ")?;
-            let (line, rest) = rest.split_once(" of ")?;
-            Some(format!("{}, line {line}", rest.split_once(')')?.0))
-        });
-    Some((
-        "A line of the requirements is not understood".to_owned(),
-        format!(
-            "{} is not a requirement. A line names one package, with the versions that will do:\n    \
-             flask>=3.0,<4\n\
-             Comments begin with \" #\"; options begin with \"--\".",
-            place.unwrap_or_else(|| "The line shown above".to_owned())
-        ),
-    ))
 }
 
 fn unknown_package(output: &str) -> Option<(String, String)> {
@@ -214,18 +161,24 @@ fn unknown_package(output: &str) -> Option<(String, String)> {
         format!(
             "The package index knows nothing by the name {package}. Check its spelling: the name to install is not always the \
              one\nto import (import yaml: PyYAML; import cv2: opencv-python; import dotenv: python-dotenv). A package of your \
-             own\nneeds its index: -e PIP_EXTRA_INDEX_URL=... or a line --extra-index-url in requirements.txt."
+             own\nneeds its index: -e PIP_EXTRA_INDEX_URL=... or a line --extra-index-url in requirements.txt.{}",
+            if by_uv.is_none() {
+                "\npip says the same where the index refuses or can't be reached, and where no file of the package fits this system; \
+                 -e PIP_VERBOSE=1\nshows what the index answered."
+            } else {
+                ""
+            }
         ),
     ))
 }
 
 fn resolution(error: &InstallError, output: &str) -> (String, String) {
-    if let Some(found) = names::of_other_system(output) {
-        return found;
-    }
     let has = |texts: &[&str]| texts.iter().any(|text| output.contains(text));
     if has(&[
         "does not satisfy Python",
+        "The requested interpreter resolved to Python",
+        "requires Python >",
+        "requires Python <",
         "require a different python version",
         "requires a different Python",
         "is not allowed by the project",
@@ -239,6 +192,9 @@ fn resolution(error: &InstallError, output: &str) -> (String, String) {
             "A version that is asked for supports other Pythons than the one of this build. Ask for a newer version of the \
              package,\nor choose a Python that it supports in a file .python-version.",
         );
+    }
+    if let Some(found) = pre_release(output).or_else(|| find(tools::TABLE, output)) {
+        return found;
     }
     let version = between(output, "there is no version of ", " and")
         .or_else(|| between(output, "No matching distribution found for ", "\n"));
@@ -279,9 +235,4 @@ fn resolution(error: &InstallError, output: &str) -> (String, String) {
         "The last lines above say why. To see the same on your machine, in a fresh virtual environment:\n    \
          pip install -r requirements.txt",
     )
-}
-
-fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
-    let (_, rest) = text.split_once(start)?;
-    rest.split_once(end).map(|(inner, _)| inner.trim())
 }

@@ -1,7 +1,7 @@
 //! Words about the project's own files and settings.
 
 use super::{Explanation, chain};
-use crate::checks::CheckError;
+use crate::checks::{APP_PATH_VARIABLE, CheckError};
 use crate::python_version::{NEWEST, OLDEST, PYTHON_VERSION_FILE, PythonVersionError, RUNTIME_TXT};
 use crate::requirements::RequirementsError;
 use crate::text_file::TextFileError;
@@ -38,6 +38,13 @@ pub(super) fn check(error: &CheckError) -> Explanation {
             format!(
                 "The app's dependencies are in {file} ({manager}), and there is no other file to install them from. Make \
                  a\nrequirements.txt from it and commit that:\n    {export}"
+            ),
+        ),
+        CheckError::AppPath { value } => Explanation::new(
+            format!("{APP_PATH_VARIABLE} names no folder of the app"),
+            format!(
+                "{APP_PATH_VARIABLE} is \"{value}\". It is the path of a folder in the app, relative to its root, such as \
+                 services/api.\nCheck its spelling, and that the folder is committed and not excluded (.slugignore, project.toml)."
             ),
         ),
         CheckError::UnknownInstaller { value } => Explanation::new(
@@ -82,7 +89,8 @@ pub(super) fn python_version(error: &PythonVersionError) -> Explanation {
             Explanation::new(
                 format!("{file} is not understood"),
                 format!(
-                    "{file}, line {line}: \"{text}\" is not a version of CPython (X.Y or X.Y.Z).\n{expected}{example}"
+                    "{file}, line {line}: \"{text}\" is not a version of CPython (X.Y or X.Y.Z).\n{}{expected}{example}",
+                    other_python(text)
                 ),
             )
         }
@@ -131,6 +139,33 @@ pub(super) fn python_version(error: &PythonVersionError) -> Explanation {
     }
 }
 
+/// What somebody who writes such a version means.
+fn other_python(text: &str) -> &'static str {
+    let text = text.to_ascii_lowercase();
+    let is_number = text.starts_with(|first: char| first.is_ascii_digit());
+    let begins = |names: &[&str]| names.iter().any(|name| text.starts_with(name));
+    if begins(&["<<<<<<<", "=======", ">>>>>>>"]) {
+        "It is a marker of an unfinished merge: choose which line to keep.\n"
+    } else if begins(&["pypy", "graalpy", "jython", "micropython", "ironpython"]) {
+        "It is another implementation of Python; this buildpack installs CPython.\n"
+    } else if is_number && (text.ends_with('t') || text.contains("freethreaded")) {
+        "It is a Python without the global lock (free-threaded), which this buildpack does not install.\n"
+    } else if is_number
+        && ["a", "b", "rc", "dev"]
+            .iter()
+            .any(|mark| text.contains(mark))
+    {
+        "It is a pre-release, which this buildpack does not install.\n"
+    } else if begins(&["system", "miniconda", "anaconda", "mambaforge", "miniforge"])
+        || text.contains('/')
+        || !is_number && !text.starts_with(['<', '>', '=', '~', '!', '^', 'v'])
+    {
+        "pyenv writes names of environments into this file, which mean nothing on another machine.\n"
+    } else {
+        ""
+    }
+}
+
 pub(super) fn requirements(error: &RequirementsError) -> Explanation {
     match error {
         RequirementsError::Text(source) => text_file(source),
@@ -155,11 +190,16 @@ pub(super) fn requirements(error: &RequirementsError) -> Explanation {
         } => Explanation::new(
             format!("{} is missing", missing.display()),
             format!(
-                "{}, line {line}, asks for the folder or archive {}, which is not there.\n\
-                 Paths are relative to the app's root. Check the name, and that it is committed and not excluded \
-                 (.slugignore,\nproject.toml). A package from the index is written without a path.",
+                "{}, line {line}, asks for the folder or archive {}, which is not there.\n{}",
                 file.display(),
-                missing.display()
+                missing.display(),
+                if missing.is_absolute() {
+                    "It is a path of another machine; pip freeze of a conda environment writes such lines. Name the version instead \
+                     (NAME==1.2),\nas pip list --format=freeze does, or put the file into the app's folder."
+                } else {
+                    "Paths are relative to the app's root. Check the name, and that it is committed and not excluded \
+                     (.slugignore,\nproject.toml). A package from the index is written without a path."
+                }
             ),
         ),
         RequirementsError::Cycle {
@@ -195,6 +235,13 @@ pub(super) fn text_file(error: &TextFileError) -> Explanation {
             format!("{} could not be read", path.display()),
             format!(
                 "{}.\nCheck that it is a file and that it may be read.",
+                chain(error)
+            ),
+        ),
+        TextFileError::TooLarge { path } => Explanation::new(
+            format!("{} is too large", path.display()),
+            format!(
+                "{}. It can't be what its name says; write it anew.",
                 chain(error)
             ),
         ),

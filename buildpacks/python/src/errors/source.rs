@@ -2,6 +2,7 @@
 
 use super::{Explanation, chain, project as other};
 use crate::hooks::HookError;
+use crate::layers::nltk::{INDEX_VARIABLE, NLTK_TXT, NltkError};
 use crate::project::{MANAGER_VARIABLE, ORDER, ProjectError};
 
 pub(super) fn project(error: &ProjectError) -> Explanation {
@@ -35,6 +36,10 @@ pub(super) fn project(error: &ProjectError) -> Explanation {
         ProjectError::Malformed { file, source } => Explanation::new(
             format!("{file} is not valid TOML"),
             format!("{source}\nCorrect the file at the place shown and build again."),
+        ),
+        ProjectError::MalformedJson { file, source } => Explanation::new(
+            format!("{file} is not valid JSON"),
+            format!("{file}: {source}.\nLet its tool make it again (pipenv lock) and commit it."),
         ),
         ProjectError::MissingLock {
             file,
@@ -112,4 +117,36 @@ pub(super) fn hook(error: &HookError) -> Explanation {
             error.source
         ),
     )
+}
+
+pub(super) fn nltk(error: &NltkError) -> Explanation {
+    match error {
+        NltkError::Read(source) => other::text_file(source),
+        NltkError::Malformed { line, text } => Explanation::new(
+            format!("{NLTK_TXT} is not understood"),
+            format!(
+                "{NLTK_TXT}, line {line}: \"{text}\" is not the name of a corpus or model. Write one a line, for example:\n    \
+                 punkt_tab"
+            ),
+        ),
+        NltkError::Fetch(source) => {
+            let is_unknown = source.output().contains("not found in index");
+            Explanation::new(
+                "NLTK's data could not be fetched",
+                format!(
+                    "{NLTK_TXT} lists data that NLTK fetches from its own index; its words are above.\n{}",
+                    if is_unknown {
+                        "The index does not have the name shown there: check its spelling, or whether this version of NLTK calls it \
+                         otherwise\n(punkt became punkt_tab)."
+                            .to_owned()
+                    } else {
+                        format!(
+                            "If the network was down for a moment, build again. If this network has no way to it, mirror it and name the \
+                             mirror:\n    -e {INDEX_VARIABLE}=https://mirror.example/index.xml"
+                        )
+                    }
+                ),
+            )
+        }
+    }
 }

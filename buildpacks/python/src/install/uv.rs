@@ -82,6 +82,9 @@ fn of_lock(command: &mut Command, plan: &Plan) {
     command
         .args(["sync", "--locked", "--no-default-groups", "--no-editable"])
         .args(plan.selection.flags("--extra", "--group"));
+    if let Some(member) = &plan.selection.member {
+        command.args(["--package", member]);
+    }
     for package in &plan.local_packages {
         command.args(["--reinstall-package", package]);
     }
@@ -117,22 +120,33 @@ pub(super) fn of_project(selection: &Selection) -> Vec<String> {
     targets
 }
 
-/// The line behind uv's "in `requirements.txt` at position 42".
+/// The place behind uv's "in `requirements.txt` at position 42" and "…: requirements.txt:2:1".
 pub(super) fn location(output: &str, app_dir: &Path) -> Option<Location> {
+    at_position(output, app_dir).or_else(|| {
+        let (_, after) = output.split_once("Unexpected '")?;
+        let mut parts = after.lines().next()?.rsplit(':');
+        let column = parts.next()?.parse().ok()?;
+        let line = parts.next()?.parse().ok()?;
+        let file = parts.next()?.trim().to_owned();
+        Some(Location { file, line, column })
+    })
+}
+
+fn at_position(output: &str, app_dir: &Path) -> Option<Location> {
     let (before, after) = output.split_once("` at position ")?;
     let (_, file) = before.rsplit_once('`')?;
     let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
     let position: usize = digits.parse().ok()?;
     let text = std::fs::read(app_dir.join(file)).ok()?;
-    let line = text
+    let before = &text[..position.min(text.len())];
+    let begin = before
         .iter()
-        .take(position)
-        .filter(|byte| **byte == b'\n')
-        .count()
-        + 1;
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
     Some(Location {
         file: file.to_owned(),
-        line,
+        line: before.split(|byte| *byte == b'\n').count(),
+        column: before.len() - begin + 1,
     })
 }
 
@@ -153,7 +167,19 @@ mod tests {
             found,
             Some(Location {
                 file: "r.txt".to_owned(),
-                line: 2
+                line: 2,
+                column: 1
+            })
+        );
+        assert_eq!(
+            location(
+                "error: Unexpected '-', expected '-c', '-e', '-r' or the start of a requirement: r.txt:2:7",
+                app.path()
+            ),
+            Some(Location {
+                file: "r.txt".to_owned(),
+                line: 2,
+                column: 7
             })
         );
         assert_eq!(location("error: something else", app.path()), None);

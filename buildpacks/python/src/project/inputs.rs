@@ -34,6 +34,10 @@ pub(super) fn read(
     for names in [&selection.extras, &selection.groups] {
         inputs.add(names.join(",").as_bytes());
     }
+    if let Some(member) = &selection.member {
+        inputs.add(b"member");
+        inputs.add(member.as_bytes());
+    }
     let mut local_packages = Vec::new();
     let mut empty = false;
     match &source {
@@ -65,6 +69,7 @@ pub(super) fn read(
         }
         Source::PipfileLock => {
             inputs.files(&[source.file()])?;
+            super::json_file(app_dir, source.file())?;
             let pipfile = inputs.toml("Pipfile")?;
             inputs.local_paths(&Value::Table(pipfile))?;
         }
@@ -105,6 +110,7 @@ pub(super) fn read(
         empty,
         selection,
         local_packages,
+        unset_variables: Vec::new(),
         source,
     })
 }

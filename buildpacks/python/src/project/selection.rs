@@ -8,11 +8,16 @@ pub(crate) const EXTRAS_VARIABLE: &str = "BP_PYTHON_EXTRAS";
 /// Names dependency groups to install, separated likewise; without it none is.
 pub(crate) const GROUPS_VARIABLE: &str = "BP_PYTHON_GROUPS";
 
+/// Names the member of uv's workspace to install, where it is not the workspace's own project.
+pub(crate) const MEMBER_VARIABLE: &str = "BP_UV_PACKAGE";
+
 /// What is installed besides the project's ordinary dependencies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Selection {
     pub(crate) extras: Vec<String>,
     pub(crate) groups: Vec<String>,
+    /// The member of the workspace that is installed.
+    pub(crate) member: Option<String>,
     /// Whether one of the groups is for developers, in PDM's sense: none of the extras.
     pub(crate) for_developers: bool,
 }
@@ -22,6 +27,7 @@ impl Selection {
         Ok(Self {
             extras: names(env, EXTRAS_VARIABLE)?,
             groups: names(env, GROUPS_VARIABLE)?,
+            member: names(env, MEMBER_VARIABLE)?.into_iter().next(),
             for_developers: false,
         })
     }

@@ -192,6 +192,14 @@ pub(super) fn variables(text: &str) -> Vec<&str> {
         .collect()
 }
 
+/// Whether pip takes this for the name of a variable: capital letters, digits and underscores.
+pub(super) fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

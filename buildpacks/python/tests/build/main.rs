@@ -8,6 +8,7 @@
 
 mod apps;
 mod caching;
+mod checks;
 mod context;
 mod django;
 mod failures;

@@ -134,6 +134,13 @@ fn pythons() {
             "malformed version",
             vec![(".python-version", "# ours\nlatest\n")],
         ),
+        ("PyPy", vec![(".python-version", "pypy3.11\n")]),
+        ("free-threaded", vec![(".python-version", "3.14t\n")]),
+        ("pre-release", vec![(".python-version", "3.16.0a1\n")]),
+        (
+            "merge marker in a version file",
+            vec![(".python-version", "<<<<<<< HEAD\n")],
+        ),
         ("malformed runtime.txt", vec![("runtime.txt", "3.11\n")]),
         (
             "several versions",

@@ -1,6 +1,6 @@
 //! Words about packages that could not be built from their sources.
 
-use super::between;
+use super::super::known::between;
 
 /// What uv says when the tools of a build can't be had.
 const BUILD_REQUIRES: &str = "Failed to resolve requirements from `build-system.requires`";
@@ -74,7 +74,7 @@ const LIBRARIES: [(&str, &str, Option<&str>); 47] = [
 ];
 
 /// What an old or careless build script says, with what to do about it.
-const KNOWN: [(&[&str], &str); 7] = [
+const KNOWN: [(&[&str], &str); 15] = [
     (
         &[
             "No module named 'pkg_resources'",
@@ -119,6 +119,71 @@ const KNOWN: [(&[&str], &str); 7] = [
          is, for\nexample:\n    [tool.hatch.build.targets.wheel]\n    packages = [\"NAME\"]",
     ),
     (
+        &[
+            "Missing parentheses in call to 'print'",
+            "except Exception, e",
+        ],
+        "This version is written in Python 2, which no Python of today runs. Use a newer version of the package, or another \
+         package:\none that nobody moved to Python 3 is not looked after.",
+    ),
+    (
+        &["EOFError: EOF when reading a line"],
+        "Its build script asks a question, which nobody answers in a build. Look in its documentation for a variable or an option \
+         that\nanswers it, or use a version that has a wheel for this Python.",
+    ),
+    (
+        &[
+            "setuptools-scm was unable to detect version",
+            "Cannot find any version, because no git",
+        ],
+        "It takes its version from git's history, which is not part of a build. Give it one:\n    \
+         -e SETUPTOOLS_SCM_PRETEND_VERSION=1.2.3\nor install it from the index or from a git address, where the history is there.",
+    ),
+    (
+        &[
+            "'_PyLong_AsByteArray'",
+            "has no member named 'tp_print'",
+            "'PyUnicode_AsUnicode'",
+            "has no member named 'curexc_type'",
+            "'_PyUnicode_Ready'",
+            "undeclared (first use in this function); did you mean 'PyFrame",
+        ],
+        "This version was written for an older Python: the interface for C programs has changed since. Use a newer version of the\n\
+         package, or an older Python (a file .python-version with, for example, 3.11).",
+    ),
+    (
+        &["Cannot import build backend '", "Backend '"],
+        "Its pyproject.toml names a build backend that is not there. If it is your own project, add the package of the backend to\n\
+         build-system.requires; if not, use a version that has a wheel for this Python.",
+    ),
+    (
+        &[
+            "No such file or directory: 'requirements.txt'",
+            "No such file or directory: 'README",
+            "No such file or directory: 'VERSION",
+        ],
+        "Its build script reads a file that its authors forgot to put into the archive. Use another version of the package. If it \
+         is your\nown project, list the file in MANIFEST.in, and see that it is not excluded (.slugignore, project.toml).",
+    ),
+    (
+        &[
+            "PermissionError: [Errno 13]",
+            "error: could not create '/usr",
+        ],
+        "Its build script writes to a place of the system, where builds may not write. Use a version that has a wheel for this \
+         Python, or\na package that does not.",
+    ),
+    (
+        &[
+            "requires rustc ",
+            "rustc version",
+            "lock file version `4` was found",
+            "feature `edition2024` is required",
+        ],
+        "It is written in Rust and needs a newer compiler than the build image has. Use a version that has a wheel for this Python \
+         (often\nthe newest one).",
+    ),
+    (
         &["signal: 9", "Killed signal terminated program cc1"],
         "Its build was killed, which most often means that the memory ran out. Use a version that has a wheel for this \
          Python, or\nbuild on a machine with more memory; fewer compilers at once need less:\n    \
@@ -137,6 +202,7 @@ pub(super) fn failed(output: &str) -> Option<String> {
             "Failed to build installable wheels for some pyproject.toml based projects (",
             ")",
         ),
+        ("ERROR: Failed to build '", "'"),
     ] {
         if let Some(package) = between(output, start, end) {
             return Some(package.split(" @ ").next().unwrap_or(package).to_owned());
@@ -206,14 +272,8 @@ pub(super) fn explain(package: &str, output: &str) -> (String, String) {
             ),
         );
     }
-    if let Some(header) = missing_header {
-        return (
-            title,
-            format!(
-                "{from_source}\nThe header {header} is missing. Use a version that has a wheel for this Python, or build on a \
-                 stack whose\nbuild image has the development package with that header."
-            ),
-        );
+    if let Some(advice) = missing_part(output, missing_header) {
+        return (title, format!("{from_source}\n{advice}"));
     }
     if [
         "unable to execute 'gcc'",
@@ -262,4 +322,34 @@ pub(super) fn explain(package: &str, output: &str) -> (String, String) {
              see what the\nbuild asks for in its output above."
         ),
     )
+}
+
+/// Advice about a library, a pkg-config file or a header that the build looks for.
+fn missing_part(output: &str, header: Option<&str>) -> Option<String> {
+    // The linker's words: /usr/bin/ld: cannot find -lpq
+    if let Some(library) = between(output, "cannot find -l", "\n")
+        .map(|rest| rest.split([':', ' ']).next().unwrap_or(rest))
+    {
+        return Some(format!(
+            "The library lib{library} is missing, which the linker looks for. Debian has it in a package named lib{library}-dev or \
+             nearly\nso. Use a version that has a wheel for this Python, or build on a stack whose build image has it."
+        ));
+    }
+    let configuration = between(
+        output,
+        "Package '",
+        "', required by 'virtual:world', not found",
+    )
+    .or_else(|| between(output, "No package '", "' found"));
+    if let Some(library) = configuration {
+        return Some(format!(
+            "pkg-config knows nothing of {library}: its development package is missing. Use a version that has a wheel for this \
+             Python,\nor build on a stack whose build image has the Debian package with {library}.pc."
+        ));
+    }
+    let header = header?;
+    Some(format!(
+        "The header {header} is missing. Use a version that has a wheel for this Python, or build on a stack whose\nbuild image has \
+         the development package with that header."
+    ))
 }

@@ -1,8 +1,8 @@
 //! Words about locks and projects, by what their tools printed.
 
-use super::between;
+use super::super::known::between;
 use crate::install::InstallError;
-use crate::project::{EXTRAS_VARIABLE, GROUPS_VARIABLE, Source};
+use crate::project::{EXTRAS_VARIABLE, GROUPS_VARIABLE, MEMBER_VARIABLE, Source};
 
 /// What the tools say when a lock does not belong to the file beside it.
 const OUTDATED: [&str; 9] = [
@@ -63,12 +63,14 @@ fn outdated(
 /// An extra or a group that the project does not have.
 fn selection(output: &str) -> Option<(String, String)> {
     const EXTRA: (&str, &str) = ("extra", EXTRAS_VARIABLE);
+    const MEMBER: (&str, &str) = ("member of the workspace", MEMBER_VARIABLE);
     const GROUP: (&str, &str) = ("group", GROUPS_VARIABLE);
     let ((what, variable), name) = [
         (EXTRA, "Extra `", "` is not defined"),
         (GROUP, "Group `", "` is not defined"),
         (EXTRA, "Extra [", "] is not specified"),
         (GROUP, "Group(s) not found: ", " ("),
+        (MEMBER, "The workspace does not have a member ", ":"),
         (GROUP, "The dependency group '", "' was not found"),
     ]
     .into_iter()
@@ -142,7 +144,8 @@ fn gone(error: &InstallError, output: &str) -> Option<(String, String)> {
 
 /// A description that lacks what it must have (PEP 621).
 fn incomplete(output: &str) -> Option<(String, String)> {
-    let field = between(output, "but the required `", "` field is not set")?;
+    let field = between(output, "but the required `", "` field is not set")
+        .or_else(|| between(output, "but the required `", "` field is neither set"))?;
     Some((
         format!("pyproject.toml has no {field}"),
         format!(

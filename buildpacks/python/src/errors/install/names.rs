@@ -89,19 +89,20 @@ pub(super) fn advice(requirement: &str) -> Option<String> {
     }
 }
 
-/// A package that is only for Windows or only for macOS, by the platforms that its wheels are for.
+/// A package that has files for other systems only, by the platforms that its wheels are for.
 pub(super) fn of_other_system(output: &str) -> Option<(String, String)> {
     let (_, rest) = output.split_once("Wheels are available for `")?;
     let (name, rest) = rest.split_once('`')?;
     let (platforms, _) = rest.split_once('\n').unwrap_or((rest, ""));
-    let (system, marker) = match (platforms.contains("`win"), platforms.contains("`macosx")) {
+    let of = |mark: &str| platforms.contains(mark);
+    if of("linux") {
+        return Some(of_other_linux(name, platforms));
+    }
+    let (system, marker) = match (of("`win"), of("`macosx")) {
         (true, false) => ("Windows", "win32"),
         (false, true) => ("macOS", "darwin"),
         _ => return None,
     };
-    if platforms.contains("linux") {
-        return None;
-    }
     Some((
         format!("{name} is for {system} only"),
         format!(
@@ -110,6 +111,37 @@ pub(super) fn of_other_system(output: &str) -> Option<(String, String)> {
              If it came with pip freeze, remove it: what needs it will ask for it."
         ),
     ))
+}
+
+/// Linux, and still another one: an Alpine, a newer C library, another processor.
+fn of_other_linux(name: &str, platforms: &str) -> (String, String) {
+    let is_this_processor = platforms.contains(std::env::consts::ARCH);
+    if is_this_processor && !platforms.contains("manylinux") && platforms.contains("musllinux") {
+        return (
+            format!("{name} has files for Alpine Linux only"),
+            format!(
+                "This version of {name} was built for another C library (musl). Use a version that has a file for manylinux, which \
+                 is\nwhat Debian takes."
+            ),
+        );
+    }
+    if is_this_processor {
+        return (
+            format!("{name} needs a newer C library"),
+            format!(
+                "The files of this version of {name} were built on a newer Linux than the stack: the platforms above end with the \
+                 glibc that\nthey need. Use an older version of the package, or a newer stack."
+            ),
+        );
+    }
+    (
+        format!("{name} has no file for this processor"),
+        format!(
+            "This version of {name} has files for other processors only (see the platforms above), and no source that could be \
+             compiled.\nUse a version that has one for {}, or build on such a machine.",
+            std::env::consts::ARCH
+        ),
+    )
 }
 
 #[cfg(test)]
