@@ -7,6 +7,7 @@ mod dynos;
 mod image;
 mod one_offs;
 mod package;
+mod platform;
 mod releases;
 
 use crate::ui::printer::Detail;
@@ -25,6 +26,9 @@ pub(crate) use image::{
 };
 pub(crate) use one_offs::{OneOffArgs, RunArgs, RunDetachedArgs, RunInsideArgs, TerminalArgs};
 pub(crate) use package::{BuildpackAction, BuildpackArgs, LifecycleAction, LifecycleArgs};
+pub(crate) use platform::{
+    LifecycleChoice, NetworkChoice, PlatformArgs, PullPolicy, SurroundingsArgs,
+};
 pub(crate) use releases::{ReleasesArgs, ReleasesInfoArgs, RollbackArgs};
 use std::path::PathBuf;
 
@@ -174,7 +178,9 @@ pub(crate) struct AppArgs {
   slugc build ~/src/shop -a shop -t shop:1.4
   slugc build . -e DISABLE_COLLECTSTATIC=1 --env-file build.env
   slugc build . -o docker-daemon:shop
-  slugc build . -t registry.example/shop:1.4 --publish")]
+  slugc build . -t registry.example/shop:1.4 --publish
+  slugc build . --builder registry.example/builder
+  slugc build . -b ./my-buildpack -b slugc/python -b slugc/procfile")]
 pub(crate) struct BuildArgs {
     /// The app's folder
     #[arg(default_value = ".", value_name = "PATH")]
@@ -190,9 +196,6 @@ pub(crate) struct BuildArgs {
     /// An .env file with variables for the build only; may be repeated
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Vec<PathBuf>,
-    /// Use this buildpack's folder instead of slugc's own; may be repeated, in order
-    #[arg(short = 'b', long = "buildpack", value_name = "DIR")]
-    pub(crate) buildpacks: Vec<PathBuf>,
     /// Forget the app's cached layers first
     #[arg(long)]
     pub(crate) clear_cache: bool,
@@ -205,6 +208,10 @@ pub(crate) struct BuildArgs {
     /// Also push the image to the registries that its names, given with -t, are in
     #[arg(long, requires = "tags")]
     pub(crate) publish: bool,
+    #[command(flatten)]
+    pub(crate) platform: PlatformArgs,
+    #[command(flatten)]
+    pub(crate) surroundings: SurroundingsArgs,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
     #[command(flatten)]

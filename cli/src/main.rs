@@ -19,6 +19,7 @@ mod logins;
 mod package;
 mod parts;
 mod place;
+mod platform;
 mod project;
 mod quantities;
 mod release;

@@ -1,34 +1,42 @@
 //! `slugc build`, in order: source → stack → analyze → detect → restore → build → export.
 
-mod buildpacks;
+pub(crate) mod base;
+pub(crate) mod buildpacks;
 mod phases;
+mod previous;
 pub(crate) mod record;
 pub(crate) mod sandboxed;
 pub(crate) mod summary;
 
 use crate::app::{App, AppImage};
+use crate::args::{PlatformArgs, RegistryArgs};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::isolation;
 use crate::parts::{self, Parts};
+use crate::platform::order::{self, Chosen, Wishes};
+use crate::platform::surroundings::{self, Surroundings};
 use crate::project::Project;
 use crate::source::Source;
-use crate::stack::{self, Stack};
+use crate::stack;
 use crate::store::{self, Store};
 use crate::tools;
 use crate::ui::error::chain;
 use crate::ui::printer::Printer;
 use crate::ui::size;
+use base::Base;
 use buildpacks::Buildpacks;
 use cnb_phases::export;
 use cnb_phases::record::CacheRecord;
 use cnb_phases::restore::LastBuild;
 use cnb_spec::labels;
+use cnb_spec::report::{ImageReport, Report};
+use cnb_spec::toml_file;
 use oci_image::{Descriptor, Digest, Image};
 use phases::Phases;
 use record::Record;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 /// What is asked for.
@@ -38,7 +46,9 @@ pub(crate) struct Request<'a> {
     pub(crate) path: &'a Path,
     pub(crate) project: &'a Project,
     pub(crate) env: &'a BTreeMap<String, String>,
-    pub(crate) buildpacks: &'a [PathBuf],
+    pub(crate) platform: &'a PlatformArgs,
+    pub(crate) surroundings: &'a Surroundings,
+    pub(crate) registry: &'a RegistryArgs,
     pub(crate) clear_cache: bool,
     pub(crate) refresh: bool,
     pub(crate) tags: &'a [String],
@@ -109,10 +119,27 @@ pub(crate) fn build(
     sandboxed::recover(app)?;
     warn_of_another_source(printer, app, &source);
     let parts = Parts::in_store(store)?;
-    let buildpacks = Buildpacks::choose(&parts, request.buildpacks)?;
-    let stack = stack::ensure(store, printer, debian_stack::DEFAULT, request.mirror)?;
-    let inputs = inputs_digest(&source, &stack, &buildpacks, request.env)?;
-    if request.clear_cache {
+    surroundings::named_once(&request.surroundings.bindings)?;
+    let target = request.tags.first().and_then(|tag| tag.parse().ok());
+    let wishes = Wishes {
+        args: request.platform,
+        project: request.project,
+        registry: request.registry,
+        refresh: request.refresh,
+        target: target.as_ref(),
+    };
+    let Chosen { buildpacks, base } = order::choose(store, printer, &parts, &wishes)?;
+    let stack = match base {
+        Some(base) => base,
+        None => Base::of_stack(&stack::ensure(
+            store,
+            printer,
+            debian_stack::DEFAULT,
+            request.mirror,
+        )?),
+    };
+    let inputs = inputs_digest(&source, &stack, &buildpacks, request)?;
+    if request.clear_cache || sandboxed::belongs_to_another(app, &stack) {
         clear_cache(app)?;
     }
     let last = Last::read(app, printer);
@@ -120,9 +147,14 @@ pub(crate) fn build(
         && !request.refresh
     {
         remember(app, &source, &stack, &record.manifest)?;
+        write_report(request, &record.manifest)?;
         return Ok(up_to_date(record));
     }
 
+    let last = match &request.surroundings.previous_image {
+        Some(name) => last.or_from(previous::record(store, printer, request, &stack, name)?),
+        None => last,
+    };
     let mut clock = Clock::start();
     let (files, bytes) = source.size();
     isolation::warn_if_weak(printer);
@@ -157,6 +189,7 @@ pub(crate) fn build(
     printer.heading("Exporting");
     let exported = phases.export(&work, &group, &run_image, &early)?;
     commit(&phases, &source, inputs, &exported)?;
+    write_report(request, &exported.manifest)?;
     clock.lap("export");
     Ok(report(printer, &exported, &run_image, clock))
 }
@@ -213,6 +246,14 @@ impl Last {
     fn cache(&self) -> Option<&CacheRecord> {
         self.record.as_ref().map(|record| &record.cache)
     }
+
+    /// What this machine's own last build left is worth more: it has the cached layers, too.
+    fn or_from(self, previous: Option<Record>) -> Self {
+        Self {
+            record: self.record.or(previous),
+            ..self
+        }
+    }
 }
 
 /// Makes the new image the app's: what is killed before this changes nothing, and the mark says that the layers
@@ -243,19 +284,25 @@ fn commit(
 /// Everything that decides what the image will be, as one digest.
 fn inputs_digest(
     source: &Source,
-    stack: &Stack,
+    stack: &Base,
     buildpacks: &Buildpacks,
-    env: &BTreeMap<String, String>,
+    request: &Request<'_>,
 ) -> Result<String, Failure> {
     let mut text = format!(
-        "{}\n{}\n{}\n{}\n{}\n",
+        "{}\n{}\n{}\n{}\n{}\n{}{}",
         parts::ID,
         stack.run_image.digest,
-        stack.build_image.digest,
+        stack.build_image,
         source.fingerprint(),
         buildpacks.fingerprint()?,
+        request.surroundings.fingerprint()?,
+        if stack.lifecycle.is_some() {
+            "the builder's lifecycle\n"
+        } else {
+            ""
+        },
     );
-    for (name, value) in env {
+    for (name, value) in request.env {
         text.push_str(name);
         text.push('\0');
         text.push_str(value);
@@ -278,7 +325,7 @@ fn clear_cache(app: &App) -> Result<(), Failure> {
 fn remember(
     app: &App,
     source: &Source,
-    stack: &Stack,
+    stack: &Base,
     manifest: &Descriptor,
 ) -> Result<(), Failure> {
     // One that cannot be read is replaced.
@@ -292,6 +339,24 @@ fn remember(
         return Ok(());
     }
     app.set_image(&image)
+}
+
+/// `report.toml` of the Platform API, where the user wants it.
+fn write_report(request: &Request<'_>, manifest: &Descriptor) -> Result<(), Failure> {
+    let Some(folder) = &request.surroundings.report else {
+        return Ok(());
+    };
+    let report = Report {
+        image: ImageReport {
+            tags: request.tags.to_vec(),
+            image_id: None,
+            digest: Some(manifest.digest.to_string()),
+            manifest_size: Some(manifest.size),
+        },
+    };
+    toml_file::write(&folder.join("report.toml"), &report).or_fail(Exit::General, || {
+        format!("cannot write the report into {}", folder.display())
+    })
 }
 
 fn up_to_date(record: &Record) -> Built {

@@ -1,13 +1,15 @@
 //! The phases of one build, each with what it needs: in this process, or in the sandbox.
 
+use crate::build::base::Base;
 use crate::build::buildpacks::Buildpacks;
-use crate::build::sandboxed::{self, Phase, Workplace};
+use crate::build::sandboxed::{self, Phase, Scene, Workplace};
 use crate::build::{Last, Request, record};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::host;
 use crate::parts::Parts;
+use crate::platform::surroundings::{BINDING_ROOT, BUILD_BINDINGS};
+use crate::project;
 use crate::source::Source;
-use crate::stack::Stack;
 use crate::store::Store;
 use crate::tools;
 use crate::ui::printer::Printer;
@@ -15,12 +17,12 @@ use cnb_phases::export::EarlyLayer;
 use cnb_phases::log::{Level, Logger};
 use cnb_phases::restore::LastBuild;
 use cnb_phases::{analyze, export, intruders, restore};
+use cnb_spec::api::ApiVersion;
 use cnb_spec::exit_code;
 use cnb_spec::group::Group;
 use cnb_spec::labels::LauncherMetadata;
 use cnb_spec::names::escape_id;
 use cnb_spec::project::ProjectMetadata;
-use cnb_spec::run::RunImageNames;
 use cnb_spec::toml_file;
 use oci_image::{Compression, Image, NORMALIZED_MTIME, Owner};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +42,7 @@ pub(super) struct Phases<'a> {
     pub(super) request: &'a Request<'a>,
     pub(super) parts: &'a Parts,
     pub(super) buildpacks: &'a Buildpacks,
-    pub(super) stack: &'a Stack,
+    pub(super) stack: &'a Base,
     pub(super) last: &'a Last,
 }
 
@@ -51,6 +53,9 @@ impl Phases<'_> {
         let work = Workplace::create(app)?;
         source.copy(&work.app())?;
         write_platform_env(&work, self.request, self.last.fresh)?;
+        for binding in &self.request.surroundings.bindings {
+            binding.copy(&work.platform().join("bindings"))?;
+        }
         self.buildpacks.write_order(&work.order())?;
         work.hand_over(self.stack)?;
         Ok(work)
@@ -211,22 +216,23 @@ impl Phases<'_> {
             .record
             .as_ref()
             .and_then(|record| Image::load(self.store.blobs(), &record.manifest.digest).ok());
+        let (launcher, version) = match &self.stack.lifecycle {
+            Some(own) => (own.launcher.clone(), own.version.clone()),
+            None => (self.parts.launcher(), env!("CARGO_PKG_VERSION").to_owned()),
+        };
         export::export(&export::Inputs {
-            platform_api: sandboxed::PLATFORM_API,
+            platform_api: self.api(),
             layers_dir: &self.request.app.layers(),
             layers_path: sandboxed::LAYERS,
             app_dir: &work.app(),
-            app_path: sandboxed::APP,
+            app_path: &self.request.surroundings.workspace,
             group,
             run_image,
             run_image_reference: &self.stack.run_image.digest.to_string(),
-            run_image_names: &RunImageNames {
-                image: Some(self.stack.name.clone()),
-                mirrors: Vec::new(),
-            },
-            launcher: &self.parts.launcher(),
+            run_image_names: &self.stack.run_image_names,
+            launcher: &launcher,
             launcher_metadata: &LauncherMetadata {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
+                version,
                 ..LauncherMetadata::default()
             },
             owner: self.owner(),
@@ -237,8 +243,12 @@ impl Phases<'_> {
             previous: previous.as_ref(),
             process_type: None,
             project: &ProjectMetadata::default(),
-            exec_env: "",
-            created: NORMALIZED_MTIME,
+            exec_env: &self.request.surroundings.exec_env,
+            created: self
+                .request
+                .surroundings
+                .created
+                .unwrap_or(NORMALIZED_MTIME),
             tags: self.request.tags,
             blobs: self.store.blobs(),
             log: Logger::new(&sink),
@@ -252,6 +262,17 @@ impl Phases<'_> {
         })
     }
 
+    /// Execution environments are of 0.15, which pack does not speak yet: only a build that uses them asks for it.
+    fn api(&self) -> ApiVersion {
+        match &self.stack.lifecycle {
+            Some(own) => own.api,
+            None if self.request.surroundings.exec_env != project::PRODUCTION => {
+                ApiVersion::new(0, 15)
+            }
+            None => sandboxed::PLATFORM_API,
+        }
+    }
+
     /// Runs the detector or the builder in the sandbox.
     fn run(&self, work: &Workplace, name: &'static str) -> Result<(), Failure> {
         let exchange = Path::new(sandboxed::EXCHANGE);
@@ -262,7 +283,7 @@ impl Phases<'_> {
             "info"
         };
         let mut flags = vec![
-            format!("-app={}", sandboxed::APP),
+            format!("-app={}", self.request.surroundings.workspace),
             format!("-buildpacks={}", sandboxed::BUILDPACKS),
             format!("-layers={}", sandboxed::LAYERS),
             format!("-platform={}", sandboxed::PLATFORM),
@@ -277,10 +298,14 @@ impl Phases<'_> {
             quiet |= !self.printer.is_verbose();
         }
         let code = work.run(
-            self.stack,
-            self.parts,
-            self.buildpacks.mounts(),
-            &self.store.tools(),
+            &Scene {
+                stack: self.stack,
+                parts: self.parts,
+                buildpacks: self.buildpacks.mounts(),
+                tools: &self.store.tools(),
+                surroundings: self.request.surroundings,
+                api: self.api(),
+            },
             &Phase {
                 name,
                 flags: &flags,
@@ -312,6 +337,9 @@ fn write_platform_env(work: &Workplace, request: &Request<'_>, fresh: bool) -> R
     variables
         .entry("BP_SEALED_DIR".to_owned())
         .or_insert_with(|| sandboxed::SEALED.to_owned());
+    if !request.surroundings.bindings.is_empty() {
+        variables.insert(BINDING_ROOT.to_owned(), BUILD_BINDINGS.to_owned());
+    }
     if request.refresh || !fresh {
         variables.insert("BP_PYTHON_REFRESH".to_owned(), "1".to_owned());
     }
@@ -329,7 +357,8 @@ fn phase_failure(name: &str, code: u8) -> Failure {
     match code {
         exit_code::DETECT_NO_GROUP => failure(
             "no buildpack recognises the app",
-            "a Python app has requirements.txt, pyproject.toml, manage.py, app.py or main.py in the folder that is built",
+            "a Python app has requirements.txt, pyproject.toml, manage.py, app.py or main.py in the folder that is built; \
+             what other buildpacks said is above",
         ),
         exit_code::DETECT_NO_GROUP_WITH_ERRORS => failure(
             "no buildpack recognises the app, and one of them failed while it looked",
