@@ -2,6 +2,7 @@
 
 mod addons;
 mod apps;
+mod builder;
 mod config;
 mod dynos;
 mod image;
@@ -13,6 +14,7 @@ mod releases;
 use crate::ui::printer::Detail;
 pub(crate) use addons::*;
 pub(crate) use apps::{AppsArgs, AppsCreateArgs, AppsDestroyArgs, AppsSetupArgs};
+pub(crate) use builder::{BuilderAction, BuilderArgs, MirrorAction, SettingsAction, SettingsArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use config::{
     ConfigArgs, ConfigEditArgs, ConfigGetArgs, ConfigSetArgs, ConfigUnsetArgs,
@@ -156,8 +158,12 @@ pub(crate) enum Command {
     Stack(StackArgs),
     /// Package slugc's lifecycle for pack's builders
     Lifecycle(LifecycleArgs),
-    /// Package slugc's buildpacks for pack
+    /// Write, package, inspect or pull buildpacks
     Buildpack(BuildpackArgs),
+    /// Make or inspect builders
+    Builder(BuilderArgs),
+    /// Show or change defaults for builds: builder, mirrors, pull policy
+    Settings(SettingsArgs),
     /// Print a completion script for a shell
     Completions(CompletionArgs),
     #[command(flatten)]

@@ -98,6 +98,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Cache(args) => commands::cache::run(&args),
         Command::Lifecycle(args) => commands::lifecycle::run(&args.action),
+        Command::Builder(args) => commands::builder::run(&args.action),
+        Command::Settings(args) => commands::settings::run(&args),
         Command::Buildpack(args) => commands::buildpack::run(&args.action),
         Command::Stack(args) => commands::stack::run(args.action),
         Command::Completions(args) => commands::completions::run(&args),

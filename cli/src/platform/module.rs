@@ -4,7 +4,6 @@ use crate::failure::{Exit, Failure, OrFail};
 use cnb_spec::buildpack::Buildpack;
 use cnb_spec::group::GroupElement;
 use cnb_spec::names::escape_id;
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -152,23 +151,6 @@ fn real_folders(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     }
     folders.sort();
     Ok(folders)
-}
-
-/// The one buildpack that no other of the package is made of.
-pub(crate) fn outermost(modules: &[Module]) -> Option<GroupElement> {
-    let mut inner: BTreeMap<(&str, &str), bool> = BTreeMap::new();
-    for module in modules {
-        for group in &module.buildpack.order {
-            for element in &group.group {
-                inner.insert((&element.id, &element.version), true);
-            }
-        }
-    }
-    let mut outer = modules
-        .iter()
-        .filter(|module| !inner.contains_key(&(&*module.element.id, &*module.element.version)));
-    let first = outer.next()?;
-    outer.next().is_none().then(|| first.element.clone())
 }
 
 /// Every buildpack that a composite one is made of has to be there: in its package, in the builder or slugc's own.

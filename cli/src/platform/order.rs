@@ -207,7 +207,16 @@ impl Choice<'_> {
     }
 
     fn parse(&self, text: &str, base: &Path) -> Result<Locator, Failure> {
-        let parsed = Locator::parse(text, base, |id| self.ids().any(|known| known == id));
+        let mut parsed = Locator::parse(text, base, |id| self.ids().any(|known| known == id));
+        // A short name that is nearly an ID is one that was misspelt; docker://NAME means the image all the same.
+        if matches!(&parsed, Ok(Locator::Image(name)) if name == text && !text.contains([':', '.']))
+            && nearest(text, self.ids()).is_some()
+        {
+            parsed = Err(Failure::new(
+                Exit::Usage,
+                format!("{text:?} names no buildpack"),
+            ));
+        }
         parsed.map_err(|failure| match self.meant(text) {
             Some(meant) => failure.hint(format!("did you mean {meant}?")),
             None => failure,
