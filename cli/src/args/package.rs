@@ -48,6 +48,8 @@ pub(crate) struct BuildpackArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum BuildpackAction {
     /// Write a buildpack that detects and builds, to begin with
+    // `--version` is the buildpack's here, as in pack.
+    #[command(disable_version_flag = true)]
     New {
         /// Its id, for example acme/tool
         id: String,

@@ -14,7 +14,7 @@ use crate::failure::{Exit, Failure, OrFail};
 use crate::isolation;
 use crate::parts::{self, Parts};
 use crate::platform::order::{self, Chosen, Wishes};
-use crate::platform::surroundings::{self, Surroundings};
+use crate::platform::surroundings::Surroundings;
 use crate::project::Project;
 use crate::source::Source;
 use crate::stack;
@@ -119,7 +119,6 @@ pub(crate) fn build(
     sandboxed::recover(app)?;
     warn_of_another_source(printer, app, &source);
     let parts = Parts::in_store(store)?;
-    surroundings::named_once(&request.surroundings.bindings)?;
     let target = request.tags.first().and_then(|tag| tag.parse().ok());
     let wishes = Wishes {
         args: request.platform,

@@ -7,7 +7,6 @@ use crate::build::{Last, Request, record};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::host;
 use crate::parts::Parts;
-use crate::platform::surroundings::{BINDING_ROOT, BUILD_BINDINGS};
 use crate::project;
 use crate::source::Source;
 use crate::store::Store;
@@ -25,6 +24,7 @@ use cnb_spec::names::escape_id;
 use cnb_spec::project::ProjectMetadata;
 use cnb_spec::toml_file;
 use oci_image::{Compression, Image, NORMALIZED_MTIME, Owner};
+use slug_runtime::bindings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::fs;
@@ -53,9 +53,7 @@ impl Phases<'_> {
         let work = Workplace::create(app)?;
         source.copy(&work.app())?;
         write_platform_env(&work, self.request, self.last.fresh)?;
-        for binding in &self.request.surroundings.bindings {
-            binding.copy(&work.platform().join("bindings"))?;
-        }
+        work.add_bindings(self.stack, &self.request.surroundings.bindings)?;
         self.buildpacks.write_order(&work.order())?;
         work.hand_over(self.stack)?;
         Ok(work)
@@ -338,7 +336,7 @@ fn write_platform_env(work: &Workplace, request: &Request<'_>, fresh: bool) -> R
         .entry("BP_SEALED_DIR".to_owned())
         .or_insert_with(|| sandboxed::SEALED.to_owned());
     if !request.surroundings.bindings.is_empty() {
-        variables.insert(BINDING_ROOT.to_owned(), BUILD_BINDINGS.to_owned());
+        variables.insert(bindings::VARIABLE.to_owned(), bindings::INSIDE.to_owned());
     }
     if request.refresh || !fresh {
         variables.insert("BP_PYTHON_REFRESH".to_owned(), "1".to_owned());
@@ -357,8 +355,7 @@ fn phase_failure(name: &str, code: u8) -> Failure {
     match code {
         exit_code::DETECT_NO_GROUP => failure(
             "no buildpack recognises the app",
-            "a Python app has requirements.txt, pyproject.toml, manage.py, app.py or main.py in the folder that is built; \
-             what other buildpacks said is above",
+            "a Python app has requirements.txt, pyproject.toml, manage.py, app.py or main.py in the folder that is built",
         ),
         exit_code::DETECT_NO_GROUP_WITH_ERRORS => failure(
             "no buildpack recognises the app, and one of them failed while it looked",

@@ -10,6 +10,7 @@ use cnb_spec::api::ApiVersion;
 use cnb_spec::env_vars;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use sandbox::{Mount, Root, Sandbox, Stream, Writable};
+use slug_runtime::Binding;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
@@ -149,6 +150,23 @@ impl Workplace {
         } else {
             self.folder.join("root-work")
         }
+    }
+
+    /// Copies service bindings to where the build looks for them.
+    pub(crate) fn add_bindings(&self, stack: &Base, bindings: &[Binding]) -> Result<(), Failure> {
+        if bindings.is_empty() {
+            return Ok(());
+        }
+        let folder = self.platform().join("bindings");
+        let owner = sandbox::host_ids(stack.uid, stack.gid);
+        slug_runtime::bindings::make_folder(&folder, owner)
+            .or_fail(Exit::Store, || format!("cannot make {}", folder.display()))?;
+        for binding in bindings {
+            binding.copy(&folder, owner).or_fail(Exit::Input, || {
+                "cannot give a binding to the build".to_owned()
+            })?;
+        }
+        Ok(())
     }
 
     /// Gives what the build may write to the user that it runs as.

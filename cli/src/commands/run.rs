@@ -3,6 +3,7 @@
 use crate::args::{OneOffArgs, RunArgs, TerminalArgs};
 use crate::commands::running::{Ready, exit_of_dyno, exit_of_process, pass_through};
 use crate::failure::{Exit, Failure};
+use crate::platform::surroundings;
 use crate::ui::printer::{Detail, Printer};
 use slug_runtime::run::{RunError, RunInputs, Terminal, run_one_off};
 use std::ffi::OsString;
@@ -11,7 +12,9 @@ use std::process::ExitCode;
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let printer = Printer::new(Detail::Normal);
     tell_of_size(&printer, &args.one_off);
-    let ready = Ready::open(&printer, &args.one_off.app, &args.one_off.env)?;
+    let bindings = surroundings::bindings(&args.bindings)?;
+    let mut ready = Ready::open(&printer, &args.one_off.app, &args.one_off.env)?;
+    ready.host.bindings = bindings;
     let command = words(args.one_off.command)?;
     let term = std::env::var("TERM").ok();
     let code = run_one_off(&RunInputs {

@@ -415,7 +415,7 @@ pub(crate) fn folder_inside(id: &str, version: &str) -> String {
     format!("/cnb/buildpacks/{}/{version}", escape_id(id))
 }
 
-fn null_is_default<'de, D: serde::Deserializer<'de>, T: Deserialize<'de> + Default>(
+pub(crate) fn null_is_default<'de, D: serde::Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())

@@ -111,7 +111,9 @@ pub(crate) fn package(
         .iter()
         .find(|module| module.element == *main)
         .map(|module| &module.buildpack);
-    let mut metadata = serde_json::json!({"id": main.id, "version": main.version});
+    // Stacks are for readers from before targets.
+    let mut metadata =
+        serde_json::json!({"id": main.id, "version": main.version, "stacks": [{"id": "*"}]});
     if let Some(buildpack) = info {
         if let Some(homepage) = &buildpack.info.homepage {
             metadata["homepage"] = homepage.as_str().into();

@@ -5,19 +5,9 @@ use crate::build::sandboxed;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::ui::printer::Printer;
 use sandbox::{Mount, Network};
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Read;
+use slug_runtime::Binding;
 use std::path::{Component, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Tells build and app where bindings are (Service Binding Specification for Kubernetes; CNB "bindings" extension).
-pub(crate) const BINDING_ROOT: &str = "SERVICE_BINDING_ROOT";
-/// Where that is in a build: below the platform folder.
-pub(crate) const BUILD_BINDINGS: &str = "/platform/bindings";
-
-/// Secrets are small; a folder with more is no binding.
-const LARGEST_BINDING: u64 = 4 << 20;
 
 /// Everything of one build, checked.
 #[derive(Debug)]
@@ -31,13 +21,6 @@ pub(crate) struct Surroundings {
     pub(crate) workspace: String,
     pub(crate) previous_image: Option<String>,
     pub(crate) report: Option<PathBuf>,
-}
-
-/// A service binding.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Binding {
-    pub(crate) name: String,
-    pub(crate) folder: PathBuf,
 }
 
 impl Default for Surroundings {
@@ -67,11 +50,7 @@ impl Surroundings {
                 .iter()
                 .map(|text| volume(text, printer))
                 .collect::<Result<_, _>>()?,
-            bindings: args
-                .bindings
-                .iter()
-                .map(|text| Binding::parse(text))
-                .collect::<Result<_, _>>()?,
+            bindings: bindings(&args.bindings)?,
             created: args.creation_time.as_deref().map(instant).transpose()?,
             exec_env: exec_env(&args.exec_env)?,
             workspace: workspace(&args.workspace)?,
@@ -90,7 +69,9 @@ impl Surroundings {
         }
         for binding in &self.bindings {
             let print = oci_image::fingerprint::tree(&binding.folder)
-                .or_fail(Exit::Input, || binding.reading())?;
+                .or_fail(Exit::Input, || {
+                    format!("cannot look at the binding {}", binding.name)
+                })?;
             text = format!("{text}binding {} {print}\n", binding.name);
         }
         let usual = Self::default();
@@ -110,118 +91,64 @@ impl Surroundings {
     }
 }
 
-impl Binding {
-    /// `NAME=DIR`.
-    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
-        let refused = |why: &str| {
-            Failure::new(
-                Exit::Usage,
-                format!("{text:?} is no service binding: {why}"),
-            )
-            .hint("write NAME=DIR; the folder has a file `type` and one file for each secret")
-        };
-        let (name, folder) = text
-            .split_once('=')
-            .ok_or_else(|| refused("there is no ="))?;
-        // The specification's names: those of DNS subdomains (RFC 1123).
-        let is_name = !name.is_empty()
-            && name.len() <= 253
-            && name.bytes().all(|byte| {
-                byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte)
-            })
-            && name.as_bytes()[0].is_ascii_alphanumeric();
-        if !is_name {
-            return Err(refused(
-                "its name may have lower-case letters, digits, - and ., and starts with a letter or a digit",
-            ));
-        }
-        let folder = Path::new(folder)
-            .canonicalize()
-            .or_fail(Exit::Input, || format!("cannot find the binding {folder}"))?;
-        let binding = Self {
-            name: name.to_owned(),
-            folder,
-        };
-        if !binding.folder.join("type").is_file() {
-            return Err(Failure::new(
-                Exit::Input,
-                format!(
-                    "the binding {name} in {} has no file `type`",
-                    binding.folder.display()
-                ),
-            )
-            .hint("the file says what is bound, for example postgresql"));
-        }
-        Ok(binding)
-    }
-
-    fn reading(&self) -> String {
-        format!("cannot read the binding {}", self.folder.display())
-    }
-
-    /// Copies it, so that the build's user can read what belongs to the caller. Links, which Kubernetes makes of all
-    /// keys, are followed as long as they stay inside.
-    pub(crate) fn copy(&self, into: &Path) -> Result<(), Failure> {
-        let reading = || self.reading();
-        let target = into.join(&self.name);
-        fs::create_dir_all(&target)
-            .or_fail(Exit::Store, || format!("cannot make {}", target.display()))?;
-        let mut left = LARGEST_BINDING;
-        for entry in fs::read_dir(&self.folder).or_fail(Exit::Input, reading)? {
-            let entry = entry.or_fail(Exit::Input, reading)?;
-            let name = entry.file_name();
-            let is_hidden = name.to_string_lossy().starts_with('.');
-            let path = entry.path().canonicalize().or_fail(Exit::Input, reading)?;
-            let is_file = fs::metadata(&path).or_fail(Exit::Input, reading)?.is_file();
-            if is_hidden || !is_file {
-                continue;
-            }
-            if !path.starts_with(&self.folder) {
-                return Err(Failure::new(
-                    Exit::Input,
-                    format!(
-                        "{} of the binding {} leads out of its folder",
-                        name.display(),
-                        self.name
-                    ),
-                )
-                .hint("replace it by a copy of what it points to"));
-            }
-            let mut content = Vec::new();
-            File::open(&path)
-                .and_then(|file| file.take(left + 1).read_to_end(&mut content))
-                .or_fail(Exit::Input, reading)?;
-            left = left.checked_sub(content.len() as u64).ok_or_else(|| {
-                Failure::new(
-                    Exit::Input,
-                    format!(
-                        "the binding {} has more than {} MiB",
-                        self.name,
-                        LARGEST_BINDING >> 20
-                    ),
-                )
-            })?;
-            let to = target.join(&name);
-            // The store is closed to other users, so that these need not be.
-            fs::write(&to, &content)
-                .or_fail(Exit::Store, || format!("cannot write {}", to.display()))?;
-        }
-        Ok(())
-    }
-}
-
-/// Names of bindings and where they are in the sandbox, for the launch of dynos.
-pub(crate) fn named_once(bindings: &[Binding]) -> Result<(), Failure> {
-    let mut seen = BTreeMap::new();
-    for binding in bindings {
-        if seen.insert(&binding.name, ()).is_some() {
+/// Those that are typed as `NAME=DIR`, each name once.
+pub(crate) fn bindings(texts: &[String]) -> Result<Vec<Binding>, Failure> {
+    let mut bindings: Vec<Binding> = Vec::new();
+    for text in texts {
+        let binding = binding(text)?;
+        if bindings.iter().any(|known| known.name == binding.name) {
             return Err(Failure::new(
                 Exit::Usage,
                 format!("two bindings are called {}", binding.name),
             ));
         }
+        bindings.push(binding);
     }
-    Ok(())
+    Ok(bindings)
+}
+
+/// `NAME=DIR`.
+fn binding(text: &str) -> Result<Binding, Failure> {
+    let refused = |why: &str| {
+        Failure::new(
+            Exit::Usage,
+            format!("{text:?} is no service binding: {why}"),
+        )
+        .hint("write NAME=DIR; the folder has a file `type` and one file for each secret")
+    };
+    let (name, folder) = text
+        .split_once('=')
+        .ok_or_else(|| refused("there is no ="))?;
+    // The specification's names: those of DNS subdomains (RFC 1123).
+    let is_name = !name.is_empty()
+        && name.len() <= 253
+        && name.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte)
+        })
+        && name.as_bytes()[0].is_ascii_alphanumeric();
+    if !is_name {
+        return Err(refused(
+            "its name may have lower-case letters, digits, - and ., and starts with a letter or a digit",
+        ));
+    }
+    let folder = Path::new(folder)
+        .canonicalize()
+        .or_fail(Exit::Input, || format!("cannot find the binding {folder}"))?;
+    let binding = Binding {
+        name: name.to_owned(),
+        folder,
+    };
+    if !binding.folder.join("type").is_file() {
+        return Err(Failure::new(
+            Exit::Input,
+            format!(
+                "the binding {name} in {} has no file `type`",
+                binding.folder.display()
+            ),
+        )
+        .hint("the file says what is bound, for example postgresql"));
+    }
+    Ok(binding)
 }
 
 /// `SRC:DST[:ro|rw]`.

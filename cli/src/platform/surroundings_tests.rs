@@ -38,25 +38,17 @@ fn volumes() {
 }
 
 #[test]
-fn bindings_are_copied_without_what_leads_out() {
+fn bindings_have_names_and_types() {
     let folder = tempfile::tempdir().unwrap();
-    let binding = folder.path().join("db");
-    fs::create_dir_all(binding.join("..data")).unwrap();
-    fs::write(binding.join("..data/type"), "postgresql").unwrap();
-    std::os::unix::fs::symlink("..data/type", binding.join("type")).unwrap();
-    fs::write(binding.join("password"), "s3cret").unwrap();
-    let parsed = Binding::parse(&format!("db={}", binding.display())).unwrap();
-    let into = folder.path().join("into");
-    parsed.copy(&into).unwrap();
-    let read = |name: &str| fs::read_to_string(into.join("db").join(name)).unwrap();
-    assert_eq!(
-        (read("type").as_str(), read("password").as_str()),
-        ("postgresql", "s3cret")
-    );
-    std::os::unix::fs::symlink("/etc/hostname", binding.join("host")).unwrap();
-    assert!(parsed.copy(&into).is_err());
-    for wrong in ["db", "=x", "DB=/", "a/b=/", "db=/there/is/none", "db=/etc"] {
-        assert!(Binding::parse(wrong).is_err(), "{wrong}");
+    let path = folder.path().display().to_string();
+    let parsed = |text: &str| bindings(&[text.to_owned()]);
+    assert_eq!(parsed(&format!("db={path}")).unwrap_err().exit, Exit::Input);
+    std::fs::write(folder.path().join("type"), "postgresql").unwrap();
+    assert_eq!(parsed(&format!("db={path}")).unwrap()[0].name, "db");
+    let twice = [format!("db={path}"), format!("db={path}")];
+    assert_eq!(bindings(&twice).unwrap_err().exit, Exit::Usage);
+    for wrong in ["db", "=x", "DB=/", "a/b=/", "db=/there/is/none"] {
+        assert!(parsed(wrong).is_err(), "{wrong}");
     }
 }
 
