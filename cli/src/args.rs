@@ -57,7 +57,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Build an app's image: detect, install, export
-    Build(BuildArgs),
+    Build(Box<BuildArgs>),
     /// Run the app: its dynos, behind one port; ^C ends everything
     Launch(LaunchArgs),
     /// List the app's dynos

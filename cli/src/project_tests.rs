@@ -69,9 +69,9 @@ fn what_is_for_other_execution_environments_is_left_out() {
                 [[io.buildpacks.group]]\nid = \"a\"\nexec-env = [\"test\"]\n[[io.buildpacks.group]]\nid = \"b\"\n";
     assert_eq!(parsed(text).group, [reference("b")]);
     assert!(parsed(text).env.is_empty());
-    let test = parse(Path::new("p"), text, "test").unwrap();
-    assert_eq!(test.group, [reference("a"), reference("b")]);
-    assert_eq!(test.env.len(), 1);
+    let other = parse(Path::new("p"), text, "test").unwrap();
+    assert_eq!(other.group, [reference("a"), reference("b")]);
+    assert_eq!(other.env.len(), 1);
 }
 
 #[test]

@@ -290,31 +290,129 @@ fn pack(t: &TestContext, arguments: &[&str]) -> String {
     output_of("env", &all, t.scratch())
 }
 
-/// Both ways: a builder of pack's under slugc, and one of slugc's under pack.
+/// What both directions share: a registry with the stack's images, and an app.
+struct Exchange {
+    t: TestContext,
+    registry: Registry,
+    app: App,
+}
+
+impl Exchange {
+    fn prepare() -> Option<Self> {
+        let t = crate::context(Who::Root)?;
+        let registry = Registry::start(&t);
+        let app = pages(&t);
+        let exchange = Self { t, registry, app };
+        let t = &exchange.t;
+        t.slugc()
+            .args(["stack", "export", "--run", &exchange.image("run")])
+            .args(["--build", &exchange.image("build")])
+            .run()
+            .success();
+        Some(exchange)
+    }
+
+    fn image(&self, name: &str) -> String {
+        format!("{}/slugc-test/{name}", self.registry.host)
+    }
+
+    /// `pack build` of a folder on the builder `ours`.
+    fn build(&self, name: &str, path: &Path, more: &[&str]) -> String {
+        let (target, builder) = (self.image(name), self.image("ours"));
+        let path = path.display().to_string();
+        let mut all = vec!["build", &target, "--path", &path, "--builder", &builder];
+        all.extend([
+            "--publish",
+            "--trust-builder",
+            "--network",
+            "host",
+            "--no-color",
+        ]);
+        all.extend([
+            "--docker-host",
+            "inherit",
+            "--pull-policy",
+            "if-not-present",
+        ]);
+        all.extend(more);
+        pack(&self.t, &all)
+    }
+}
+
+fn assert_says(text: &str, wanted: &[&str]) {
+    for wanted in wanted {
+        assert!(text.contains(wanted), "{wanted} is missing in\n{text}");
+    }
+}
+
 #[test]
-fn builders_are_exchanged_with_pack() {
+fn a_builder_of_slugcs_builds_under_pack() {
     requires!(
         Need::Program("pack"),
         Need::Root,
         Need::DockerEngine,
         Need::Program("docker-registry")
     );
-    let Some(t) = crate::context(Who::Root) else {
+    let Some(exchange) = Exchange::prepare() else {
         return;
     };
-    let registry = Registry::start(&t);
-    let image = |name: &str| format!("{}/slugc-test/{name}", registry.host);
+    let t = &exchange.t;
+    let text = description(&exchange.image("run"));
+    fs::write(t.scratch().join("ours.toml"), text).unwrap();
     t.slugc()
-        .args([
-            "stack",
-            "export",
-            "--run",
-            &image("run"),
-            "--build",
-            &image("build"),
-        ])
+        .args(["builder", "create", &exchange.image("ours")])
+        .args(["--config", "ours.toml", "--publish"])
         .run()
         .success();
+    let shown = pack(t, &["builder", "inspect", &exchange.image("ours")]);
+    let order = [
+        "fixtures/greeting@1.2.3",
+        "slugc/procfile@0.1.0    (optional)",
+    ];
+    assert_says(&shown, &["Name: slugc", "Version: 0.20.1000"]);
+    assert_says(&shown, &order);
+    let said = exchange.build("pages", exchange.app.path(), &[]);
+    assert_says(
+        &said,
+        &[
+            "fixtures/greeting 1.2.3",
+            "OPERATOR=builder",
+            "Successfully built",
+        ],
+    );
+
+    // The composite buildpack of ours, on that builder.
+    t.slugc()
+        .args(["buildpack", "package", "python-procfile", "both.cnb"])
+        .run()
+        .success();
+    let both = t.scratch().join("both.cnb").display().to_string();
+    let worker = t.fixture("worker-only");
+    worker.write("requirements.txt", "\n");
+    let more = ["--buildpack", &both, "--trust-extra-buildpacks"];
+    let said = exchange.build("worker", worker.path(), &more);
+    assert_says(
+        &said,
+        &[
+            "slugc/python   0.1.0",
+            "slugc/procfile 0.1.0",
+            "Successfully built",
+        ],
+    );
+}
+
+#[test]
+fn a_builder_of_packs_builds_under_slugc() {
+    requires!(
+        Need::Program("pack"),
+        Need::Root,
+        Need::DockerEngine,
+        Need::Program("docker-registry")
+    );
+    let Some(exchange) = Exchange::prepare() else {
+        return;
+    };
+    let t = &exchange.t;
     t.slugc()
         .args(["lifecycle", "package", "lifecycle.tgz"])
         .run()
@@ -325,88 +423,9 @@ fn builders_are_exchanged_with_pack() {
             .run()
             .success();
     }
-    t.slugc()
-        .args(["buildpack", "package", "python-procfile", "both.cnb"])
-        .run()
-        .success();
-    let (app, folder) = (pages(&t), t.scratch().display().to_string());
-
-    // slugc's, under pack.
-    fs::write(t.scratch().join("ours.toml"), description(&image("run"))).unwrap();
-    t.slugc()
-        .args([
-            "builder",
-            "create",
-            &image("ours"),
-            "--config",
-            "ours.toml",
-            "--publish",
-        ])
-        .run()
-        .success();
-    let shown = pack(&t, &["builder", "inspect", &image("ours")]);
-    for text in [
-        "Name: slugc",
-        "Version: 0.20.1000",
-        "fixtures/greeting@1.2.3",
-        "slugc/procfile@0.1.0    (optional)",
-    ] {
-        assert!(shown.contains(text), "{text} is missing in\n{shown}");
-    }
-    let path = app.path().display().to_string();
-    let common = [
-        "--publish",
-        "--trust-builder",
-        "--network",
-        "host",
-        "--docker-host",
-        "inherit",
-        "--no-color",
-    ];
-    let policy = ["--pull-policy", "if-not-present"];
-    let (target, ours) = (image("pages"), image("ours"));
-    let mut build = vec!["build", &target, "--path", &path, "--builder", &ours];
-    build.extend(common);
-    build.extend(policy);
-    let built = pack(&t, &build);
-    for text in [
-        "fixtures/greeting 1.2.3",
-        "OPERATOR=builder",
-        "Successfully built",
-    ] {
-        assert!(built.contains(text), "{text} is missing in\n{built}");
-    }
-
-    // The composite buildpack of ours, under pack on that builder.
-    let (worker, both) = (t.fixture("worker-only"), format!("{folder}/both.cnb"));
-    worker.write("requirements.txt", "\n");
-    let (worker_path, target) = (worker.path().display().to_string(), image("worker"));
-    let mut build = vec![
-        "build",
-        &target,
-        "--path",
-        &worker_path,
-        "--builder",
-        &ours,
-        "--buildpack",
-        &both,
-    ];
-    build.extend(common);
-    build.extend(policy);
-    build.push("--trust-extra-buildpacks");
-    let built = pack(&t, &build);
-    for text in [
-        "slugc/python   0.1.0",
-        "slugc/procfile 0.1.0",
-        "Successfully built",
-    ] {
-        assert!(built.contains(text), "{text} is missing in\n{built}");
-    }
-
-    // pack's, under slugc: from the registry, with its own lifecycle, and what pack packages.
-    let theirs = format!(
+    let text = format!(
         "{}[build]\nimage = \"{}\"\n[lifecycle]\nuri = \"lifecycle.tgz\"\n",
-        description(&image("run"))
+        description(&exchange.image("run"))
             .replace(
                 "slugc/python\"\n[[buildpacks]]",
                 "python.tgz\"\n[[buildpacks]]"
@@ -414,69 +433,51 @@ fn builders_are_exchanged_with_pack() {
             .replace("uri = \"slugc/procfile\"", "uri = \"procfile.tgz\"")
             // pack wants to see each mirror.
             .replace("mirrors = [\"mirror.example/run\"]\n", ""),
-        image("build")
+        exchange.image("build")
     );
-    let theirs = move_build_env(&theirs);
-    fs::write(t.scratch().join("theirs.toml"), theirs).unwrap();
+    fs::write(t.scratch().join("theirs.toml"), move_build_env(&text)).unwrap();
+    let theirs = exchange.image("theirs");
     pack(
-        &t,
+        t,
         &[
             "builder",
             "create",
-            &image("theirs"),
+            &theirs,
             "--config",
             "theirs.toml",
             "--publish",
         ],
     );
+    let mut package = vec!["buildpack", "package", "greeting.cnb", "--format", "file"];
     let greeting = greeting();
-    pack(
-        &t,
-        &[
-            "buildpack",
-            "package",
-            "greeting.cnb",
-            "--path",
-            &greeting,
-            "--format",
-            "file",
-            "--target",
-            "linux/amd64",
-        ],
-    );
-    let theirs = image("theirs");
-    for (more, said) in [
-        (&[][..], "OPERATOR=builder"),
-        (&["--lifecycle", "builder", "--refresh"], "OPERATOR=builder"),
-        (&["-b", "greeting.cnb"], "fixtures/greeting 1.2.3"),
-    ] {
-        t.slugc()
-            .args(["build", &path, "-a", app.name(), "--builder", &theirs])
+    package.extend(["--path", &greeting, "--target", "linux/amd64"]);
+    pack(t, &package);
+    let file = t.scratch().join("greeting.cnb").display().to_string();
+    let build = |builder: &str, more: &[&str], said: &str| {
+        t.slugc_in(&exchange.app)
+            .args(["build", ".", "--builder", builder])
             .args(more)
             .run()
             .success()
             .says(&[said]);
-    }
-    // The engine's builders and run images are found there, too.
-    output_of("docker", &["pull", &theirs], Path::new(&folder));
-    output_of("docker", &["pull", &image("run")], Path::new(&folder));
-    t.slugc()
-        .args([
-            "build",
-            &path,
-            "-a",
-            app.name(),
-            "--builder",
-            &format!("docker-daemon:{theirs}"),
-        ])
-        .run()
-        .success()
-        .says(&["OPERATOR=builder"]);
-    output_of(
-        "docker",
-        &["rmi", "--force", &theirs, &image("run")],
-        Path::new(&folder),
+    };
+    build(&theirs, &[], "OPERATOR=builder");
+    build(
+        &theirs,
+        &["--lifecycle", "builder", "--refresh"],
+        "OPERATOR=builder",
     );
+    build(&theirs, &["-b", &file], "fixtures/greeting 1.2.3");
+    // The engine's builders and run images are found there, too.
+    let (run, here) = (exchange.image("run"), t.scratch());
+    output_of("docker", &["pull", &theirs], here);
+    output_of("docker", &["pull", &run], here);
+    build(
+        &format!("docker-daemon:{theirs}"),
+        &["--refresh"],
+        "OPERATOR=builder",
+    );
+    output_of("docker", &["rmi", "--force", &theirs, &run], here);
 }
 
 /// TOML has each table once: the description's variables go behind the build image.

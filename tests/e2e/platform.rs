@@ -380,6 +380,14 @@ fn wrong_buildpacks_are_named() {
             .says(&[said])
             .never_says(&["s3cret"]);
     }
+}
+
+#[test]
+fn wrong_flags_are_named() {
+    let Some(t) = crate::context(Who::Plain) else {
+        return;
+    };
+    let app = app(&t);
     for (arguments, said) in [
         (&["--network", "hots"][..], "'host'"),
         (&["--volume", "/tmp"], "is no volume"),

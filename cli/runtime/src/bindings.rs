@@ -177,7 +177,7 @@ mod tests {
         let refused = binding.copy(&into, own).unwrap_err();
         assert!(matches!(refused, BindingError::LeadsOut { key, .. } if key == "host"));
         fs::remove_file(source.join("host")).unwrap();
-        fs::write(source.join("large"), vec![0; (LARGEST + 1) as usize]).unwrap();
+        fs::write(source.join("large"), vec![0; (5 << 20) + 1]).unwrap();
         assert!(matches!(
             binding.copy(&into, own),
             Err(BindingError::TooLarge { .. })

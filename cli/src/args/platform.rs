@@ -6,8 +6,8 @@ use std::path::PathBuf;
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Buildpacks and builder")]
 pub(crate) struct PlatformArgs {
-    /// A buildpack to use: a folder, FILE.tgz, FILE.cnb, a URL, docker://IMAGE, ID[@VERSION], urn:cnb:builder:ID,
-    /// from=builder; may be repeated, in order
+    /// A buildpack to use: a folder, FILE.tgz, FILE.cnb, a URL, `docker://IMAGE`, ID[@VERSION],
+    /// urn:cnb:builder:ID, from=builder; may be repeated, in order
     #[arg(short = 'b', long = "buildpack", value_name = "BUILDPACK")]
     pub(crate) buildpacks: Vec<String>,
     /// A buildpack to put in front of every group of the order; may be repeated

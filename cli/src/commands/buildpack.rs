@@ -51,8 +51,8 @@ pub(crate) fn run(action: &BuildpackAction) -> Result<ExitCode, Failure> {
         } => {
             let store = Store::open()?;
             let _used = store.use_lock()?;
-            let printed = pack(&printer, &store, name, target, registry)?;
-            printer.result(&printed);
+            let written = pack(&printer, &store, name, target, registry)?;
+            printer.result(&written);
         }
         BuildpackAction::Inspect {
             buildpack,
@@ -124,10 +124,10 @@ fn fetch(
     if short == package::COMPOSITE {
         modules.push(package::composite(store)?);
     }
-    let main = modules
-        .last()
-        .map(|module| module.element.clone())
-        .unwrap_or_else(|| GroupElement::new(text, ""));
+    let main = modules.last().map_or_else(
+        || GroupElement::new(text, ""),
+        |module| module.element.clone(),
+    );
     Ok(Package {
         main,
         modules,

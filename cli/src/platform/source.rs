@@ -255,7 +255,7 @@ impl Fetcher<'_> {
                 format!("{name} has no buildpacks in /cnb/buildpacks"),
             )
         })?;
-        self.keep(manifest, &folder, main)
+        self.keep(manifest, &folder, &main)
     }
 
     fn inline(&self, inline: &Inline) -> Result<Package, Failure> {
@@ -319,23 +319,11 @@ impl Fetcher<'_> {
             self.note(key, &package.main, Some(&imported.digest))?;
             return Ok(package);
         }
-        let folder = self.folder_of(root).ok_or_else(|| {
+        let folder = folder_of(root).ok_or_else(|| {
             Failure::new(Exit::Input, format!("{shown} has no buildpack.toml"))
                 .hint("a buildpack's archive is a tar of its folder, or of an OCI layout (.cnb)")
         })?;
         self.keep_single(key, &folder)
-    }
-
-    /// Where an archive's buildpack.toml is: at its top, or in its only folder, as archives of repositories have it.
-    fn folder_of(&self, root: &Path) -> Option<PathBuf> {
-        let has = |folder: &Path| folder.join("buildpack.toml").is_file();
-        if has(root) {
-            return Some(root.to_owned());
-        }
-        let mut entries = fs::read_dir(root).ok()?.flatten();
-        let only = entries.next()?;
-        let is_only = entries.next().is_none() && only.file_type().ok()?.is_dir();
-        (is_only && has(&only.path())).then(|| only.path())
     }
 
     fn staging(&self) -> Result<tempfile::TempDir, Failure> {
@@ -365,11 +353,11 @@ impl Fetcher<'_> {
         fs::create_dir_all(target.parent().unwrap_or(laid_out.path()))
             .or_fail(Exit::Store, moving)?;
         fs::rename(folder, &target).or_fail(Exit::Store, moving)?;
-        self.keep(key, laid_out.path(), module.element.clone())
+        self.keep(key, laid_out.path(), &module.element)
     }
 
     /// Gives a folder of buildpacks its final name.
-    fn keep(&self, key: &Digest, folder: &Path, main: GroupElement) -> Result<Package, Failure> {
+    fn keep(&self, key: &Digest, folder: &Path, main: &GroupElement) -> Result<Package, Failure> {
         let modules = module::in_buildpacks_folder(folder)?;
         if !modules
             .iter()
@@ -394,7 +382,7 @@ impl Fetcher<'_> {
         .or_fail(Exit::Store, || {
             format!("cannot keep a buildpack in {}", place.display())
         })?;
-        self.note(key, &main, None)?;
+        self.note(key, main, None)?;
         self.unpacked(key)?.ok_or_else(|| {
             Failure::new(
                 Exit::Store,
@@ -439,6 +427,18 @@ impl Fetcher<'_> {
             },
         }))
     }
+}
+
+/// Where an archive's buildpack.toml is: at its top, or in its only folder, as archives of repositories have it.
+fn folder_of(root: &Path) -> Option<PathBuf> {
+    let has = |folder: &Path| folder.join("buildpack.toml").is_file();
+    if has(root) {
+        return Some(root.to_owned());
+    }
+    let mut entries = fs::read_dir(root).ok()?.flatten();
+    let only = entries.next()?;
+    let is_only = entries.next().is_none() && only.file_type().ok()?.is_dir();
+    (is_only && has(&only.path())).then(|| only.path())
 }
 
 /// A folder below another one, none of it a link.
