@@ -179,11 +179,13 @@ pub(crate) fn read_for(
             } else {
                 "make the file readable UTF-8 text, or remove it: it is optional"
             };
-            return Err(
-                Failure::new(Exit::Input, format!("cannot read {}", path.display()))
-                    .because(error)
-                    .hint(hint),
-            );
+            let failure = Failure::new(Exit::Input, format!("cannot read {}", path.display()));
+            // The file is named already.
+            let failure = match error {
+                FileError::Read { source, .. } => failure.because(source),
+                error => failure.because(error),
+            };
+            return Err(failure.hint(hint));
         }
     };
     parse(&path, &text, exec_env)

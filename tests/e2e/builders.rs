@@ -454,7 +454,9 @@ fn a_builder_of_packs_builds_under_slugc() {
     pack(t, &package);
     let file = t.scratch().join("greeting.cnb").display().to_string();
     let build = |builder: &str, more: &[&str], said: &str| {
+        let engine = std::env::var("DOCKER_HOST").unwrap_or_default();
         t.slugc_in(&exchange.app)
+            .env("DOCKER_HOST", engine)
             .args(["build", ".", "--builder", builder])
             .args(more)
             .run()

@@ -12,6 +12,7 @@ mod attachments;
 mod bad_app;
 mod bad_machine;
 mod bad_mirror;
+mod bad_platform;
 mod build;
 mod build_again;
 mod builders;

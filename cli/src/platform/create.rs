@@ -1,9 +1,10 @@
 //! `builder.toml`, pack's description of a builder, and the builder made of it.
 
 use super::builder::{
-    ApiLists, Bundled, CreatedBy, LAYERS_LABEL, Layers, LifecycleMetadata, METADATA_LABEL,
-    Metadata, ORDER_LABEL, RunImage, StackMetadata,
+    Bundled, CreatedBy, LAYERS_LABEL, Layers, METADATA_LABEL, Metadata, ORDER_LABEL, RunImage,
+    StackMetadata,
 };
+use super::bundled_lifecycle;
 use super::image::{self, add_layer};
 use super::locator::Locator;
 use super::module::{self, Module};
@@ -11,21 +12,17 @@ use super::pull::Puller;
 use super::source::Fetcher;
 use crate::build::buildpacks;
 use crate::failure::{Exit, Failure, OrFail};
-use crate::package;
 use crate::parts::Parts;
 use crate::stack;
 use crate::store::Store;
-use cnb_spec::api;
 use cnb_spec::env_vars;
 use cnb_spec::group::GroupElement;
 use cnb_spec::order::{Order, OrderGroup};
 use cnb_spec::run::{Run, RunImageNames, Stack as StackToml};
 use cnb_spec::toml_file;
-use oci_image::{Descriptor, Image, LayerError, Owner, TreeRules};
+use oci_image::{Descriptor, Image, LayerError, Owner};
 use serde::Deserialize;
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// `builder.toml`. Unknown keys are mistakes: pack would leave them out without a word.
 #[derive(Debug, Deserialize)]
@@ -109,11 +106,11 @@ struct StackTable {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Lifecycle {
+pub(super) struct Lifecycle {
     #[serde(default)]
-    uri: String,
+    pub(super) uri: String,
     #[serde(default)]
-    version: String,
+    pub(super) version: String,
 }
 
 /// What a builder is made with.
@@ -192,7 +189,7 @@ impl BuilderToml {
             }
             Ok(())
         })?;
-        let lifecycle = self.add_lifecycle(making, base, &mut image)?;
+        let lifecycle = bundled_lifecycle::add(making, &self.lifecycle, base, &mut image)?;
         let mut layers = Layers::default();
         for module in &modules {
             printer.line(&format!("Adding buildpack {}", module.element));
@@ -350,53 +347,6 @@ impl BuilderToml {
         Ok(image)
     }
 
-    /// slugc's lifecycle, or the one in the archive that the description names.
-    fn add_lifecycle(
-        &self,
-        making: &Making<'_>,
-        base: &Path,
-        image: &mut Image,
-    ) -> Result<LifecycleMetadata, Failure> {
-        let Lifecycle { uri, version } = &self.lifecycle;
-        if uri.is_empty() {
-            if !version.is_empty() && version != api::LIFECYCLE {
-                return Err(Failure::new(
-                    Exit::Input,
-                    format!(
-                        "slugc brings the lifecycle {}, not {version}",
-                        api::LIFECYCLE
-                    ),
-                )
-                .hint("leave out lifecycle.version, or name an archive with lifecycle.uri"));
-            }
-            let layer = package::lifecycle_layer(making.store, making.parts)?;
-            image::push(image, &layer, "Lifecycle");
-            let list = |versions: &[api::ApiVersion]| ApiLists {
-                deprecated: Vec::new(),
-                supported: versions.iter().map(ToString::to_string).collect(),
-            };
-            return Ok(LifecycleMetadata {
-                version: api::LIFECYCLE.to_owned(),
-                api: oldest(
-                    &api::BUILDPACK[0].to_string(),
-                    &api::PLATFORM[0].to_string(),
-                ),
-                apis: BTreeMap::from([
-                    ("buildpack".to_owned(), list(&api::BUILDPACK)),
-                    ("platform".to_owned(), list(&api::PLATFORM)),
-                ]),
-            });
-        }
-        let Ok(Locator::Path(archive)) = Locator::parse(uri, base, |_| false) else {
-            return Err(Failure::new(
-                Exit::Input,
-                format!("the lifecycle {uri} is no file here"),
-            )
-            .hint("lifecycle.uri names an archive on this machine; without it, slugc's lifecycle is taken"));
-        };
-        lifecycle_of_archive(making.store, &archive, image)
-    }
-
     /// The files that a lifecycle inside the builder reads.
     fn add_files(
         &self,
@@ -484,78 +434,11 @@ fn bundled(module: &Module) -> Bundled {
     }
 }
 
-fn oldest(buildpack: &str, platform: &str) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        ("buildpack".to_owned(), buildpack.to_owned()),
-        ("platform".to_owned(), platform.to_owned()),
-    ])
-}
-
-/// An archive of a lifecycle, as it is published: `lifecycle.toml` and the folder `lifecycle`.
-fn lifecycle_of_archive(
-    store: &Store,
-    archive: &Path,
-    image: &mut Image,
-) -> Result<LifecycleMetadata, Failure> {
-    #[derive(Deserialize)]
-    struct Descriptor {
-        lifecycle: Version,
-        #[serde(default)]
-        api: BTreeMap<String, String>,
-        #[serde(default)]
-        apis: BTreeMap<String, ApiLists>,
-    }
-    #[derive(Deserialize)]
-    struct Version {
-        version: String,
-    }
-    let reading = || format!("cannot read the lifecycle {}", archive.display());
-    let folder = tempfile::Builder::new()
-        .prefix(".tmp-")
-        .tempdir_in(store.root())
-        .or_fail(Exit::Store, reading)?;
-    let rules = oci_image::UnpackRules {
-        whiteouts: oci_image::Whiteouts::Refuse,
-        max_bytes: 2 << 30,
-        ..oci_image::UnpackRules::default()
-    };
-    let file = File::open(archive).or_fail(Exit::Input, reading)?;
-    oci_image::unpack_layer(file, folder.path(), &rules).or_fail(Exit::Input, reading)?;
-    let descriptor: PathBuf = folder.path().join("lifecycle.toml");
-    if !fs::symlink_metadata(&descriptor).is_ok_and(|meta| meta.is_file()) {
-        return Err(Failure::new(
-            Exit::Input,
-            format!("{} has no lifecycle.toml", archive.display()),
-        ));
-    }
-    let read: Descriptor = toml_file::read(&descriptor).or_fail(Exit::Input, reading)?;
-    let programs = folder.path().join("lifecycle");
-    for program in ["detector", "builder", "launcher", "creator"] {
-        if fs::symlink_metadata(programs.join(program)).is_err() {
-            return Err(Failure::new(
-                Exit::Input,
-                format!("{} has no lifecycle/{program}", archive.display()),
-            ));
-        }
-    }
-    add_layer(store, image, "Lifecycle", |tar| {
-        tar.tree(
-            &programs,
-            "/cnb/lifecycle",
-            &TreeRules::owned_by(Owner::ROOT),
-        )
-    })?;
-    Ok(LifecycleMetadata {
-        version: read.lifecycle.version,
-        api: read.api,
-        apis: read.apis,
-    })
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn refused(text: &str) -> String {
         let folder = tempfile::tempdir().unwrap();

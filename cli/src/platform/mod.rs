@@ -1,6 +1,7 @@
 //! slugc as a platform: any buildpack and any builder of the ecosystem.
 
 pub(crate) mod builder;
+mod bundled_lifecycle;
 pub(crate) mod create;
 pub(crate) mod image;
 pub(crate) mod locator;
