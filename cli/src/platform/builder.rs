@@ -263,12 +263,6 @@ impl Builder {
         target: Option<&Reference>,
     ) -> Result<Base, Failure> {
         let (uid, gid) = self.user()?;
-        if self.has_extensions {
-            puller.printer.warning(&format!(
-                "the builder {} has image extensions, which slugc does not run; groups that rely on them will not build",
-                self.name
-            ));
-        }
         let names = self.run_image_names(puller, target);
         if names.is_empty() {
             return Err(Failure::new(

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 pub(crate) const SPELLINGS: &str = "a folder, FILE.tgz, FILE.cnb, https://…, docker://REGISTRY/REPOSITORY[:TAG], \
      oci:DIR, docker-daemon:NAME, ID[@VERSION], urn:cnb:builder:ID[@VERSION] or from=builder";
 
+/// Stands for the whole order of the builder.
+pub(crate) const FROM_BUILDER: &str = "from=builder";
+
 /// Where a buildpack is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Locator {
@@ -49,7 +52,7 @@ impl Locator {
             Failure::new(Exit::Usage, format!("{text:?} names no buildpack: {why}"))
                 .hint(format!("write {SPELLINGS}"))
         };
-        if text == "from=builder" {
+        if text == FROM_BUILDER {
             return Ok(Self::FromBuilder);
         }
         for prefix in ["urn:cnb:builder:", "from=builder:"] {
@@ -126,7 +129,7 @@ fn known(text: &str) -> Option<Locator> {
 impl fmt::Display for Locator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::FromBuilder => f.write_str("from=builder"),
+            Self::FromBuilder => f.write_str(FROM_BUILDER),
             Self::Known { id, version } if version.is_empty() => f.write_str(id),
             Self::Known { id, version } => write!(f, "{id}@{version}"),
             Self::Image(name) => f.write_str(name),

@@ -5,7 +5,7 @@
 //! `--pre-buildpack` and `--post-buildpack` are put around every group.
 
 use super::builder::Builder;
-use super::locator::Locator;
+use super::locator::{FROM_BUILDER, Locator};
 use super::module::{self, Module, Package};
 use super::pull::Puller;
 use super::settings::Settings;
@@ -73,6 +73,35 @@ pub(crate) fn choose(
         .filter(|name| *name != "slugc")
         .map(|name| Builder::fetch(&puller, name))
         .transpose()?;
+    let project = wishes.project;
+    let own_order = args.buildpacks.is_empty() && project.group.is_empty();
+    let takes_it_in = args.buildpacks.iter().any(|it| it == FROM_BUILDER)
+        || project
+            .group
+            .contains(&Declared::Reference(FROM_BUILDER.to_owned()));
+    if let Some(builder) = builder.as_ref().filter(|it| it.has_extensions)
+        && (own_order || takes_it_in)
+    {
+        return Err(Failure::new(
+            Exit::Input,
+            format!(
+                "the builder {} has image extensions, which slugc does not run",
+                builder.name
+            ),
+        )
+        .hint("name the buildpacks to use with --buildpack: they take the place of the builder's order and extensions"));
+    }
+    let nothing_around = [&args.pre, &args.post].iter().all(|it| it.is_empty())
+        && project.pre.is_empty()
+        && project.post.is_empty();
+    if builder.is_none() && own_order && nothing_around && args.lifecycle == LifecycleChoice::Slugc
+    {
+        // The usual build: nothing more is read.
+        return Ok(Chosen {
+            buildpacks: Buildpacks::own(parts)?,
+            base: None,
+        });
+    }
     let choice = Choice {
         store,
         puller: &puller,
