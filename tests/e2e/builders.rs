@@ -92,6 +92,14 @@ as_each_user! {
         build(&["-b", "fixtures/greting"]).failure(2).says(&["did you mean fixtures/greeting?"]);
         build(&["-b", "fixtures/greeting@9"]).failure(3).says(&["it has fixtures/greeting@1.2.3"]);
 
+        // Where namespaces are forbidden, the builder's root is a tree, as the stack's is.
+        t.slugc_in(&app)
+            .args(["build", ".", "--builder", "registry.example/builder", "-e", "GREETING_NAME=tree"])
+            .without_namespaces()
+            .run()
+            .success()
+            .says(&["NAME=tree"]);
+
         // A Python app goes the first group's way, on the same builder.
         let worker = t.fixture("worker-only");
         t.slugc_in(&worker)

@@ -138,7 +138,7 @@ pub(crate) fn build(
         )?),
     };
     let inputs = inputs_digest(&source, &stack, &buildpacks, request)?;
-    if request.clear_cache || sandboxed::belongs_to_another(app, &stack) {
+    if request.clear_cache {
         clear_cache(app)?;
     }
     let last = Last::read(app, printer);
@@ -150,6 +150,12 @@ pub(crate) fn build(
         return Ok(up_to_date(record));
     }
 
+    let last = if sandboxed::belongs_to_another(app, &stack) {
+        clear_cache(app)?;
+        Last::read(app, printer)
+    } else {
+        last
+    };
     let last = match &request.surroundings.previous_image {
         Some(name) => last.or_from(previous::record(store, printer, request, &stack, name)?),
         None => last,
