@@ -3,6 +3,7 @@
 mod addons;
 mod apps;
 mod bases;
+mod builder;
 mod compression;
 mod config;
 mod doctor;
@@ -11,6 +12,7 @@ mod image;
 mod manifest;
 mod one_offs;
 mod package;
+mod platform;
 mod releases;
 mod sbom;
 mod signing;
@@ -19,6 +21,7 @@ use crate::ui::printer::Detail;
 pub(crate) use addons::*;
 pub(crate) use apps::{AppsArgs, AppsCreateArgs, AppsDestroyArgs, AppsSetupArgs};
 pub(crate) use bases::{BaseArgs, OutdatedArgs, RebaseArgs, StackPullArgs, StackPushArgs};
+pub(crate) use builder::{BuilderAction, BuilderArgs, MirrorAction, SettingsAction, SettingsArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use compression::{CompressionArgs, Zstd};
 pub(crate) use config::{
@@ -35,6 +38,9 @@ pub(crate) use image::{
 pub(crate) use manifest::{ManifestAction, ManifestArgs};
 pub(crate) use one_offs::{OneOffArgs, RunArgs, RunDetachedArgs, RunInsideArgs, TerminalArgs};
 pub(crate) use package::{BuildpackAction, BuildpackArgs, LifecycleAction, LifecycleArgs};
+pub(crate) use platform::{
+    LifecycleChoice, NetworkChoice, PlatformArgs, PullPolicy, SurroundingsArgs,
+};
 pub(crate) use releases::{ReleasesArgs, ReleasesInfoArgs, RollbackArgs};
 pub(crate) use sbom::{AttachmentArgs, SbomArgs, SbomLayer, SbomOutputArgs};
 pub(crate) use signing::{SignArgs, VerifyArgs};
@@ -63,7 +69,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Build an app's image: detect, install, export
-    Build(BuildArgs),
+    Build(Box<BuildArgs>),
     /// Look at a project as a build would, and build nothing
     Doctor(DoctorArgs),
     /// Run the app: its dynos, behind one port; ^C ends everything
@@ -178,8 +184,12 @@ pub(crate) enum Command {
     Stack(StackArgs),
     /// Package slugc's lifecycle for pack's builders
     Lifecycle(LifecycleArgs),
-    /// Package slugc's buildpacks for pack
+    /// Write, package, inspect or pull buildpacks
     Buildpack(BuildpackArgs),
+    /// Make or inspect builders
+    Builder(BuilderArgs),
+    /// Show or change defaults for builds: builder, mirrors, pull policy
+    Settings(SettingsArgs),
     /// Print a completion script for a shell
     Completions(CompletionArgs),
     #[command(flatten)]
@@ -200,7 +210,9 @@ pub(crate) struct AppArgs {
   slugc build ~/src/shop -a shop -t shop:1.4
   slugc build . -e DISABLE_COLLECTSTATIC=1 --env-file build.env
   slugc build . -o docker-daemon:shop
-  slugc build . -t registry.example/shop:1.4 --publish")]
+  slugc build . -t registry.example/shop:1.4 --publish
+  slugc build . --builder registry.example/builder
+  slugc build . -b ./my-buildpack -b slugc/python -b slugc/procfile")]
 pub(crate) struct BuildArgs {
     /// The app's folder
     #[arg(default_value = ".", value_name = "PATH")]
@@ -216,9 +228,6 @@ pub(crate) struct BuildArgs {
     /// An .env file with variables for the build only; may be repeated
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Vec<PathBuf>,
-    /// Use this buildpack's folder instead of slugc's own; may be repeated, in order
-    #[arg(short = 'b', long = "buildpack", value_name = "DIR")]
-    pub(crate) buildpacks: Vec<PathBuf>,
     /// Forget the app's cached layers first
     #[arg(long)]
     pub(crate) clear_cache: bool,
@@ -235,6 +244,10 @@ pub(crate) struct BuildArgs {
     pub(crate) base: BaseArgs,
     #[command(flatten)]
     pub(crate) sbom: SbomOutputArgs,
+    #[command(flatten)]
+    pub(crate) platform: PlatformArgs,
+    #[command(flatten)]
+    pub(crate) surroundings: SurroundingsArgs,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
     #[command(flatten)]

@@ -23,6 +23,7 @@ mod mirrors;
 mod package;
 mod parts;
 mod place;
+mod platform;
 mod project;
 mod provenance;
 mod quantities;
@@ -112,6 +113,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Verify(args) => commands::sign::verify(&args),
         Command::Cache(args) => commands::cache::run(&args),
         Command::Lifecycle(args) => commands::lifecycle::run(&args.action),
+        Command::Builder(args) => commands::builder::run(&args.action),
+        Command::Settings(args) => commands::settings::run(&args),
         Command::Buildpack(args) => commands::buildpack::run(&args.action),
         Command::Stack(args) => commands::stack::run(args.action),
         Command::Completions(args) => commands::completions::run(&args),

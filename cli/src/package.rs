@@ -2,10 +2,15 @@
 
 use crate::failure::{Exit, Failure, OrFail};
 use crate::parts::{PHASES, Parts};
-use crate::store::Store;
+use crate::platform::module::{Module, Package};
+use crate::store::{self, Store};
 use cnb_spec::api;
-use oci_image::{Compression, LayerBlob, LayerError, LayerTar, Owner, write_layer};
-use std::fs::File;
+use cnb_spec::group::GroupElement;
+use cnb_spec::names::escape_id;
+use oci_image::{
+    Compression, Digest, LayerBlob, LayerError, LayerTar, Owner, TreeRules, write_layer,
+};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -31,20 +36,73 @@ pub(crate) fn lifecycle_layer(store: &Store, parts: &Parts) -> Result<LayerBlob,
     })
 }
 
-/// Puts one of our buildpacks into the store, as a blob that is an archive for pack.
-pub(crate) fn buildpack(store: &Store, parts: &Parts, name: &str) -> Result<LayerBlob, Failure> {
-    let folder = parts.buildpack(name);
-    write(store, name, |tar| {
-        tar.file_from(
-            "buildpack.toml",
-            0o644,
-            Owner::ROOT,
-            &folder.join("buildpack.toml"),
-        )?;
-        tar.directory("bin", 0o755, Owner::ROOT)?;
-        tar.file_from("bin/build", 0o755, Owner::ROOT, &folder.join("bin/build"))?;
-        tar.symlink("bin/detect", "build", Owner::ROOT)
+/// Both of our buildpacks as one.
+pub(crate) const COMPOSITE: &str = "python-procfile";
+const COMPOSITE_TOML: &str = include_str!("../../buildpacks/python-procfile/buildpack.toml");
+
+/// Puts a buildpack into the store, as a blob that is an archive for pack.
+pub(crate) fn buildpack(store: &Store, module: &Module) -> Result<LayerBlob, Failure> {
+    write(store, &module.element.id, |tar| {
+        tar.tree(module.folder(), "", &TreeRules::owned_by(Owner::ROOT))
     })
+}
+
+/// The composite buildpack of ours, laid out in the store like an unpacked one.
+pub(crate) fn composite(store: &Store) -> Result<Module, Failure> {
+    let key = Digest::of(COMPOSITE_TOML.as_bytes());
+    let folder = store.buildpacks().join(key.hex());
+    let writing = || format!("cannot write {}", folder.display());
+    fs::create_dir_all(&folder).or_fail(Exit::Store, writing)?;
+    store::write_file(&folder.join("buildpack.toml"), COMPOSITE_TOML.as_bytes())?;
+    let readable = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(folder.join("buildpack.toml"), readable).or_fail(Exit::Store, writing)?;
+    Module::read(&folder)
+}
+
+/// Writes a package as folders: of one buildpack its own, of several one for each, with a package.toml that names the
+/// others.
+pub(crate) fn folder(package: &Package, to: &Path) -> Result<(), Failure> {
+    let writing = || format!("cannot write the buildpack to {}", to.display());
+    if fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Failure::new(Exit::Input, writing())
+            .because("the folder is not empty")
+            .hint("name another folder, or empty this one"));
+    }
+    let name = |element: &GroupElement| escape_id(&element.id);
+    let several = package.modules.len() > 1;
+    for module in &package.modules {
+        let target = if several {
+            to.join(name(&module.element))
+        } else {
+            to.to_owned()
+        };
+        copy_tree(module.folder(), &target).or_fail(Exit::General, writing)?;
+        if module.buildpack.is_composite() {
+            let mut text = "[buildpack]\nuri = \".\"\n".to_owned();
+            for element in module.buildpack.order.iter().flat_map(|group| &group.group) {
+                text = format!("{text}\n[[dependencies]]\nuri = \"../{}\"\n", name(element));
+            }
+            fs::write(target.join("package.toml"), text).or_fail(Exit::General, writing)?;
+        }
+    }
+    Ok(())
+}
+
+fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            copy_tree(&source, &target)?;
+        } else if kind.is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(&source)?, &target)?;
+        } else if kind.is_file() {
+            fs::copy(&source, &target)?;
+        }
+    }
+    Ok(())
 }
 
 /// Copies an archive out of the store; it appears whole or not at all.
@@ -120,6 +178,28 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
+
+    #[test]
+    fn the_composite_buildpack_names_the_versions_that_travel_along() {
+        let version = |text: &str| {
+            let table: toml::Table = text.parse().unwrap();
+            table["buildpack"]["version"].as_str().unwrap().to_owned()
+        };
+        let table: toml::Table = COMPOSITE_TOML.parse().unwrap();
+        let group = &table["order"][0]["group"];
+        for (index, own) in [
+            include_str!("../../buildpacks/python/buildpack.toml"),
+            include_str!("../../buildpacks/procfile/buildpack.toml"),
+        ]
+        .iter()
+        .enumerate()
+        {
+            assert_eq!(
+                group[index]["version"].as_str(),
+                Some(version(own).as_str())
+            );
+        }
+    }
 
     #[test]
     fn the_descriptor_is_what_pack_reads() {

@@ -7,10 +7,10 @@ mod git;
 
 use crate::app::{self, App};
 use crate::build::Request;
+use crate::build::foundation::Foundation;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::place::Source;
 use crate::sbom::Bill;
-use crate::stack::Stack;
 use crate::store::Store;
 use cnb_spec::group::Group;
 use git::Revision;
@@ -85,7 +85,7 @@ impl Begun {
     pub(crate) fn remember(
         self,
         request: &Request<'_>,
-        stack: &Stack,
+        stack: &Foundation,
         group: &Group,
         manifest: &Descriptor,
     ) -> Result<(), Failure> {
@@ -98,7 +98,7 @@ impl Begun {
             revision: self.revision.join().unwrap_or(None),
             stack: stack.name.clone(),
             running_base: stack.run_image.digest.to_string(),
-            building_base: stack.build_image.digest.to_string(),
+            building_base: stack.build_image.to_string(),
             buildpacks: group
                 .group
                 .iter()

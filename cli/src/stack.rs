@@ -3,7 +3,6 @@
 mod images;
 
 use crate::app;
-use crate::build::sandboxed::HOME;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::host;
 use crate::isolation;
@@ -18,7 +17,6 @@ use oci_image::{Compression, Descriptor, Digest, History, Image, LayerBlob};
 use rustix::fs::FlockOperation;
 use sandbox::{Filter, Network, Root, Sandbox, Stream, Writable};
 use serde::{Deserialize, Serialize};
-use std::ffi::OsString;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -40,7 +38,7 @@ pub(crate) struct Stack {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     /// The build image's environment.
-    env: Vec<(String, String)>,
+    pub(crate) env: Vec<(String, String)>,
     /// Where the layers are unpacked, topmost first; known to the store that it was read from.
     #[serde(skip)]
     lowers: Vec<PathBuf>,
@@ -71,15 +69,6 @@ impl Stack {
     /// The unpacked layers of the build image, topmost first.
     pub(crate) fn build_lowers(&self) -> Vec<PathBuf> {
         self.lowers.clone()
-    }
-
-    /// What a phase is started with (Platform API, "Build Environment").
-    pub(crate) fn build_env(&self) -> Vec<(OsString, OsString)> {
-        self.env
-            .iter()
-            .map(|(name, value)| (OsString::from(name), OsString::from(value)))
-            .chain([(OsString::from("HOME"), OsString::from(HOME))])
-            .collect()
     }
 
     pub(crate) fn lock_file(store: &Store, name: &str) -> PathBuf {

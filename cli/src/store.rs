@@ -8,6 +8,8 @@
 //! images/          names of images
 //! parts/<id>/      the programs and buildpacks that travel inside slugc
 //! tools/<sha256>/  programs that builds fetched, for all apps
+//! buildpacks/      what was unpacked of buildpacks' archives and images
+//! settings.toml    what slugc settings keeps
 //! ```
 
 use crate::failure::{Exit, Failure, OrFail};
@@ -88,6 +90,11 @@ impl Store {
 
     pub(crate) fn parts(&self) -> PathBuf {
         self.root.join("parts")
+    }
+
+    /// Made with the first buildpack that is not slugc's own.
+    pub(crate) fn buildpacks(&self) -> PathBuf {
+        self.root.join("buildpacks")
     }
 
     pub(crate) fn tools(&self) -> PathBuf {

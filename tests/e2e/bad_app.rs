@@ -192,7 +192,9 @@ fn broken_project_toml() {
     let Some(t) = plain() else { return };
     let app = t.fixture("worker-only");
     app.write("project.toml", "[_]\nid = 3\n");
-    build(&t, &app).failure(3).says(&["project.toml", "line 2"]);
+    build(&t, &app)
+        .failure(3)
+        .says(&["project.toml:2:6: _.id: "]);
     app.remove("project.toml");
     build(&t, &app).success();
 }

@@ -1,5 +1,6 @@
 //! One dyno: what the sandbox has to be for a command of an image.
 
+use crate::bindings::{self, Binding, BindingError};
 use crate::control_groups::{Bound, Group};
 use crate::metadata::Metadata;
 use crate::names::{self, DynoName};
@@ -33,6 +34,8 @@ pub struct HostFiles {
     pub hosts: Option<PathBuf>,
     /// Certificates of authorities in PEM, for /etc/ssl/certs/ca-certificates.crt.
     pub ca_bundle: Option<PathBuf>,
+    /// Service bindings, which dynos find below [`bindings::INSIDE`].
+    pub bindings: Vec<Binding>,
 }
 
 /// What all dynos of an app have in common. Not `Debug`: config vars are secrets.
@@ -76,6 +79,8 @@ pub enum DynoError {
         size: Size,
         source: io::Error,
     },
+    #[error(transparent)]
+    Binding(#[from] BindingError),
     #[error("cannot start `{command}` in a dyno")]
     Start {
         command: String,
@@ -127,6 +132,20 @@ pub(crate) fn prepare(
     sandbox.cwd = Path::new("/").join(cwd);
     sandbox.env = environment(app, name, &user, port, terminal);
     sandbox.mounts = mounts(app.host, name, scratch.path())?;
+    if !app.host.bindings.is_empty() {
+        let folder = scratch.path().join("bindings");
+        let owner = sandbox::host_ids(user.uid, user.gid);
+        bindings::make_folder(&folder, owner).map_err(in_run_dir)?;
+        for binding in &app.host.bindings {
+            binding.copy(&folder, owner)?;
+        }
+        sandbox
+            .mounts
+            .push(Mount::read_only(folder, bindings::INSIDE));
+        sandbox
+            .env
+            .push((bindings::VARIABLE.into(), bindings::INSIDE.into()));
+    }
     let group = match app.bound {
         Some(bound) => bounded(&mut sandbox, bound, name)?,
         None => Group::default(),

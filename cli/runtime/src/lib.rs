@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 pub mod addons;
+pub mod bindings;
 pub mod detached;
 pub mod inside;
 pub mod logs;
@@ -46,6 +47,7 @@ mod signals;
 mod terminal;
 mod user;
 
+pub use bindings::{Binding, BindingError};
 pub use control_groups::{Bound, ControlGroups, VASTLY_EXCEEDED};
 pub use dyno::{App, DynoError, HostFiles};
 pub use logs::Colour;

@@ -22,6 +22,9 @@ pub(crate) struct LaunchArgs {
     /// A variable for this launch's dynos; KEY alone takes this shell's value; may be repeated
     #[arg(short = 'e', long = "env", value_name = "KEY[=VALUE]")]
     pub(crate) env: Vec<String>,
+    /// A service binding for this launch's dynos: its folder has a file `type` and one for each secret; may be repeated
+    #[arg(long = "binding", value_name = "NAME=DIR")]
+    pub(crate) bindings: Vec<String>,
     /// Leave the app running in the background
     #[arg(short, long)]
     pub(crate) detach: bool,

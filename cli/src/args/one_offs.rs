@@ -38,6 +38,9 @@ pub(crate) struct OneOffArgs {
 
 A single argument goes through the image's shell: slugc run 'ls | wc -l'.")]
 pub(crate) struct RunArgs {
+    /// A service binding for the command: its folder has a file `type` and one for each secret; may be repeated
+    #[arg(long = "binding", value_name = "NAME=DIR")]
+    pub(crate) bindings: Vec<String>,
     #[command(flatten)]
     pub(crate) one_off: OneOffArgs,
     #[command(flatten)]

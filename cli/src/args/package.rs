@@ -1,6 +1,6 @@
 //! Arguments of the commands that package for other platforms.
 
-use super::{MirrorArgs, RegistryArgs};
+use super::{MirrorArgs, Output, PullPolicy, RegistryArgs};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -36,6 +36,9 @@ pub(crate) enum LifecycleAction {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   slugc buildpack package python python.tgz
+  slugc buildpack package python-procfile app.cnb
+  slugc buildpack package ./mine registry.example/mine
+  slugc buildpack new acme/tool
   pack build shop --buildpack python.tgz --builder registry.example/builder")]
 pub(crate) struct BuildpackArgs {
     #[command(subcommand)]
@@ -44,13 +47,52 @@ pub(crate) struct BuildpackArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BuildpackAction {
-    /// Write one of slugc's buildpacks as an archive that pack takes
+    /// Write a buildpack that detects and builds, to begin with
+    // `--version` is the buildpack's here, as in pack.
+    #[command(disable_version_flag = true)]
+    New {
+        /// Its id, for example acme/tool
+        id: String,
+        /// The Buildpack API that it speaks
+        #[arg(short, long, default_value = "0.10")]
+        api: String,
+        /// Its version
+        #[arg(short = 'V', long, default_value = "0.1.0")]
+        version: String,
+        /// Where to [default: a folder with the last part of the id as its name]
+        #[arg(short, long, value_name = "DIR")]
+        path: Option<PathBuf>,
+    },
+    /// Write a buildpack as an archive, a folder or an image that pack takes
     Package {
-        /// The buildpack
-        #[arg(value_parser = crate::parts::BUILDPACKS)]
+        /// python, procfile, python-procfile (both in one), or another buildpack: a folder, an archive, an image
+        #[arg(value_name = "BUILDPACK")]
         name: String,
-        /// The archive
-        #[arg(value_name = "FILE.tgz")]
-        file: PathBuf,
+        /// What to write: FILE.tgz, FILE.cnb, a folder (with / at its end or in front), or a place as for slugc copy
+        #[arg(value_name = "FILE.tgz|FILE.cnb|DIR/|PLACE")]
+        target: String,
+        #[command(flatten)]
+        registry: RegistryArgs,
+    },
+    /// Show a buildpack: what it is made of, its order, its targets
+    Inspect {
+        /// As for slugc build --buildpack
+        #[arg(value_name = "BUILDPACK")]
+        buildpack: String,
+        /// How to print it
+        #[arg(long, value_enum, default_value = "text")]
+        output: Output,
+        /// When to ask registries for images [default: if-not-present]
+        #[arg(long, value_enum, value_name = "POLICY")]
+        pull_policy: Option<PullPolicy>,
+        #[command(flatten)]
+        registry: RegistryArgs,
+    },
+    /// Get a buildpack's image into the store
+    Pull {
+        #[arg(value_name = "IMAGE")]
+        image: String,
+        #[command(flatten)]
+        registry: RegistryArgs,
     },
 }

@@ -1,60 +1,77 @@
-//! The buildpacks of a build: slugc's own, or the folders that the user named.
+//! The buildpacks of a build: slugc's own, those of a builder, those that the user named.
 
 use crate::failure::{Exit, Failure, OrFail};
 use crate::parts::{self, Parts};
-use cnb_spec::buildpack::Buildpack;
+use crate::platform::module::{self, Module};
 use cnb_spec::group::GroupElement;
-use cnb_spec::names::escape_id;
 use cnb_spec::order::Order;
 use cnb_spec::toml_file;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug)]
 pub(crate) struct Buildpacks {
-    order: Order,
+    pub(crate) order: Order,
     /// Folder on the host, and place below the buildpacks folder inside.
     mounts: Vec<(PathBuf, String)>,
     /// Folders that may change between builds.
     foreign: Vec<PathBuf>,
+    /// Folders in the store, which do not change.
+    fixed: Vec<PathBuf>,
+    /// Places of those that the build image has.
+    bundled: BTreeSet<String>,
 }
 
 impl Buildpacks {
-    /// slugc's own buildpacks, the last of them optional, or exactly the named ones.
-    pub(crate) fn choose(parts: &Parts, named: &[PathBuf]) -> Result<Self, Failure> {
-        let foreign: Vec<PathBuf> = named
+    /// slugc's own buildpacks, the last of them optional.
+    pub(crate) fn own(parts: &Parts) -> Result<Self, Failure> {
+        let modules = own_modules(parts)?;
+        let mut group: Vec<GroupElement> = modules
             .iter()
-            .map(|folder| {
-                folder.canonicalize().or_fail(Exit::Input, || {
-                    format!("cannot find the buildpack {}", folder.display())
-                })
-            })
-            .collect::<Result<_, _>>()?;
-        let folders = if foreign.is_empty() {
-            parts::BUILDPACKS.map(|name| parts.buildpack(name)).to_vec()
-        } else {
-            foreign.clone()
-        };
-        let mut group = Vec::new();
-        let mut mounts = Vec::new();
-        for folder in folders {
-            let buildpack = Buildpack::read(&folder).or_fail(Exit::Input, || {
-                format!("cannot use the buildpack {}", folder.display())
-            })?;
-            let id = buildpack.info.id.as_str();
-            let version = &buildpack.info.version;
-            mounts.push((folder, place(id, version)));
-            group.push(GroupElement::new(id, version.as_str()));
-        }
-        if foreign.is_empty()
-            && let Some(procfile) = group.last_mut()
-        {
+            .map(|module| module.element.clone())
+            .collect();
+        if let Some(procfile) = group.last_mut() {
             procfile.optional = true;
         }
-        Ok(Self {
+        let mut buildpacks = Self {
             order: Order::of(group),
-            mounts,
-            foreign,
-        })
+            mounts: Vec::new(),
+            foreign: Vec::new(),
+            fixed: Vec::new(),
+            bundled: BTreeSet::new(),
+        };
+        buildpacks.mount(&modules);
+        Ok(buildpacks)
+    }
+
+    /// An order over what the build image has.
+    pub(crate) fn bundled(order: Order, bundled: impl IntoIterator<Item = GroupElement>) -> Self {
+        Self {
+            order,
+            mounts: Vec::new(),
+            foreign: Vec::new(),
+            fixed: Vec::new(),
+            bundled: bundled
+                .into_iter()
+                .map(|element| module::place(&element))
+                .collect(),
+        }
+    }
+
+    /// Has these seen by the build, too.
+    pub(crate) fn mount(&mut self, modules: &[Module]) {
+        for module in modules {
+            let place = module.place();
+            if self.mounts.iter().all(|(_, mounted)| *mounted != place) {
+                self.mounts.push((module.folder().to_owned(), place));
+            }
+        }
+    }
+
+    /// What they are known by, for the question whether anything changed.
+    pub(crate) fn identify(&mut self, identity: &module::Identity) {
+        self.foreign.extend(identity.folders.iter().cloned());
+        self.fixed.extend(identity.fixed.iter().cloned());
     }
 
     pub(crate) fn mounts(&self) -> &[(PathBuf, String)] {
@@ -63,8 +80,8 @@ impl Buildpacks {
 
     /// Whether this is one of them.
     pub(crate) fn has(&self, element: &GroupElement) -> bool {
-        let place = place(&element.id, &element.version);
-        self.mounts.iter().any(|(_, mounted)| *mounted == place)
+        let place = module::place(element);
+        self.bundled.contains(&place) || self.mounts.iter().any(|(_, mounted)| *mounted == place)
     }
 
     pub(crate) fn write_order(&self, path: &Path) -> Result<(), Failure> {
@@ -73,7 +90,7 @@ impl Buildpacks {
         })
     }
 
-    /// Equal texts mean the same buildpacks; slugc's own are known by its own identity.
+    /// Equal texts mean the same buildpacks; slugc's own are known by its own identity, a builder's by its digest.
     pub(crate) fn fingerprint(&self) -> Result<String, Failure> {
         let mut text = String::new();
         for folder in &self.foreign {
@@ -82,11 +99,20 @@ impl Buildpacks {
             })?;
             text = format!("{text}{} {print:?}\n", folder.display());
         }
+        for folder in &self.fixed {
+            text = format!("{text}{}\n", folder.display());
+        }
+        if !self.foreign.is_empty() || !self.fixed.is_empty() || !self.bundled.is_empty() {
+            text = format!("{text}{:?}\n", self.order);
+        }
         Ok(text)
     }
 }
 
-/// Where a buildpack is below the buildpacks folder (Platform API, "Buildpacks Directory Layout").
-fn place(id: &str, version: &str) -> String {
-    format!("{}/{version}", escape_id(id))
+/// slugc's own buildpacks, in the order in which they are tried.
+pub(crate) fn own_modules(parts: &Parts) -> Result<Vec<Module>, Failure> {
+    parts::BUILDPACKS
+        .iter()
+        .map(|name| Module::read(&parts.buildpack(name)))
+        .collect()
 }

@@ -1,22 +1,27 @@
 //! `slugc build`, in order: source → stack → analyze → detect → restore → build → export.
 
-mod buildpacks;
+pub(crate) mod buildpacks;
 mod description;
+pub(crate) mod foundation;
 mod phases;
+mod previous;
 pub(crate) mod record;
 pub(crate) mod run_image;
 pub(crate) mod sandboxed;
 pub(crate) mod summary;
 
 use crate::app::{App, AppImage};
+use crate::args::{PlatformArgs, RegistryArgs};
 use crate::bases::Base;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure, OrFail};
 use crate::isolation;
 use crate::parts::{self, Parts};
+use crate::platform::order::{self, Chosen, Wishes};
+use crate::platform::surroundings::Surroundings;
 use crate::project::Project;
 use crate::provenance::Begun;
 use crate::source::Source;
-use crate::stack::{self, Stack};
+use crate::stack;
 use crate::store::{self, Store};
 use crate::tools;
 use crate::ui::error::chain;
@@ -27,7 +32,10 @@ use cnb_phases::export;
 use cnb_phases::record::CacheRecord;
 use cnb_phases::restore::LastBuild;
 use cnb_spec::labels;
+use cnb_spec::report::{ImageReport, Report};
+use cnb_spec::toml_file;
 use description::Description;
+use foundation::Foundation;
 use oci_image::{Descriptor, Digest, Image};
 use phases::Phases;
 use record::Record;
@@ -42,7 +50,9 @@ pub(crate) struct Request<'a> {
     pub(crate) path: &'a Path,
     pub(crate) project: &'a Project,
     pub(crate) env: &'a BTreeMap<String, String>,
-    pub(crate) buildpacks: &'a [PathBuf],
+    pub(crate) platform: &'a PlatformArgs,
+    pub(crate) surroundings: &'a Surroundings,
+    pub(crate) registry: &'a RegistryArgs,
     pub(crate) clear_cache: bool,
     pub(crate) refresh: bool,
     pub(crate) tags: &'a [String],
@@ -115,13 +125,32 @@ pub(crate) fn build(
     sandboxed::recover(app)?;
     warn_of_another_source(printer, app, &source);
     let parts = Parts::in_store(store)?;
-    let buildpacks = Buildpacks::choose(&parts, request.buildpacks)?;
-    let stack = stack::ensure(store, printer, debian_stack::DEFAULT, request.mirror)?;
+    let target = request.tags.first().and_then(|tag| tag.parse().ok());
+    let wishes = Wishes {
+        args: request.platform,
+        project: request.project,
+        registry: request.registry,
+        refresh: request.refresh,
+        target: target.as_ref(),
+    };
+    let Chosen { buildpacks, base } = order::choose(store, printer, &parts, &wishes)?;
+    let stack = match base {
+        Some(base) => base,
+        None => Foundation::of_stack(&stack::ensure(
+            store,
+            printer,
+            debian_stack::DEFAULT,
+            request.mirror,
+        )?),
+    };
     if let Some(base) = request.run_image {
         run_image::check_target(printer, store, &stack, base)?;
     }
     let inputs = inputs_digest(&source, &stack, &buildpacks, request)?;
-    let epoch = std::env::var("SOURCE_DATE_EPOCH").ok();
+    let epoch = match request.surroundings.created {
+        Some(created) => Some(created.to_string()),
+        None => std::env::var("SOURCE_DATE_EPOCH").ok(),
+    };
     let description = Description::of(source.root(), request.project, epoch.as_deref())?;
     if request.clear_cache {
         clear_cache(app)?;
@@ -132,9 +161,20 @@ pub(crate) fn build(
     {
         let manifest = described(store, request, &stack, record, &description)?;
         remember(app, &source, base_name(request, &stack), &manifest)?;
+        write_report(request, &manifest)?;
         return Ok(up_to_date(manifest));
     }
 
+    let last = if sandboxed::belongs_to_another(app, &stack) {
+        clear_cache(app)?;
+        Last::read(app, printer)
+    } else {
+        last
+    };
+    let last = match &request.surroundings.previous_image {
+        Some(name) => last.or_from(previous::record(store, printer, request, &stack, name)?),
+        None => last,
+    };
     let mut clock = Clock::start();
     let begun = Begun::note(request);
     let (files, bytes) = source.size();
@@ -178,6 +218,7 @@ pub(crate) fn build(
     let exported = phases.export(&work, &group, &run_image, &early)?;
     begun.remember(request, &stack, &group, &exported.manifest)?;
     commit(&phases, &source, inputs, &exported)?;
+    write_report(request, &exported.manifest)?;
     clock.lap("export");
     Ok(report(printer, &exported, &run_image, clock))
 }
@@ -255,6 +296,24 @@ impl Last {
     fn cache(&self) -> Option<&CacheRecord> {
         self.cache.as_ref()
     }
+
+    /// What this machine's own last build left is worth more: it has the cached layers, too.
+    fn or_from(self, previous: Option<Record>) -> Self {
+        match (&self.record, previous) {
+            (None, Some(previous)) => {
+                let mut cache = previous.cache.clone();
+                if let Some(caches) = self.cache {
+                    cache.complete(caches);
+                }
+                Self {
+                    record: Some(previous),
+                    cache: Some(cache),
+                    ..self
+                }
+            }
+            _ => self,
+        }
+    }
 }
 
 /// Makes the new image the app's: what is killed before this changes nothing, and the mark says that the layers
@@ -292,18 +351,24 @@ fn commit(
 /// Everything that decides what the image will be, as one digest.
 fn inputs_digest(
     source: &Source,
-    stack: &Stack,
+    stack: &Foundation,
     buildpacks: &Buildpacks,
     request: &Request<'_>,
 ) -> Result<String, Failure> {
     let mut text = format!(
-        "{}\n{}\n{}\n{}\n{}\n{}",
+        "{}\n{}\n{}\n{}\n{}\n{}{}{}",
         parts::ID,
         stack.run_image.digest,
-        stack.build_image.digest,
+        stack.build_image,
         source.fingerprint(),
         buildpacks.fingerprint()?,
         run_image::fingerprint(request.run_image),
+        request.surroundings.fingerprint()?,
+        if stack.lifecycle.is_some() {
+            "the builder's lifecycle\n"
+        } else {
+            ""
+        },
     );
     // project.toml itself may be left out of the source.
     for slice in &request.project.slices {
@@ -325,7 +390,7 @@ fn clear_cache(app: &App) -> Result<(), Failure> {
     record::forget(app)
 }
 
-fn base_name<'a>(request: &Request<'a>, stack: &'a Stack) -> &'a str {
+fn base_name<'a>(request: &Request<'a>, stack: &'a Foundation) -> &'a str {
     request.run_image.map_or(&stack.name, |base| &base.name)
 }
 
@@ -334,7 +399,7 @@ fn base_name<'a>(request: &Request<'a>, stack: &'a Stack) -> &'a str {
 fn described(
     store: &Store,
     request: &Request<'_>,
-    stack: &Stack,
+    stack: &Foundation,
     record: &Record,
     description: &Description,
 ) -> Result<Descriptor, Failure> {
@@ -367,6 +432,24 @@ fn remember(app: &App, source: &Source, base: &str, manifest: &Descriptor) -> Re
         return Ok(());
     }
     app.set_image(&image)
+}
+
+/// `report.toml` of the Platform API, where the user wants it.
+fn write_report(request: &Request<'_>, manifest: &Descriptor) -> Result<(), Failure> {
+    let Some(folder) = &request.surroundings.report else {
+        return Ok(());
+    };
+    let report = Report {
+        image: ImageReport {
+            tags: request.tags.to_vec(),
+            image_id: None,
+            digest: Some(manifest.digest.to_string()),
+            manifest_size: Some(manifest.size),
+        },
+    };
+    toml_file::write(&folder.join("report.toml"), &report).or_fail(Exit::General, || {
+        format!("cannot write the report into {}", folder.display())
+    })
 }
 
 fn up_to_date(manifest: Descriptor) -> Built {

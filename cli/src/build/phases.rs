@@ -3,13 +3,14 @@
 use crate::bases::Base;
 use crate::build::buildpacks::Buildpacks;
 use crate::build::description::Description;
-use crate::build::sandboxed::{self, Phase, Workplace};
+use crate::build::foundation::Foundation;
+use crate::build::sandboxed::{self, Phase, Scene, Workplace};
 use crate::build::{Last, Request, record};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::host;
 use crate::parts::Parts;
+use crate::project;
 use crate::source::Source;
-use crate::stack::Stack;
 use crate::store::Store;
 use crate::tools;
 use crate::ui::printer::Printer;
@@ -18,6 +19,7 @@ use cnb_phases::log::{Level, Logger};
 use cnb_phases::record::{CacheRecord, LayerSettings};
 use cnb_phases::restore::LastBuild;
 use cnb_phases::{analyze, export, intruders, restore};
+use cnb_spec::api::ApiVersion;
 use cnb_spec::exit_code;
 use cnb_spec::group::Group;
 use cnb_spec::labels::LauncherMetadata;
@@ -26,6 +28,7 @@ use cnb_spec::project::ProjectMetadata;
 use cnb_spec::run::RunImageNames;
 use cnb_spec::toml_file;
 use oci_image::{Compression, Image, NORMALIZED_MTIME, Owner};
+use slug_runtime::bindings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::fs;
@@ -46,7 +49,7 @@ pub(super) struct Phases<'a> {
     pub(super) request: &'a Request<'a>,
     pub(super) parts: &'a Parts,
     pub(super) buildpacks: &'a Buildpacks,
-    pub(super) stack: &'a Stack,
+    pub(super) stack: &'a Foundation,
     pub(super) last: &'a Last,
     pub(super) description: &'a Description,
 }
@@ -58,6 +61,7 @@ impl Phases<'_> {
         let work = Workplace::create(app)?;
         source.copy(&work.app())?;
         write_platform_env(&work, self.request, self.last.fresh)?;
+        work.add_bindings(self.stack, &self.request.surroundings.bindings)?;
         self.buildpacks.write_order(&work.order())?;
         work.hand_over(self.stack)?;
         Ok(work)
@@ -68,11 +72,17 @@ impl Phases<'_> {
     }
 
     /// What metadata call the run image, and its reference.
-    fn base_names(&self) -> (String, String) {
+    fn base_names(&self) -> (RunImageNames, String) {
         match self.request.run_image {
-            Some(base) => (base.name.clone(), base.reference.clone()),
+            Some(base) => (
+                RunImageNames {
+                    image: Some(base.name.clone()),
+                    mirrors: Vec::new(),
+                },
+                base.reference.clone(),
+            ),
             None => (
-                self.stack.name.clone(),
+                self.stack.run_image_names.clone(),
                 self.stack.run_image.digest.to_string(),
             ),
         }
@@ -80,11 +90,11 @@ impl Phases<'_> {
 
     pub(super) fn detect(&self, work: &Workplace, run_image: &Image) -> Result<Group, Failure> {
         let sink = |level: Level, line: &str| log(self.printer, level, line);
-        let (name, reference) = self.base_names();
+        let (names, reference) = self.base_names();
         let analysis = analyze::analyze(&analyze::Inputs {
             run_image,
             run_image_reference: &reference,
-            run_image_name: Some(&name),
+            run_image_name: names.image.as_deref(),
             previous: None,
             log: Logger::new(&sink),
         });
@@ -241,23 +251,24 @@ impl Phases<'_> {
             .record
             .as_ref()
             .and_then(|record| Image::load(self.store.blobs(), &record.manifest.digest).ok());
-        let (name, reference) = self.base_names();
+        let (launcher, version) = match &self.stack.lifecycle {
+            Some(own) => (own.launcher.clone(), own.version.clone()),
+            None => (self.parts.launcher(), env!("CARGO_PKG_VERSION").to_owned()),
+        };
+        let (names, reference) = self.base_names();
         let mut exported = export::export(&export::Inputs {
-            platform_api: sandboxed::PLATFORM_API,
+            platform_api: self.api(),
             layers_dir: &self.request.app.layers(),
             layers_path: sandboxed::LAYERS,
             app_dir: &work.app(),
-            app_path: sandboxed::APP,
+            app_path: &self.request.surroundings.workspace,
             group,
             run_image,
             run_image_reference: &reference,
-            run_image_names: &RunImageNames {
-                image: Some(name),
-                mirrors: Vec::new(),
-            },
-            launcher: &self.parts.launcher(),
+            run_image_names: &names,
+            launcher: &launcher,
             launcher_metadata: &LauncherMetadata {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
+                version,
                 ..LauncherMetadata::default()
             },
             owner: self.owner(),
@@ -269,7 +280,7 @@ impl Phases<'_> {
             process_type: None,
             project: &ProjectMetadata::default(),
             slices: &self.request.project.slices,
-            exec_env: "",
+            exec_env: &self.request.surroundings.exec_env,
             created: NORMALIZED_MTIME,
             tags: self.request.tags,
             blobs: self.store.blobs(),
@@ -298,6 +309,17 @@ impl Phases<'_> {
         Ok(exported)
     }
 
+    /// Execution environments are of 0.15, which pack does not speak yet: only a build that uses them asks for it.
+    fn api(&self) -> ApiVersion {
+        match &self.stack.lifecycle {
+            Some(own) => own.api,
+            None if self.request.surroundings.exec_env != project::PRODUCTION => {
+                ApiVersion::new(0, 15)
+            }
+            None => sandboxed::PLATFORM_API,
+        }
+    }
+
     /// Runs the detector or the builder in the sandbox.
     fn run(&self, work: &Workplace, name: &'static str) -> Result<(), Failure> {
         let exchange = Path::new(sandboxed::EXCHANGE);
@@ -308,7 +330,7 @@ impl Phases<'_> {
             "info"
         };
         let mut flags = vec![
-            format!("-app={}", sandboxed::APP),
+            format!("-app={}", self.request.surroundings.workspace),
             format!("-buildpacks={}", sandboxed::BUILDPACKS),
             format!("-layers={}", sandboxed::LAYERS),
             format!("-platform={}", sandboxed::PLATFORM),
@@ -323,10 +345,14 @@ impl Phases<'_> {
             quiet |= !self.printer.is_verbose();
         }
         let code = work.run(
-            self.stack,
-            self.parts,
-            self.buildpacks.mounts(),
-            &self.store.tools(),
+            &Scene {
+                stack: self.stack,
+                parts: self.parts,
+                buildpacks: self.buildpacks.mounts(),
+                tools: &self.store.tools(),
+                surroundings: self.request.surroundings,
+                api: self.api(),
+            },
             &Phase {
                 name,
                 flags: &flags,
@@ -344,7 +370,7 @@ impl Phases<'_> {
 /// The base of the image to be.
 pub(super) fn run_image(
     store: &Store,
-    stack: &Stack,
+    stack: &Foundation,
     given: Option<&Base>,
 ) -> Result<Image, Failure> {
     if let Some(base) = given {
@@ -379,6 +405,9 @@ fn write_platform_env(work: &Workplace, request: &Request<'_>, fresh: bool) -> R
     variables
         .entry("BP_SEALED_DIR".to_owned())
         .or_insert_with(|| sandboxed::SEALED.to_owned());
+    if !request.surroundings.bindings.is_empty() {
+        variables.insert(bindings::VARIABLE.to_owned(), bindings::INSIDE.to_owned());
+    }
     if request.refresh || !fresh {
         variables.insert("BP_PYTHON_REFRESH".to_owned(), "1".to_owned());
     }

@@ -1,6 +1,7 @@
 //! Another base than the stack's own: brought once, then checked for what the build will need of it.
 
 use crate::bases::Base;
+use crate::build::foundation::Foundation;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::images::Images;
 use crate::place::{Place, Source};
@@ -67,7 +68,7 @@ pub(crate) fn find(transfer: &Transfer<'_>, text: &str, refresh: bool) -> Result
 pub(super) fn check_target(
     printer: &Printer,
     store: &Store,
-    stack: &Stack,
+    stack: &Foundation,
     base: &Base,
 ) -> Result<(), Failure> {
     let stack_image = Image::load(store.blobs(), &stack.run_image.digest)

@@ -1,14 +1,16 @@
 //! The sandbox that buildpack code runs in: the stack, the source, the layers, nothing else.
 
 use crate::app::App;
+use crate::build::foundation::Foundation;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::host;
 use crate::parts::Parts;
-use crate::stack::Stack;
+use crate::platform::surroundings::Surroundings;
 use cnb_spec::api::ApiVersion;
 use cnb_spec::env_vars;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use sandbox::{Mount, Root, Sandbox, Stream, Writable};
+use slug_runtime::Binding;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
@@ -42,6 +44,17 @@ pub(crate) struct Workplace {
     trees: PathBuf,
 }
 
+/// Where phases run: what is the same for all of a build.
+pub(crate) struct Scene<'a> {
+    pub(crate) stack: &'a Foundation,
+    pub(crate) parts: &'a Parts,
+    /// Folders on this machine and their places below [`BUILDPACKS`].
+    pub(crate) buildpacks: &'a [(PathBuf, String)],
+    pub(crate) tools: &'a Path,
+    pub(crate) surroundings: &'a Surroundings,
+    pub(crate) api: ApiVersion,
+}
+
 /// A phase to run inside: its name and its flags.
 #[derive(Debug)]
 pub(crate) struct Phase<'a> {
@@ -65,6 +78,14 @@ pub(crate) fn recover(app: &App) -> Result<(), Failure> {
             folder.display()
         )
     })
+}
+
+/// Whether the layers on disk belong to another user than the one that the build is to run as, as after a change of
+/// builder. They could not be changed by this one.
+pub(crate) fn belongs_to_another(app: &App, stack: &Foundation) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let (uid, _) = sandbox::host_ids(stack.uid, stack.gid);
+    fs::metadata(app.layers()).is_ok_and(|meta| meta.uid() != uid)
 }
 
 impl Workplace {
@@ -131,8 +152,29 @@ impl Workplace {
         }
     }
 
+    /// Copies service bindings to where the build looks for them.
+    pub(crate) fn add_bindings(
+        &self,
+        stack: &Foundation,
+        bindings: &[Binding],
+    ) -> Result<(), Failure> {
+        if bindings.is_empty() {
+            return Ok(());
+        }
+        let folder = self.platform().join("bindings");
+        let owner = sandbox::host_ids(stack.uid, stack.gid);
+        slug_runtime::bindings::make_folder(&folder, owner)
+            .or_fail(Exit::Store, || format!("cannot make {}", folder.display()))?;
+        for binding in bindings {
+            binding.copy(&folder, owner).or_fail(Exit::Input, || {
+                "cannot give a binding to the build".to_owned()
+            })?;
+        }
+        Ok(())
+    }
+
     /// Gives what the build may write to the user that it runs as.
-    pub(crate) fn hand_over(&self, stack: &Stack) -> Result<(), Failure> {
+    pub(crate) fn hand_over(&self, stack: &Foundation) -> Result<(), Failure> {
         let (uid, gid) = sandbox::host_ids(stack.uid, stack.gid);
         if uid == rustix::process::getuid().as_raw() {
             return Ok(());
@@ -154,18 +196,12 @@ impl Workplace {
     }
 
     /// Runs a phase of the lifecycle; its exit code.
-    pub(crate) fn run(
-        &self,
-        stack: &Stack,
-        parts: &Parts,
-        buildpacks: &[(PathBuf, String)],
-        tools: &Path,
-        phase: &Phase<'_>,
-    ) -> Result<u8, Failure> {
+    pub(crate) fn run(&self, scene: &Scene<'_>, phase: &Phase<'_>) -> Result<u8, Failure> {
+        let (stack, surroundings) = (scene.stack, scene.surroundings);
         let mut argv = vec![OsString::from(format!("{LIFECYCLE}/{}", phase.name))];
         argv.extend(phase.flags.iter().map(OsString::from));
         let root = Root {
-            lower: stack.build_lowers(),
+            lower: stack.lowers.clone(),
             writable: Writable::Dir {
                 upper: self.root_upper(),
                 work: self.root_work(),
@@ -175,34 +211,42 @@ impl Workplace {
         sandbox.uid = stack.uid;
         sandbox.gid = stack.gid;
         "slugc-build".clone_into(&mut sandbox.hostname);
-        sandbox.cwd = PathBuf::from(APP);
+        sandbox.cwd = PathBuf::from(&surroundings.workspace);
+        sandbox.network = surroundings.network;
         sandbox.env = stack.build_env();
         sandbox.env.extend(
             host::proxy_variables()
                 .into_iter()
                 .map(|(name, value)| (OsString::from(name), OsString::from(value))),
         );
-        sandbox.env.push((
-            env_vars::PLATFORM_API.into(),
-            PLATFORM_API.to_string().into(),
-        ));
+        sandbox
+            .env
+            .push((env_vars::PLATFORM_API.into(), scene.api.to_string().into()));
+        if surroundings.exec_env != crate::project::PRODUCTION {
+            let name = OsString::from(&surroundings.exec_env);
+            sandbox.env.push((env_vars::EXEC_ENV.into(), name));
+        }
         sandbox.stdin = Stream::Null;
         sandbox.mounts = vec![
-            Mount::read_write(self.app(), APP),
+            Mount::read_write(self.app(), &surroundings.workspace),
             Mount::read_write(&self.layers, LAYERS),
             Mount::read_only(self.platform(), PLATFORM),
             Mount::read_write(self.exchange(), EXCHANGE),
             Mount::read_write(self.home(), HOME),
-            Mount::read_only(parts.lifecycle(), LIFECYCLE),
             Mount::read_only(self.order(), ORDER),
-            Mount::read_only(tools, crate::tools::INSIDE),
+            Mount::read_only(scene.tools, crate::tools::INSIDE),
         ];
-        for (folder, place) in buildpacks {
+        if stack.lifecycle.is_none() {
+            let own = Mount::read_only(scene.parts.lifecycle(), LIFECYCLE);
+            sandbox.mounts.push(own);
+        }
+        for (folder, place) in scene.buildpacks {
             sandbox
                 .mounts
                 .push(Mount::read_only(folder, Path::new(BUILDPACKS).join(place)));
         }
         sandbox.mounts.extend(host::network_mounts());
+        sandbox.mounts.extend(surroundings.volumes.iter().cloned());
         run(sandbox, phase)
     }
 }

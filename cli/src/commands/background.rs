@@ -39,6 +39,9 @@ pub(crate) fn start(
     if let Some(port) = args.port {
         command.arg(format!("--port={port}"));
     }
+    for binding in &args.bindings {
+        command.arg(format!("--binding={binding}"));
+    }
     command.arg("--").args(&args.formation);
     let child = match spawn(command, overrides, attempt)? {
         Started::Ready(child) => child,

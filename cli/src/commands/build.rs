@@ -1,13 +1,14 @@
 //! `slugc build [PATH]`.
 
 use crate::app::{App, AppName};
-use crate::args::BuildArgs;
+use crate::args::{BuildArgs, PlatformArgs, RegistryArgs};
 use crate::build::{self, Request, run_image};
 use crate::build_env;
 use crate::commands::sbom;
 use crate::failure::Failure;
 use crate::images::Images;
 use crate::place::{self, Place};
+use crate::platform::surroundings::Surroundings;
 use crate::project;
 use crate::release;
 use crate::store::Store;
@@ -26,6 +27,7 @@ pub(crate) fn of_app(
 ) -> Result<(), Failure> {
     let project = project::read(path)?;
     let env = build_env::collect(&project.env, &[], &[])?;
+    let (platform, surroundings) = (PlatformArgs::default(), Surroundings::default());
     let _used = store.use_lock()?;
     let built = build::build(
         store,
@@ -35,7 +37,9 @@ pub(crate) fn of_app(
             path,
             project: &project,
             env: &env,
-            buildpacks: &[],
+            platform: &platform,
+            surroundings: &surroundings,
+            registry: &RegistryArgs::default(),
             clear_cache: false,
             refresh: false,
             tags: &[],
@@ -61,7 +65,9 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
         .map(|name| place::new_name(name))
         .collect::<Result<Vec<_>, _>>()?;
     let name = AppName::choose(&args.app, &args.path)?;
-    let project = project::read(&args.path)?;
+    let surroundings = Surroundings::of(&args.surroundings, &printer)?;
+    let descriptor = args.platform.descriptor.as_deref();
+    let project = project::read_for(&args.path, descriptor, &surroundings.exec_env)?;
     let env = build_env::collect(&project.env, &args.env_file, &args.env)?;
     let store = Store::open()?;
     let _used = store.use_lock()?;
@@ -81,7 +87,9 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
             path: &args.path,
             project: &project,
             env: &env,
-            buildpacks: &args.buildpacks,
+            platform: &args.platform,
+            surroundings: &surroundings,
+            registry: &args.registry,
             clear_cache: args.clear_cache,
             refresh: args.refresh,
             tags: &args.tags,

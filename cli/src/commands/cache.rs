@@ -188,6 +188,8 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
         }
     }
     prune_tools(store)?;
+    // Unpacked again from their archives and images by the builds that want them.
+    store::remove_tree(&store.buildpacks())?;
     leftovers::sweep(store)?;
     for app in App::all(store)? {
         sandboxed::recover(&app)?;

@@ -5,6 +5,7 @@ use crate::args::{InspectArgs, Output};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::images::{self, Images};
 use crate::place::{Place, Source};
+use crate::platform::builder::null_is_default;
 use crate::store::Store;
 use crate::transfer::Transfer;
 use crate::ui::printer::{Detail, Printer};
@@ -118,7 +119,8 @@ struct Process {
     #[serde(rename = "type")]
     kind: String,
     command: Words,
-    #[serde(default)]
+    // Lifecycles write null for a list that was never set.
+    #[serde(default, deserialize_with = "null_is_default")]
     args: Vec<String>,
     #[serde(default)]
     default: bool,

@@ -6,6 +6,7 @@ use crate::build_env;
 use crate::commands::background;
 use crate::commands::running::{exit_of_dyno, exit_of_process, pass_through};
 use crate::failure::{Exit, Failure, OrFail};
+use crate::platform::surroundings;
 use crate::quantities::{self, Change};
 use crate::setup;
 use crate::store::Store;
@@ -28,6 +29,7 @@ pub(crate) fn run(args: &LaunchArgs) -> Result<ExitCode, Failure> {
         .iter()
         .map(|word| Change::parse_for_launch(word))
         .collect::<Result<Vec<_>, _>>()?;
+    let bindings = surroundings::bindings(&args.bindings)?;
     let store = Store::open()?;
     let app = App::of(&store, AppName::choose(&args.app, Path::new("."))?);
     if !app.folder().is_dir() {
@@ -59,7 +61,8 @@ pub(crate) fn run(args: &LaunchArgs) -> Result<ExitCode, Failure> {
     // long and must not keep it waiting.
     let used = store.use_lock()?;
     let lock = lock(&printer, &app)?;
-    let (deployed, host) = supervisor::deployed(&printer, &store, &app)?;
+    let (deployed, mut host) = supervisor::deployed(&printer, &store, &app)?;
+    host.bindings = bindings;
     let processes = deployed
         .processes()
         .map_err(|error| failed(&app, &SupervisorError::Processes { source: error }))?;

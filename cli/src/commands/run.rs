@@ -5,6 +5,7 @@ use crate::args::{OneOffArgs, RunArgs, TerminalArgs};
 use crate::commands::ps_type::sizes;
 use crate::commands::running::{Ready, exit_of_dyno, exit_of_process, pass_through};
 use crate::failure::{Exit, Failure};
+use crate::platform::surroundings;
 use crate::store::Store;
 use crate::ui;
 use crate::ui::printer::{Detail, Printer};
@@ -18,7 +19,9 @@ use std::process::ExitCode;
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Failure> {
     let printer = Printer::new(Detail::Normal);
     let size = size(&args.one_off)?;
+    let bindings = surroundings::bindings(&args.bindings)?;
     let mut ready = Ready::open(&printer, &args.one_off.app, &args.one_off.env)?;
+    ready.host.bindings = bindings;
     if let Some(size) = size {
         ready.keep_to(&printer, size);
     }

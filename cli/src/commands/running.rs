@@ -116,6 +116,7 @@ impl Ready {
                 resolv_conf: existing("/etc/resolv.conf"),
                 hosts: existing("/etc/hosts"),
                 ca_bundle: host::ca_bundle(),
+                bindings: Vec::new(),
             },
             run_dir: app.run_dir(),
             logs: app.logs(),
@@ -183,7 +184,7 @@ pub(crate) fn exit_of_process(error: &ProcessesError) -> Exit {
 /// Why a dyno did not start.
 pub(crate) fn exit_of_dyno(error: &DynoError) -> Exit {
     match error {
-        DynoError::User { .. } => Exit::Input,
+        DynoError::User { .. } | DynoError::Binding(_) => Exit::Input,
         DynoError::Scratch { .. } => Exit::Store,
         DynoError::Start { .. } => Exit::Sandbox,
         DynoError::HostFile { .. } | DynoError::ControlGroup { .. } | DynoError::Watch { .. } => {
