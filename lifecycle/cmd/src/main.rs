@@ -9,12 +9,15 @@
 #![forbid(unsafe_code)]
 
 mod analyzer;
+mod build_cache;
 mod creator;
 mod daemon;
 mod exporter;
 mod flags;
 mod images;
 mod inputs;
+mod layouts;
+mod modes;
 mod output;
 mod phases;
 mod rebaser;
@@ -136,13 +139,18 @@ fn run(output: &Output) -> Result<(), Failure> {
         return Ok(());
     }
     let api = platform_api()?;
-    let mut inputs = Inputs::resolve(&flags, api).map_err(|message| {
+    let knows_layouts = !matches!(phase, Phase::Detect | Phase::Build | Phase::Rebase);
+    let mut inputs = Inputs::resolve(&flags, api, knows_layouts).map_err(|message| {
         Failure::new(
             exit_code::INVALID_ARGS,
             format!("failed to parse arguments: {message}"),
         )
     })?;
     output.set_level(inputs.log_level);
+    // The restorer only reads what the analyzer was allowed to.
+    if phase != Phase::Restore && inputs.layout.is_some() {
+        modes::guard_experimental(modes::LAYOUT, output)?;
+    }
     match phase {
         Phase::Detect | Phase::Build => run_buildpacks(phase, &inputs, output),
         Phase::Analyze => {
@@ -253,15 +261,16 @@ fn platform_api() -> Result<ApiVersion, Failure> {
     let text = std::env::var(variable).unwrap_or_default();
     if text.trim().is_empty() {
         return Err(fail(format!(
-            "failed to get platform API version; please set {variable} to specify the desired platform API version"
+            "failed to get platform API version; please set '{variable}' to specify the desired platform API version"
         )));
     }
     let version: ApiVersion = text
         .parse()
-        .map_err(|error| fail(format!("failed to read {variable}: {error}")))?;
+        .map_err(|error| fail(format!("failed to parse platform API '{text}': {error}")))?;
     if !version.is_supported(&api::PLATFORM) {
         return Err(fail(format!(
-            "failed to set platform API: version {version} is not supported; 0.7 to 0.15 are"
+            "failed to set platform API: platform API version '{version}' is incompatible with the lifecycle, \
+             which speaks 0.7 to 0.15"
         )));
     }
     Ok(version)

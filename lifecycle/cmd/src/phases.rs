@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use crate::inputs::Inputs;
+use crate::modes;
 use crate::output::Output;
 use cnb_phases::log::{Level, Logger};
 use cnb_phases::platform::Platform;
@@ -23,6 +24,9 @@ pub(crate) fn detect(inputs: &Inputs, output: &Output) -> Result<(), Failure> {
             read_if_exists::<SystemToml>(&inputs.system, "read the system's buildpacks")?
     {
         order = order.with_system(&file.system);
+    }
+    if !order.order_extensions.is_empty() && !inputs.api.at_least(13) {
+        modes::guard_experimental(modes::DOCKERFILES, output)?;
     }
     let target = target(inputs, output)?;
     let temp_dir = std::env::temp_dir();
@@ -74,7 +78,7 @@ fn target(inputs: &Inputs, output: &Output) -> Result<Target, Failure> {
     let analyzed: Option<Analyzed> = read_if_exists(&inputs.analyzed, "read what was analyzed")?;
     if analyzed.is_none() {
         let message = format!(
-            "no analyzed metadata found at {}",
+            "No analyzed metadata found at path \"{}\"",
             inputs.analyzed.display()
         );
         output.log(Level::Warn, &message);

@@ -2,12 +2,12 @@
 
 use crate::Failure;
 use crate::analyzer;
+use crate::build_cache::{self, CacheRepository};
 use crate::images::Images;
 use crate::inputs::Inputs;
 use crate::output::Output;
 use crate::scratch::Scratch;
-use cnb_phases::cache::folder::CacheFolder;
-use cnb_phases::cache::restore;
+use cnb_phases::cache::{LayerCache, restore};
 use cnb_phases::log::{Level, Logger};
 use cnb_spec::analyzed::Analyzed;
 use cnb_spec::exit_code;
@@ -34,6 +34,7 @@ pub(crate) fn run(inputs: &Inputs, output: &Output, images: &Images) -> Result<(
             "failed to parse arguments: received unexpected arguments",
         ));
     }
+    build_cache::warn_of_none(inputs, output);
     let group: Group = toml_file::read(&inputs.group)
         .map_err(|error| Failure::from_error(CODE, "read the group", &error))?;
     let analyzed: Option<Analyzed> = toml_file::read_if_exists(&inputs.analyzed)
@@ -47,22 +48,25 @@ pub(crate) fn run(inputs: &Inputs, output: &Output, images: &Images) -> Result<(
     }
     let mut analyzed = analyzed.unwrap_or_default();
     use_readable_run_image(inputs, images, &mut analyzed)?;
-    let cache = cache_folder(inputs, output, CODE)?;
-    restore(inputs, output, &group, &analyzed, cache.as_ref())
+    let scratch = Scratch::new(CODE)?;
+    let repository = CacheRepository::find(inputs, output, images, &scratch);
+    let cache = build_cache::open(inputs, repository.as_ref(), CODE)?;
+    restore(inputs, output, &group, &analyzed, cache.as_deref())
 }
 
-/// Restores. `cache` is the cache folder, when there is one.
+/// Restores. `cache` is the layer cache, when there is one.
 pub(crate) fn restore(
     inputs: &Inputs,
     output: &Output,
     group: &Group,
     analyzed: &Analyzed,
-    cache: Option<&CacheFolder>,
+    cache: Option<&dyn LayerCache>,
 ) -> Result<(), Failure> {
     let sink = |level: Level, line: &str| output.log(level, line);
     restore::restore(&restore::Inputs {
         platform_api: inputs.api,
         layers_dir: &inputs.layers,
+        layers_path: &inputs.layers,
         group,
         previous: &analyzed.layers(),
         cache,
@@ -71,32 +75,6 @@ pub(crate) fn restore(
         log: Logger::new(&sink),
     })
     .map_err(|error| Failure::from_error(error.exit_code(), "restore", &error))
-}
-
-/// Opens the cache folder that flags name.
-pub(crate) fn cache_folder(
-    inputs: &Inputs,
-    output: &Output,
-    code: u8,
-) -> Result<Option<CacheFolder>, Failure> {
-    if let Some(image) = &inputs.cache_image {
-        output.log(
-            Level::Warn,
-            &format!("The cache image {image} is not used: only -cache-dir is supported."),
-        );
-    }
-    let Some(folder) = &inputs.cache_dir else {
-        if inputs.cache_image.is_none() {
-            output.log(
-                Level::Warn,
-                "No cached data will be used, no cache specified.",
-            );
-        }
-        return Ok(None);
-    };
-    CacheFolder::open(folder)
-        .map(Some)
-        .map_err(|error| Failure::from_error(code, "create cache", &error))
 }
 
 /// An extension or the platform may have chosen another run image since the analysis (from 0.14 on).

@@ -63,10 +63,10 @@ impl Buildpack {
             path: path.clone(),
             reason,
         };
-        let api = file
-            .api
-            .parse()
-            .map_err(|error| invalid(format!("api: {error}")))?;
+        let api = file.api.parse().map_err(|source| FileError::Api {
+            path: path.clone(),
+            source,
+        })?;
         if !file.order.is_empty() && !file.stacks.is_empty() {
             return Err(invalid("order and stacks exclude each other".to_owned()));
         }

@@ -54,6 +54,10 @@ pub const SKIP_RESTORE: &str = "CNB_SKIP_RESTORE";
 pub const USE_DAEMON: &str = "CNB_USE_DAEMON";
 /// Whether images are folders in the OCI layout.
 pub const USE_LAYOUT: &str = "CNB_USE_LAYOUT";
+/// The folder of those.
+pub const LAYOUT_DIR: &str = "CNB_LAYOUT_DIR";
+/// What to do about experimental features: quiet, warn or error.
+pub const EXPERIMENTAL_MODE: &str = "CNB_EXPERIMENTAL_MODE";
 /// Registries that may be spoken to without encryption, separated by commas.
 pub const INSECURE_REGISTRIES: &str = "CNB_INSECURE_REGISTRIES";
 /// Whether image and cache are exported at the same time.

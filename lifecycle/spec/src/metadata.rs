@@ -93,6 +93,14 @@ pub struct Slice {
     pub paths: Vec<String>,
 }
 
+impl Process {
+    /// Whether its arguments are written: before Platform API 0.10, those that are none are, too, as in the reference
+    /// lifecycle.
+    pub(crate) fn has_args(&self) -> bool {
+        matches!(self.command, Command::Text(_)) || !self.args.is_empty()
+    }
+}
+
 impl BuildMetadata {
     /// The process of a type.
     pub fn process(&self, process_type: &str) -> Option<&Process> {
@@ -148,7 +156,7 @@ impl BuildMetadata {
                 Command::List(entries) => list(entries),
             };
             table.line("command", &json::escape_html(&command));
-            if !process.args.is_empty() {
+            if process.has_args() {
                 table.line("args", &list(&process.args));
             }
             table.line("direct", &process.direct.to_string());

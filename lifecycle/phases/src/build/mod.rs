@@ -148,6 +148,9 @@ impl BuildError {
         match self {
             Self::Buildpack { .. } => exit_code::BUILD_BUILDPACK_FAILED,
             Self::Api(_) => exit_code::BUILDPACK_API_INCOMPATIBLE,
+            Self::Descriptor { source, .. } if source.is_api() => {
+                exit_code::BUILDPACK_API_INCOMPATIBLE
+            }
             _ => exit_code::BUILD_ERROR,
         }
     }
