@@ -2,6 +2,7 @@
 
 mod addons;
 mod apps;
+mod build_cache;
 mod config;
 mod dynos;
 mod image;
@@ -12,6 +13,7 @@ mod releases;
 use crate::ui::printer::Detail;
 pub(crate) use addons::*;
 pub(crate) use apps::{AppsArgs, AppsCreateArgs, AppsDestroyArgs, AppsSetupArgs};
+pub(crate) use build_cache::BuildCacheArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use config::{
     ConfigArgs, ConfigEditArgs, ConfigGetArgs, ConfigSetArgs, ConfigUnsetArgs,
@@ -205,6 +207,8 @@ pub(crate) struct BuildArgs {
     /// Also push the image to the registries that its names, given with -t, are in
     #[arg(long, requires = "tags")]
     pub(crate) publish: bool,
+    #[command(flatten)]
+    pub(crate) cache: BuildCacheArgs,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
     #[command(flatten)]

@@ -12,6 +12,7 @@ mod flow;
 mod images;
 mod layouts;
 mod lifecycle;
+mod musts;
 mod phases;
 mod registry;
 mod world;

@@ -124,9 +124,10 @@ impl World {
                 let optional = element.ends_with('?');
                 let element = element.trim_end_matches('?');
                 let (id, version) = element.split_once('@').unwrap_or((element, "1"));
-                text += &format!(
+                let lines = format!(
                     "[[order.group]]\nid = \"{id}\"\nversion = \"{version}\"\noptional = {optional}\n"
                 );
+                text.push_str(&lines);
             }
         }
         self.write("order.toml", &text);

@@ -15,6 +15,7 @@ mod bad_mirror;
 mod build;
 mod build_again;
 mod cache;
+mod cache_image;
 mod config;
 mod images;
 mod inspect;

@@ -1,6 +1,7 @@
 //! `slugc build`, in order: source → stack → analyze → detect → restore → build → export.
 
 mod buildpacks;
+pub(crate) mod cache_image;
 mod phases;
 pub(crate) mod record;
 pub(crate) mod sandboxed;
@@ -19,6 +20,7 @@ use crate::ui::error::chain;
 use crate::ui::printer::Printer;
 use crate::ui::size;
 use buildpacks::Buildpacks;
+use cache_image::CacheRepository;
 use cnb_phases::export;
 use cnb_phases::record::CacheRecord;
 use cnb_phases::restore::LastBuild;
@@ -32,7 +34,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 /// What is asked for.
-#[derive(Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) app: &'a App,
     pub(crate) path: &'a Path,
@@ -43,6 +44,8 @@ pub(crate) struct Request<'a> {
     pub(crate) refresh: bool,
     pub(crate) tags: &'a [String],
     pub(crate) mirror: Option<&'a str>,
+    /// The cache that other machines share.
+    pub(crate) cache: Option<&'a CacheRepository<'a>>,
 }
 
 /// What came of it.
@@ -158,6 +161,10 @@ pub(crate) fn build(
     let exported = phases.export(&work, &group, &run_image, &early)?;
     commit(&phases, &source, inputs, &exported)?;
     clock.lap("export");
+    if let Some(cache) = request.cache {
+        phases.save_cache(cache, &group, &exported);
+        clock.lap("cache");
+    }
     Ok(report(printer, &exported, &run_image, clock))
 }
 

@@ -2,6 +2,7 @@
 
 use crate::app::{App, AppName};
 use crate::args::BuildArgs;
+use crate::build::cache_image::CacheRepository;
 use crate::build::{self, Request};
 use crate::build_env;
 use crate::failure::Failure;
@@ -39,6 +40,7 @@ pub(crate) fn of_app(
             refresh: false,
             tags: &[],
             mirror,
+            cache: None,
         },
     )?;
     let release = release::deploy(printer, store, app)?;
@@ -64,6 +66,10 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     let store = Store::open()?;
     let _used = store.use_lock()?;
     let app = App::of(&store, name);
+    let cache = args.cache.cache_image.as_deref();
+    let cache = cache
+        .map(|name| CacheRepository::open(&store, &printer, name, &args.registry))
+        .transpose()?;
     let built = build::build(
         &store,
         &printer,
@@ -77,6 +83,7 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
             refresh: args.refresh,
             tags: &args.tags,
             mirror: args.mirror.mirror.as_deref(),
+            cache: cache.as_ref(),
         },
     )?;
     for name in &names {

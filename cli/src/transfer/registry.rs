@@ -162,6 +162,7 @@ pub(super) fn push(
         watch: Some(&watch),
         mount_from: &mount_from,
         remote_layers: false,
+        thorough: false,
     };
     let store = transfer.store.blobs();
     let pushed = oci_registry::push(&client, store, &image.manifest, &target, &options);

@@ -24,7 +24,13 @@ pub(crate) fn run(inputs: &Inputs, output: &Output, images: &Images) -> Result<(
     phase("ANALYZING");
     let analyzed = analyzer::run(inputs, output, images)?;
     phase("DETECTING");
-    phases::detect(inputs, output)?;
+    let detected = phases::detect(inputs, output)?;
+    if !detected.group.group_extensions.is_empty() {
+        return Err(Failure::new(
+            exit_code::DETECT_ERROR,
+            "failed to detect: detected order contains extensions which is not supported by the creator",
+        ));
+    }
     let group: Group = toml_file::read(&inputs.group)
         .map_err(|error| Failure::from_error(exit_code::DETECT_ERROR, "read the group", &error))?;
     if !inputs.skip_layers || inputs.api.at_least(10) {

@@ -6,6 +6,7 @@ use crate::build_cache::{self, CacheRepository};
 use crate::images::{Found, Images, Published};
 use crate::inputs::Inputs;
 use crate::output::Output;
+use crate::phases;
 use crate::scratch::Scratch;
 use cnb_phases::cache::restored::Restored;
 use cnb_phases::cache::{self, LayerCache, save};
@@ -60,9 +61,15 @@ fn analyzed(inputs: &Inputs) -> Result<Analyzed, Failure> {
 pub(crate) fn run(inputs: &Inputs, output: &Output, images: &Images) -> Result<(), Failure> {
     build_cache::warn_of_none(inputs, output);
     warn_of_launch_cache(inputs, output);
-    let group: Group = toml_file::read(&inputs.group)
-        .map_err(|error| Failure::from_error(CODE, "read the group", &error))?;
+    let group = phases::group(inputs, CODE)?;
     let analyzed = analyzed(inputs)?;
+    if analyzed.run_image.as_ref().is_some_and(|it| it.extend) {
+        return Err(Failure::new(
+            CODE,
+            "failed to export: image extensions extend the run image, which this lifecycle does not do; leave them out \
+             of the order, or export with another lifecycle",
+        ));
+    }
     let scratch = Scratch::new(CODE)?;
     let repository = CacheRepository::find(inputs, output, images, &scratch);
     let cache = build_cache::open(inputs, repository.as_ref(), CODE)?;

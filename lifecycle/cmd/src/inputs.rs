@@ -22,8 +22,10 @@ pub(crate) struct Inputs {
     /// What `-run-image` was called before Platform API 0.7.
     pub(crate) deprecated_image: Option<String>,
     pub(crate) exec_env: String,
+    pub(crate) extensions: PathBuf,
     /// Rebase although it is not known to be safe.
     pub(crate) force: bool,
+    pub(crate) generated: PathBuf,
     pub(crate) group: PathBuf,
     pub(crate) insecure_registries: Vec<String>,
     pub(crate) launch_cache: Option<PathBuf>,
@@ -167,7 +169,13 @@ impl Inputs {
             daemon: given.switch("daemon", env_vars::USE_DAEMON),
             deprecated_image: given.optional("image", ""),
             exec_env,
+            extensions: given.path(
+                "extensions",
+                env_vars::EXTENSIONS_DIR,
+                paths::EXTENSIONS_DIR.into(),
+            )?,
             force: given.switch("force", env_vars::FORCE_REBASE),
+            generated: given.path("generated", env_vars::GENERATED_DIR, in_layers("generated"))?,
             group: given.path("group", env_vars::GROUP_PATH, in_layers("group.toml"))?,
             insecure_registries: given.insecure_registries(),
             launch_cache: given.optional_path("launch-cache", env_vars::LAUNCH_CACHE_DIR)?,

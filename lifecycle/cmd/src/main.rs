@@ -87,7 +87,7 @@ const PHASES: [(&str, &str, Phase); 7] = [
     ("rebaser", "rebase", Phase::Rebase),
 ];
 
-/// Phases that platforms know and this program does not run.
+/// A phase that platforms know and this program refuses.
 const ELSEWHERE: [&str; 2] = ["extender", "extend"];
 
 fn main() -> ExitCode {
@@ -126,6 +126,13 @@ fn run(output: &Output) -> Result<(), Failure> {
     if name == "-version" || name == "--version" {
         output::print(api::LIFECYCLE);
         return Ok(());
+    }
+    if ELSEWHERE.contains(&name.as_str()) {
+        return Err(Failure::new(
+            exit_code::EXTEND_ERROR,
+            "failed to extend: applying the Dockerfiles of image extensions takes an engine, which this lifecycle does \
+             not have; leave the extensions out of the order, or run the extender of another lifecycle",
+        ));
     }
     let phase = phase(&name).ok_or_else(|| unknown(&name))?;
     let flags = Flags::parse(args).map_err(|message| {
@@ -178,9 +185,9 @@ fn run(output: &Output) -> Result<(), Failure> {
 
 /// The phases without registries and without rights.
 fn run_buildpacks(phase: Phase, inputs: &Inputs, output: &Output) -> Result<(), Failure> {
-    let (verb, run): (_, fn(&Inputs, &Output) -> _) = match phase {
-        Phase::Detect => ("detect", phases::detect),
-        _ => ("build", phases::build),
+    let verb = match phase {
+        Phase::Detect => "detect",
+        _ => "build",
     };
     let failed = |code: u8, why: &str| Err(Failure::new(code, format!("failed to {why}")));
     if !inputs.images.is_empty() {
@@ -197,7 +204,11 @@ fn run_buildpacks(phase: Phase, inputs: &Inputs, output: &Output) -> Result<(), 
             ),
         );
     }
-    run(inputs, output)
+    if phase == Phase::Build {
+        return phases::build(inputs, output);
+    }
+    let detected = phases::detect(inputs, output)?;
+    phases::generate(inputs, output, &detected)
 }
 
 /// What takes rights: credentials and sockets are opened, folders handed over. Then the process becomes the build's
@@ -241,18 +252,13 @@ fn phase(name: &str) -> Option<Phase> {
 
 fn unknown(name: &str) -> Failure {
     let verbs: Vec<&str> = PHASES.iter().map(|(_, verb, _)| *verb).collect();
-    let message = if ELSEWHERE.contains(&name) {
-        format!(
-            "failed to recognize phase: {name} is not supported; {} are",
-            verbs.join(", ")
-        )
-    } else {
+    Failure::new(
+        exit_code::INVALID_ARGS,
         format!(
             "failed to recognize phase: {name:?}; valid phases: {}",
             verbs.join(", ")
-        )
-    };
-    Failure::new(exit_code::INVALID_ARGS, message)
+        ),
+    )
 }
 
 fn platform_api() -> Result<ApiVersion, Failure> {

@@ -6,7 +6,10 @@ use crate::build_cache::{self, CacheRepository};
 use crate::images::Images;
 use crate::inputs::Inputs;
 use crate::output::Output;
+use crate::phases;
+use crate::registries;
 use crate::scratch::Scratch;
+use cnb_phases::analyze;
 use cnb_phases::cache::{LayerCache, restore};
 use cnb_phases::log::{Level, Logger};
 use cnb_spec::analyzed::Analyzed;
@@ -23,6 +26,11 @@ pub(crate) fn names(inputs: &Inputs) -> Result<Vec<String>, Failure> {
         let offered = analyzer::offered(inputs)?;
         names.extend(offered.iter().flat_map(|it| it.all().map(str::to_owned)));
     }
+    // What extensions chose; a file that is broken is a failure later on.
+    let analyzed = toml_file::read_if_exists::<Analyzed>(&inputs.analyzed);
+    let run_image = analyzed.ok().flatten().and_then(|it| it.run_image);
+    let chosen = run_image.and_then(|it| it.image);
+    names.extend(chosen.filter(|name| registries::parse(name).is_ok()));
     Ok(names)
 }
 
@@ -35,8 +43,7 @@ pub(crate) fn run(inputs: &Inputs, output: &Output, images: &Images) -> Result<(
         ));
     }
     build_cache::warn_of_none(inputs, output);
-    let group: Group = toml_file::read(&inputs.group)
-        .map_err(|error| Failure::from_error(CODE, "read the group", &error))?;
+    let group = phases::group(inputs, CODE)?;
     let analyzed: Option<Analyzed> = toml_file::read_if_exists(&inputs.analyzed)
         .map_err(|error| Failure::from_error(CODE, "read what was analyzed", &error))?;
     if analyzed.is_none() {
@@ -48,6 +55,9 @@ pub(crate) fn run(inputs: &Inputs, output: &Output, images: &Images) -> Result<(
     }
     let mut analyzed = analyzed.unwrap_or_default();
     use_readable_run_image(inputs, images, &mut analyzed)?;
+    if !group.group_extensions.is_empty() {
+        look_at_run_image(inputs, images, &mut analyzed)?;
+    }
     let scratch = Scratch::new(CODE)?;
     let repository = CacheRepository::find(inputs, output, images, &scratch);
     let cache = build_cache::open(inputs, repository.as_ref(), CODE)?;
@@ -109,6 +119,36 @@ fn use_readable_run_image(
         .ok_or_else(|| Failure::new(CODE, analyzer::unreadable(names)))?;
     run_image.image = Some(best.clone());
     run_image.reference = best;
+    toml_file::write(&inputs.analyzed, analyzed)
+        .map_err(|error| Failure::from_error(CODE, "write analyzed metadata", &error))
+}
+
+/// An extension chose another run image: later phases have to know which it is exactly, and what it is for.
+fn look_at_run_image(
+    inputs: &Inputs,
+    images: &Images,
+    analyzed: &mut Analyzed,
+) -> Result<(), Failure> {
+    let Some(run_image) = analyzed
+        .run_image
+        .as_mut()
+        .filter(|it| it.target.as_ref().is_none_or(|it| it.os.is_empty()))
+    else {
+        return Ok(());
+    };
+    let name = run_image.image.as_ref().unwrap_or(&run_image.reference);
+    let scratch = Scratch::new(CODE)?;
+    let found = images.find(&scratch.blobs, name, CODE)?.ok_or_else(|| {
+        Failure::new(
+            CODE,
+            format!("failed to restore: there is no run image {name}"),
+        )
+    })?;
+    run_image.reference = found.identifier;
+    run_image.target = inputs
+        .api
+        .at_least(12)
+        .then(|| analyze::target(&found.image));
     toml_file::write(&inputs.analyzed, analyzed)
         .map_err(|error| Failure::from_error(CODE, "write analyzed metadata", &error))
 }

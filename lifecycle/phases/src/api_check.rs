@@ -4,6 +4,7 @@
 //! to decide.
 
 use cnb_spec::api::{self, ApiVersion};
+use cnb_spec::group::Group;
 
 /// A buildpack speaks an API that the phases do not. Platforms know the words by the reference lifecycle.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +17,17 @@ pub struct UnsupportedApi {
     pub buildpack: String,
     /// What it asks for.
     pub version: ApiVersion,
+}
+
+/// Refuses a group with a buildpack whose API the phases do not speak.
+pub fn check_group(group: &Group) -> Result<(), UnsupportedApi> {
+    let elements = group.group.iter().chain(&group.group_extensions);
+    for element in elements {
+        if let Some(api) = element.api {
+            check(&element.to_string(), api)?;
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn check(buildpack: &str, version: ApiVersion) -> Result<(), UnsupportedApi> {

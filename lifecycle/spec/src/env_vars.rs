@@ -16,6 +16,14 @@ pub const LAYERS_DIR: &str = "CNB_LAYERS_DIR";
 pub const PLATFORM_DIR: &str = "CNB_PLATFORM_DIR";
 /// The folder of all buildpacks.
 pub const BUILDPACKS_DIR: &str = "CNB_BUILDPACKS_DIR";
+/// The folder of all image extensions.
+pub const EXTENSIONS_DIR: &str = "CNB_EXTENSIONS_DIR";
+/// Where image extensions' Dockerfiles go.
+pub const GENERATED_DIR: &str = "CNB_GENERATED_DIR";
+/// To an image extension: its own folder.
+pub const EXTENSION_DIR: &str = "CNB_EXTENSION_DIR";
+/// To `bin/generate`: where to write.
+pub const OUTPUT_DIR: &str = "CNB_OUTPUT_DIR";
 /// The operator's folder.
 pub const BUILD_CONFIG_DIR: &str = "CNB_BUILD_CONFIG_DIR";
 /// analyzed.toml.

@@ -206,6 +206,8 @@ pub fn build_metadata(
         #[serde(skip_serializing_if = "Option::is_none")]
         bom: Option<()>,
         buildpacks: Vec<BuildpackInLabel<'a>>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        extensions: Vec<BuildpackInLabel<'a>>,
         launcher: &'a LauncherMetadata,
         processes: Vec<ProcessInLabel<'a>>,
         #[serde(
@@ -218,6 +220,11 @@ pub fn build_metadata(
         bom: (!platform_api.at_least(9)).then_some(()),
         buildpacks: metadata
             .buildpacks
+            .iter()
+            .map(BuildpackInLabel::from)
+            .collect(),
+        extensions: metadata
+            .extensions
             .iter()
             .map(BuildpackInLabel::from)
             .collect(),

@@ -4,7 +4,7 @@ use crate::log::chain;
 use crate::platform::Platform;
 use crate::scratch::Scratch;
 use cnb_spec::build_plan::BuildPlan;
-use cnb_spec::buildpack::Buildpack;
+use cnb_spec::buildpack::{Buildpack, Kind};
 use cnb_spec::env_delta::{EnvError, build_environment};
 use cnb_spec::env_vars;
 use cnb_spec::exit_code;
@@ -76,6 +76,16 @@ enum RunError {
 }
 
 fn try_run(platform: &Platform<'_>, buildpack: &Buildpack) -> Result<Run, RunError> {
+    let path = buildpack.dir.join("bin/detect");
+    if buildpack.kind == Kind::Extension && !path.exists() {
+        // What it would say stands in a folder of its own (Image Extension API, "Detection").
+        let plan = buildpack.dir.join("detect/plan.toml");
+        let plan = toml_file::read_if_exists(&plan)?.unwrap_or_default();
+        return Ok(Run {
+            verdict: passed(buildpack, Ok(plan)),
+            output: String::new(),
+        });
+    }
     let scratch = |source| RunError::Scratch {
         dir: platform.temp_dir.to_owned(),
         source,
@@ -89,7 +99,6 @@ fn try_run(platform: &Platform<'_>, buildpack: &Buildpack) -> Result<Run, RunErr
         &[(env_vars::BUILD_PLAN_PATH, plan_path.as_os_str())],
     )?;
 
-    let path = buildpack.dir.join("bin/detect");
     let spawn = |source| RunError::Spawn {
         path: path.clone(),
         source,
@@ -118,20 +127,11 @@ fn try_run(platform: &Platform<'_>, buildpack: &Buildpack) -> Result<Run, RunErr
 
     let verdict = match status.code() {
         Some(0) => {
-            let plan: Result<BuildPlan, _> = toml_file::read(&plan_path);
-            match plan.map_err(|error| chain(&RunError::Plan(error))) {
-                Ok(plan) => match plan.validate() {
-                    Ok(()) => Verdict::Pass(plan),
-                    Err(error) => Verdict::Error {
-                        code: None,
-                        reason: Some(error.to_string()),
-                    },
-                },
-                Err(reason) => Verdict::Error {
-                    code: None,
-                    reason: Some(reason),
-                },
-            }
+            let plan = toml_file::read(&plan_path);
+            passed(
+                buildpack,
+                plan.map_err(|error| chain(&RunError::Plan(error))),
+            )
         }
         Some(exit_code::DETECT_FAIL) => Verdict::Fail,
         Some(code) => Verdict::Error {
@@ -144,4 +144,29 @@ fn try_run(platform: &Platform<'_>, buildpack: &Buildpack) -> Result<Run, RunErr
         },
     };
     Ok(Run { verdict, output })
+}
+
+/// The verdict of one that wrote this plan.
+fn passed(buildpack: &Buildpack, plan: Result<BuildPlan, String>) -> Verdict {
+    let plan = plan.and_then(|plan| {
+        plan.validate().map_err(|error| error.to_string())?;
+        let requires = plan
+            .alternatives()
+            .iter()
+            .any(|sections| !sections.requires.is_empty());
+        if buildpack.kind == Kind::Extension && requires {
+            return Err(format!(
+                "extension {} outputs \"requires\" which is not allowed",
+                buildpack.info.id.as_str()
+            ));
+        }
+        Ok(plan)
+    });
+    match plan {
+        Ok(plan) => Verdict::Pass(plan),
+        Err(reason) => Verdict::Error {
+            code: None,
+            reason: Some(reason),
+        },
+    }
 }

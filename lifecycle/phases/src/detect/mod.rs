@@ -110,11 +110,6 @@ pub fn detect(inputs: &Inputs<'_>) -> Result<Detected, DetectError> {
     if inputs.order.order.is_empty() {
         return Err(DetectError::EmptyOrder);
     }
-    if !inputs.order.order_extensions.is_empty() {
-        inputs
-            .log
-            .warn("image extensions are not supported: order-extensions is ignored");
-    }
     let mut detector = order::Detector::new(inputs);
     let result = detector.detect();
     for (level, line) in detector.into_lines() {
