@@ -43,6 +43,8 @@ as_each_user! {
         let app = t.fixture("worker-only");
         let cache = format!("{}/team/cache", registry.host);
         let build = |name: &str, cache: &str| {
+            // The store lives on from run to run, and the apps in it.
+            let name = &format!("{name}-{}", std::process::id());
             let arguments = ["build", ".", "-v", "-a", name, "-b", &buildpack, "--cache-image", cache];
             t.slugc_in(&app).args(&arguments).run().success()
         };
