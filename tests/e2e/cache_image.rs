@@ -46,7 +46,7 @@ as_each_user! {
             // The store lives on from run to run, and the apps in it.
             let name = &format!("{name}-{}", std::process::id());
             let arguments = ["build", ".", "-v", "-a", name, "-b", &buildpack, "--cache-image", cache];
-            t.slugc_in(&app).args(&arguments).run().success()
+            t.slugc_in(&app).args(arguments).run().success()
         };
         build("one", &cache).says(&["the cache is empty", "Adding cache layer 'test/caching:downloads'"]);
         build("two", &cache).says(&[
