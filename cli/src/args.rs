@@ -3,6 +3,7 @@
 mod addons;
 mod apps;
 mod bases;
+mod build_cache;
 mod builder;
 mod compression;
 mod config;
@@ -21,6 +22,7 @@ use crate::ui::printer::Detail;
 pub(crate) use addons::*;
 pub(crate) use apps::{AppsArgs, AppsCreateArgs, AppsDestroyArgs, AppsSetupArgs};
 pub(crate) use bases::{BaseArgs, OutdatedArgs, RebaseArgs, StackPullArgs, StackPushArgs};
+pub(crate) use build_cache::BuildCacheArgs;
 pub(crate) use builder::{BuilderAction, BuilderArgs, MirrorAction, SettingsAction, SettingsArgs};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use compression::{CompressionArgs, Zstd};
@@ -248,6 +250,8 @@ pub(crate) struct BuildArgs {
     pub(crate) platform: PlatformArgs,
     #[command(flatten)]
     pub(crate) surroundings: SurroundingsArgs,
+    #[command(flatten)]
+    pub(crate) cache: BuildCacheArgs,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
     #[command(flatten)]

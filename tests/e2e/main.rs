@@ -18,6 +18,7 @@ mod build;
 mod build_again;
 mod builders;
 mod cache;
+mod cache_image;
 mod config;
 mod containerd;
 mod descriptions;

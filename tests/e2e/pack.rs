@@ -151,9 +151,9 @@ fn pack_publishes_with_our_lifecycle_in_one_phase_and_in_five() {
     let (printed, second) = builder.build(&app, &trusted);
     assert_eq!(first, second, "{printed}");
     for line in [
-        "Restoring data for 'slugc/python:venv' from cache",
+        "Restoring data for \"slugc/python:venv\" from cache",
         "Reusing layer 'slugc/python:venv'",
-        "Reusing layer 'slice-1'",
+        "Reused 1/1 app layer(s)",
         "Reusing cache layer 'slugc/python:venv'",
     ] {
         assert!(printed.contains(line), "{line} is missing in\n{printed}");
@@ -178,7 +178,7 @@ fn pack_publishes_with_our_lifecycle_in_one_phase_and_in_five() {
         "{printed}"
     );
     assert!(
-        printed.contains("[exporter] Adding layer 'slice-1'"),
+        printed.contains("[exporter] Added 1/1 app layer(s)"),
         "{printed}"
     );
 }

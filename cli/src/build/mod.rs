@@ -1,6 +1,7 @@
 //! `slugc build`, in order: source → stack → analyze → detect → restore → build → export.
 
 pub(crate) mod buildpacks;
+pub(crate) mod cache_image;
 mod description;
 pub(crate) mod foundation;
 mod phases;
@@ -28,6 +29,7 @@ use crate::ui::error::chain;
 use crate::ui::printer::Printer;
 use crate::ui::size;
 use buildpacks::Buildpacks;
+use cache_image::CacheRepository;
 use cnb_phases::export;
 use cnb_phases::record::CacheRecord;
 use cnb_phases::restore::LastBuild;
@@ -44,7 +46,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 /// What is asked for.
-#[derive(Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) app: &'a App,
     pub(crate) path: &'a Path,
@@ -59,6 +60,8 @@ pub(crate) struct Request<'a> {
     pub(crate) mirror: Option<&'a str>,
     /// Another base than the stack's run image.
     pub(crate) run_image: Option<&'a Base>,
+    /// The cache that other machines share.
+    pub(crate) cache: Option<&'a CacheRepository<'a>>,
 }
 
 /// What came of it.
@@ -220,6 +223,10 @@ pub(crate) fn build(
     commit(&phases, &source, inputs, &exported)?;
     write_report(request, &exported.manifest)?;
     clock.lap("export");
+    if let Some(cache) = request.cache {
+        phases.save_cache(cache, &group, &exported);
+        clock.lap("cache");
+    }
     Ok(report(printer, &exported, &run_image, clock))
 }
 

@@ -2,6 +2,7 @@
 
 use crate::bases::Base;
 use crate::build::buildpacks::Buildpacks;
+use crate::build::cache_image::CacheRepository;
 use crate::build::description::Description;
 use crate::build::foundation::Foundation;
 use crate::build::sandboxed::{self, Phase, Scene, Workplace};
@@ -13,7 +14,10 @@ use crate::project;
 use crate::source::Source;
 use crate::store::Store;
 use crate::tools;
+use crate::ui::error::chain;
 use crate::ui::printer::Printer;
+use cnb_phases::cache::restored::Restored;
+use cnb_phases::cache::{restore as cache_restore, save};
 use cnb_phases::export::EarlyLayer;
 use cnb_phases::log::{Level, Logger};
 use cnb_phases::record::{CacheRecord, LayerSettings};
@@ -22,7 +26,7 @@ use cnb_phases::{analyze, export, intruders, restore};
 use cnb_spec::api::ApiVersion;
 use cnb_spec::exit_code;
 use cnb_spec::group::Group;
-use cnb_spec::labels::LauncherMetadata;
+use cnb_spec::labels::{LauncherMetadata, LayersMetadata};
 use cnb_spec::names::escape_id;
 use cnb_spec::project::ProjectMetadata;
 use cnb_spec::run::RunImageNames;
@@ -143,7 +147,62 @@ impl Phases<'_> {
             .because(error)
             .hint("build without them: slugc build --clear-cache")
         })?;
+        if let Some(cache) = self.request.cache
+            && self.last.record.is_none()
+        {
+            self.restore_from(cache, group);
+        }
         work.hand_over(self.stack)
+    }
+
+    /// Layers of an app that this machine did not build before, out of the cache that others left. Without them the
+    /// build takes longer, nothing else.
+    fn restore_from(&self, cache: &CacheRepository<'_>, group: &Group) {
+        let sink = |level: Level, line: &str| log(self.printer, level, line);
+        let restored = cache_restore::restore(&cache_restore::Inputs {
+            platform_api: sandboxed::PLATFORM_API,
+            layers_dir: &self.request.app.layers(),
+            layers_path: Path::new(sandboxed::LAYERS),
+            group,
+            previous: &LayersMetadata::default(),
+            cache: Some(&cache.layers()),
+            skip_layers: false,
+            owner: self.owner(),
+            log: Logger::new(&sink),
+        });
+        if let Err(error) = restored {
+            let failure = Failure::new(Exit::Store, format!("cannot use {cache}")).because(error);
+            self.printer.warning(&chain(&failure));
+        }
+    }
+
+    /// Puts the layers for the next build into the cache that others share. The image is made already: what goes wrong
+    /// is a warning.
+    pub(super) fn save_cache(
+        &self,
+        cache: &CacheRepository<'_>,
+        group: &Group,
+        exported: &export::Exported,
+    ) {
+        let layers_dir = self.request.app.layers();
+        let sink = |level: Level, line: &str| log(self.printer, level, line);
+        let inputs = save::Inputs {
+            platform_api: sandboxed::PLATFORM_API,
+            layers_dir: &layers_dir,
+            layers_path: sandboxed::LAYERS,
+            group,
+            owner: self.owner(),
+            record: &exported.record,
+            restored: &Restored::read(&layers_dir),
+            log: Logger::new(&sink),
+        };
+        self.printer.heading(&format!("Caching in {cache}"));
+        if let Err(error) = save::save(&inputs, &cache.layers()) {
+            let failure = Failure::new(Exit::Network, format!("cannot save {cache}"))
+                .because(error)
+                .hint("log in: slugc login; or build without --cache-image");
+            self.printer.warning(&chain(&failure));
+        }
     }
 
     /// Runs the buildpacks; returns the layers that could be written meanwhile.

@@ -2,6 +2,7 @@
 
 use crate::app::{App, AppName};
 use crate::args::{BuildArgs, PlatformArgs, RegistryArgs};
+use crate::build::cache_image::CacheRepository;
 use crate::build::{self, Request, run_image};
 use crate::build_env;
 use crate::commands::sbom;
@@ -45,6 +46,7 @@ pub(crate) fn of_app(
             tags: &[],
             mirror,
             run_image: None,
+            cache: None,
         },
     )?;
     let release = release::deploy(printer, store, app)?;
@@ -79,6 +81,10 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
         .as_deref()
         .map(|text| run_image::find(&transfer, text, args.refresh))
         .transpose()?;
+    let cache = args.cache.cache_image.as_deref();
+    let cache = cache
+        .map(|name| CacheRepository::open(&store, &printer, name, &args.registry))
+        .transpose()?;
     let built = build::build(
         &store,
         &printer,
@@ -95,6 +101,7 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
             tags: &args.tags,
             mirror: args.mirror.mirror.as_deref(),
             run_image: run_image.as_ref(),
+            cache: cache.as_ref(),
         },
     )?;
     for name in &names {

@@ -301,6 +301,7 @@ pub(super) fn push_from(
         watch: Some(&watch),
         mount_from: &mount_from,
         remote_layers: !sources.is_empty(),
+        thorough: false,
     };
     let store = transfer.store.blobs();
     let push = || oci_registry::push(&client, store, &image.manifest, &target, &options);

@@ -96,6 +96,9 @@ pub(crate) fn run(inputs: &Inputs, output: &Output, images: &Images) -> Result<A
     for name in inputs.images.iter().chain(&inputs.tags) {
         images.check_write(name, CODE)?;
     }
+    if let Some(name) = &inputs.cache_image {
+        images.registries().check_push(name, CODE)?;
+    }
     if previous.is_none() {
         output.log(
             Level::Info,

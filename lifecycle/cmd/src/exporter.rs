@@ -2,14 +2,14 @@
 
 use crate::Failure;
 use crate::analyzer;
+use crate::build_cache::{self, CacheRepository};
 use crate::images::{Found, Images, Published};
 use crate::inputs::Inputs;
 use crate::output::Output;
-use crate::restorer;
+use crate::phases;
 use crate::scratch::Scratch;
-use cnb_phases::cache::folder::CacheFolder;
 use cnb_phases::cache::restored::Restored;
-use cnb_phases::cache::{self, save};
+use cnb_phases::cache::{self, LayerCache, save};
 use cnb_phases::export::{self, Exported};
 use cnb_phases::log::{Level, Logger};
 use cnb_phases::record::LayerSettings;
@@ -40,6 +40,9 @@ pub(crate) fn names(inputs: &Inputs) -> Result<Vec<String>, Failure> {
     if inputs.run_image_flag {
         return Err(failed("-run-image is unsupported"));
     }
+    if inputs.deprecated_image.is_some() {
+        return Err(failed("-image is unsupported"));
+    }
     let mut names = inputs.images.clone();
     names.extend(inputs.cache_image.clone());
     let analyzed = analyzed(inputs)?;
@@ -56,12 +59,26 @@ fn analyzed(inputs: &Inputs) -> Result<Analyzed, Failure> {
 
 /// Exports, with what the other phases left in files.
 pub(crate) fn run(inputs: &Inputs, output: &Output, images: &Images) -> Result<(), Failure> {
-    let group: Group = toml_file::read(&inputs.group)
-        .map_err(|error| Failure::from_error(CODE, "read the group", &error))?;
-    let analyzed = analyzed(inputs)?;
-    let cache = restorer::cache_folder(inputs, output, CODE)?;
+    build_cache::warn_of_none(inputs, output);
     warn_of_launch_cache(inputs, output);
-    export(inputs, output, images, &group, &analyzed, cache.as_ref())
+    let group = phases::group(inputs, CODE)?;
+    let analyzed = analyzed(inputs)?;
+    if analyzed.run_image.as_ref().is_some_and(|it| it.extend) {
+        return Err(Failure::new(
+            CODE,
+            "failed to export: image extensions extend the run image, which this lifecycle does not do; leave them out \
+             of the order, or export with another lifecycle",
+        ));
+    }
+    let scratch = Scratch::new(CODE)?;
+    let repository = CacheRepository::find(inputs, output, images, &scratch);
+    let cache = build_cache::open(inputs, repository.as_ref(), CODE)?;
+    let from = Sources {
+        images,
+        scratch: &scratch,
+        cache: cache.as_deref(),
+    };
+    export(inputs, output, &from, &group, &analyzed)
 }
 
 pub(crate) fn warn_of_launch_cache(inputs: &Inputs, output: &Output) {
@@ -73,16 +90,28 @@ pub(crate) fn warn_of_launch_cache(inputs: &Inputs, output: &Output) {
     }
 }
 
+/// Where an export reads and writes.
+#[derive(Clone, Copy)]
+pub(crate) struct Sources<'a> {
+    pub(crate) images: &'a Images,
+    /// What the cache takes layers from that were made for the image.
+    pub(crate) scratch: &'a Scratch,
+    pub(crate) cache: Option<&'a dyn LayerCache>,
+}
+
 /// Exports the image under all names of `inputs`, then the cache, which only warns.
 pub(crate) fn export(
     inputs: &Inputs,
     output: &Output,
-    images: &Images,
+    from: &Sources<'_>,
     group: &Group,
     analyzed: &Analyzed,
-    cache: Option<&CacheFolder>,
 ) -> Result<(), Failure> {
-    let scratch = Scratch::new(CODE)?;
+    let Sources {
+        images,
+        scratch,
+        cache,
+    } = *from;
     let run_reference = analyzed
         .run_image
         .as_ref()
@@ -102,7 +131,7 @@ pub(crate) fn export(
                 format!("failed to export: there is no run image {run_reference}"),
             )
         })?;
-    let previous = previous(inputs, output, images, &scratch, analyzed)?;
+    let previous = previous(inputs, output, images, scratch, analyzed)?;
     let names: Vec<String> = inputs.images.iter().chain(&inputs.tags).cloned().collect();
     let restored = Restored::read(&inputs.layers);
     let made = Made {
@@ -114,7 +143,7 @@ pub(crate) fn export(
         previous: previous.as_ref(),
         restored: &restored,
         names: &names,
-        scratch: &scratch,
+        scratch,
     };
     let exported = made.image()?;
     let publish = || -> Result<(), Failure> {
@@ -128,7 +157,7 @@ pub(crate) fn export(
         let published = images.publish(&scratch.blobs, manifest, &names, &sources, CODE, &warn)?;
         let (shown, report) = told(&exported, published);
         output.log(Level::Info, &format!("*** Images ({shown}):"));
-        for name in &names {
+        for name in &report.image.tags {
             output.log(Level::Info, &format!("      {name}"));
         }
         toml_file::write(&inputs.report, &report)
@@ -187,6 +216,10 @@ fn told(exported: &Exported, published: Published) -> (String, Report) {
             report.image.manifest_size = None;
             let short = id.strip_prefix("sha256:").unwrap_or(&id);
             (short.chars().take(12).collect(), report)
+        }
+        Published::Folders(identifier, folders) => {
+            report.image.tags = folders;
+            (identifier, report)
         }
     }
 }
@@ -269,7 +302,7 @@ impl Made<'_> {
         Ok(found.or(offered.first()).cloned().unwrap_or_default())
     }
 
-    fn save(&self, exported: &Exported, folder: &CacheFolder) {
+    fn save(&self, exported: &Exported, cache: &dyn LayerCache) {
         let inputs = self.inputs;
         let sink = |level: Level, line: &str| self.output.log(level, line);
         let saved = text(&inputs.layers).and_then(|layers_path| {
@@ -284,12 +317,14 @@ impl Made<'_> {
                     restored: self.restored,
                     log: Logger::new(&sink),
                 },
-                folder,
+                cache,
             )
             .map_err(|error| Failure::from_error(CODE, "export cache", &error))
         });
-        if let Err(failure) = saved {
-            self.output.log(Level::Warn, &failure.message);
+        if let Err(Failure { message, .. }) = saved {
+            // Platforms look for the reference lifecycle's words.
+            let text = message.replacen("failed", "Failed", 1);
+            self.output.log(Level::Warn, &text);
         }
     }
 }

@@ -3,19 +3,26 @@
 use crate::Failure;
 use crate::daemon::Daemon;
 use crate::inputs::Inputs;
+use crate::layouts::Layouts;
 use crate::registries::{Registries, RemoteImage};
-use cnb_spec::exit_code;
-use oci_image::{BlobStore, Descriptor, Digest, Image, LayerBlob};
+use oci_image::{BlobStore, Descriptor, Digest, Image, LayerBlob, layout};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 
-/// A place for images.
-pub(crate) enum Images {
-    /// Registries.
-    Registry(Registries),
+/// A place for images, and registries for what is never elsewhere: cache images.
+pub(crate) struct Images {
+    place: Place,
+    registries: Registries,
+}
+
+enum Place {
+    Registry,
     /// A Docker engine.
     Daemon(Daemon),
+    Layout(Layouts),
 }
 
 /// How a published image can be told from others.
@@ -25,6 +32,8 @@ pub(crate) enum Published {
     Manifest(Digest),
     /// By the ID that the engine gave it.
     Id(String),
+    /// By the folder of its first name and its manifest's digest; with the folders of all names.
+    Folders(String, Vec<String>),
 }
 
 /// An image that was found.
@@ -34,7 +43,16 @@ pub(crate) struct Found {
     pub(crate) identifier: String,
     /// Its documents.
     pub(crate) image: Image,
-    remote: Option<RemoteImage>,
+    place: FoundAt,
+}
+
+/// Where an image was found.
+#[derive(Debug, Clone)]
+enum FoundAt {
+    Registry(Box<RemoteImage>),
+    Daemon,
+    /// In a folder of this layout.
+    Layout(PathBuf),
 }
 
 impl Found {
@@ -76,7 +94,7 @@ impl From<RemoteImage> for Found {
         Self {
             identifier: remote.reference.to_string(),
             image: remote.image.clone(),
-            remote: Some(remote),
+            place: FoundAt::Registry(Box::new(remote)),
         }
     }
 }
@@ -88,17 +106,27 @@ impl Images {
         inputs: &Inputs,
         names: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, Failure> {
-        if inputs.layout {
-            return Err(Failure::new(
-                exit_code::INVALID_ARGS,
-                "failed to parse arguments: -layout is not supported; export to a registry or a daemon",
-            ));
-        }
-        if inputs.daemon {
+        let elsewhere = if let Some(dir) = &inputs.layout {
+            Some(Place::Layout(Layouts::new(dir)))
+        } else if inputs.daemon {
             let daemon = Daemon::open(inputs.launch_cache.as_deref())?;
-            return Ok(Self::Daemon(daemon));
-        }
-        Registries::new(inputs, names).map(Self::Registry)
+            Some(Place::Daemon(daemon))
+        } else {
+            None
+        };
+        let registries = match elsewhere {
+            Some(_) => Registries::new(inputs, inputs.cache_image.as_deref())?,
+            None => Registries::new(inputs, names)?,
+        };
+        Ok(Self {
+            place: elsewhere.unwrap_or(Place::Registry),
+            registries,
+        })
+    }
+
+    /// Where cache images are, wherever others are.
+    pub(crate) fn registries(&self) -> &Registries {
+        &self.registries
     }
 
     /// An image's documents; `None` when there is no such image. `code` is the phase's exit code.
@@ -108,17 +136,25 @@ impl Images {
         name: &str,
         code: u8,
     ) -> Result<Option<Found>, Failure> {
-        match self {
-            Self::Registry(registries) => {
-                let found = registries.find(store, name, code, |_| false)?;
+        match &self.place {
+            Place::Registry => {
+                let found = self.registries.find(store, name, code, |_| false)?;
                 Ok(found.map(Found::from))
             }
-            Self::Daemon(daemon) => {
+            Place::Daemon(daemon) => {
                 let found = daemon.find(name, code)?;
                 Ok(found.map(|(identifier, image)| Found {
                     identifier,
                     image,
-                    remote: None,
+                    place: FoundAt::Daemon,
+                }))
+            }
+            Place::Layout(layouts) => {
+                let found = layouts.find(store, name, code)?;
+                Ok(found.map(|(folder, identifier, image)| Found {
+                    identifier,
+                    image,
+                    place: FoundAt::Layout(folder),
                 }))
             }
         }
@@ -132,10 +168,10 @@ impl Images {
         code: u8,
         warn: impl Fn(&str),
     ) -> Result<Option<Found>, Failure> {
-        let Self::Registry(registries) = self else {
+        let Place::Registry = self.place else {
             return self.find(store, name, code);
         };
-        let found = registries.find(store, name, code, |error| {
+        let found = self.registries.find(store, name, code, |error| {
             warn(&format!("Not using the previous image: {error}"));
             true
         })?;
@@ -144,10 +180,10 @@ impl Images {
 
     /// Fails unless the image can be written.
     pub(crate) fn check_write(&self, name: &str, code: u8) -> Result<(), Failure> {
-        match self {
-            Self::Registry(registries) => registries.check_push(name, code),
-            // Who may open the socket may do everything.
-            Self::Daemon(_) => Ok(()),
+        match self.place {
+            Place::Registry => self.registries.check_push(name, code),
+            // Who may open the socket may do everything, and a folder says so when it is written.
+            Place::Daemon(_) | Place::Layout(_) => Ok(()),
         }
     }
 
@@ -161,12 +197,18 @@ impl Images {
         let Some(layer) = found.layer(diff_id) else {
             return Ok(None);
         };
-        match (self, &found.remote) {
-            (Self::Registry(registries), Some(remote)) => {
-                registries.blob(store, remote, layer).map(Some)
+        match (&self.place, &found.place) {
+            (Place::Daemon(daemon), _) => daemon.open_layer(store, &found.identifier, diff_id),
+            (_, FoundAt::Registry(remote)) => self.registries.blob(store, remote, layer).map(Some),
+            (_, FoundAt::Layout(folder)) => {
+                let blob = match File::open(layout::blob_path(folder, &layer.digest)) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                    blob => blob?,
+                };
+                store.import(blob, layer.digest, Some(layer.size))?;
+                Ok(Some(store.open_blob(&layer.digest)?))
             }
-            (Self::Daemon(daemon), _) => daemon.open_layer(store, &found.identifier, diff_id),
-            (Self::Registry(_), None) => Ok(None),
+            (_, FoundAt::Daemon) => Ok(None),
         }
     }
 
@@ -181,23 +223,37 @@ impl Images {
         code: u8,
         warn: &dyn Fn(&str),
     ) -> Result<Published, Failure> {
-        let registries = match self {
-            Self::Registry(registries) => registries,
-            Self::Daemon(daemon) => {
-                let bases: Vec<(&str, &Image)> = sources
-                    .iter()
-                    .map(|found| (found.identifier.as_str(), &found.image))
-                    .collect();
-                let id = daemon.publish(store, manifest, names, &bases, code, warn)?;
-                return Ok(Published::Id(id));
-            }
-        };
+        if let Place::Daemon(daemon) = &self.place {
+            let bases: Vec<(&str, &Image)> = sources
+                .iter()
+                .map(|found| (found.identifier.as_str(), &found.image))
+                .collect();
+            let id = daemon.publish(store, manifest, names, &bases, code, warn)?;
+            return Ok(Published::Id(id));
+        }
+        if let Place::Layout(layouts) = &self.place {
+            let bases: Vec<&Path> = sources
+                .iter()
+                .filter_map(|found| match &found.place {
+                    FoundAt::Layout(folder) => Some(folder.as_path()),
+                    FoundAt::Registry(_) | FoundAt::Daemon => None,
+                })
+                .collect();
+            let folders = layouts.publish(store, manifest, names, &bases, code)?;
+            let shown: Vec<String> = folders.iter().map(|it| it.display().to_string()).collect();
+            let identifier = format!("{}@{}", shown[0], manifest.digest);
+            return Ok(Published::Folders(identifier, shown));
+        }
         let mut sources: Vec<RemoteImage> = sources
             .iter()
-            .filter_map(|found| found.remote.clone())
+            .filter_map(|found| match &found.place {
+                FoundAt::Registry(remote) => Some(RemoteImage::clone(remote)),
+                FoundAt::Daemon | FoundAt::Layout(_) => None,
+            })
             .collect();
         for name in names {
-            registries.push(store, manifest, name, &sources, code)?;
+            self.registries
+                .push(store, manifest, name, &sources, false, code)?;
             // What one repository has, the next can have without another upload.
             if let Some(first) = sources.first().cloned() {
                 let reference = crate::registries::parse(name)?.with_digest(manifest.digest);

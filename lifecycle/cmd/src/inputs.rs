@@ -19,15 +19,20 @@ pub(crate) struct Inputs {
     pub(crate) cache_dir: Option<PathBuf>,
     pub(crate) cache_image: Option<String>,
     pub(crate) daemon: bool,
+    /// What `-run-image` was called before Platform API 0.7.
+    pub(crate) deprecated_image: Option<String>,
     pub(crate) exec_env: String,
+    pub(crate) extensions: PathBuf,
     /// Rebase although it is not known to be safe.
     pub(crate) force: bool,
+    pub(crate) generated: PathBuf,
     pub(crate) group: PathBuf,
     pub(crate) insecure_registries: Vec<String>,
     pub(crate) launch_cache: Option<PathBuf>,
     pub(crate) launcher: PathBuf,
     pub(crate) layers: PathBuf,
-    pub(crate) layout: bool,
+    /// Where images are folders of the OCI layout, when they are.
+    pub(crate) layout: Option<PathBuf>,
     pub(crate) log_level: Level,
     pub(crate) order: PathBuf,
     /// Whom the build's files belong to, and as whom phases run that need no rights.
@@ -120,7 +125,12 @@ fn absolute(path: &Path) -> Result<PathBuf, String> {
 }
 
 impl Inputs {
-    pub(crate) fn resolve(flags: &Flags, api: ApiVersion) -> Result<Self, String> {
+    /// `knows_layouts`: whether the phase has images that may be folders.
+    pub(crate) fn resolve(
+        flags: &Flags,
+        api: ApiVersion,
+        knows_layouts: bool,
+    ) -> Result<Self, String> {
         let given = Given(flags);
         let layers = given.path("layers", env_vars::LAYERS_DIR, paths::LAYERS_DIR.into())?;
         let own_order = layers.join("order.toml");
@@ -157,13 +167,24 @@ impl Inputs {
             cache_dir: given.optional_path("cache-dir", env_vars::CACHE_DIR)?,
             cache_image: given.optional("cache-image", env_vars::CACHE_IMAGE),
             daemon: given.switch("daemon", env_vars::USE_DAEMON),
+            deprecated_image: given.optional("image", ""),
             exec_env,
+            extensions: given.path(
+                "extensions",
+                env_vars::EXTENSIONS_DIR,
+                paths::EXTENSIONS_DIR.into(),
+            )?,
             force: given.switch("force", env_vars::FORCE_REBASE),
+            generated: given.path("generated", env_vars::GENERATED_DIR, in_layers("generated"))?,
             group: given.path("group", env_vars::GROUP_PATH, in_layers("group.toml"))?,
             insecure_registries: given.insecure_registries(),
             launch_cache: given.optional_path("launch-cache", env_vars::LAUNCH_CACHE_DIR)?,
             launcher: given.path("launcher", "", paths::LAUNCHER.into())?,
-            layout: given.switch("layout", env_vars::USE_LAYOUT),
+            layout: if knows_layouts {
+                layout(&given, api)?
+            } else {
+                None
+            },
             log_level: log_level(&given.text("log-level", env_vars::LOG_LEVEL, "info"))?,
             order: given.path("order", env_vars::ORDER_PATH, default_order)?,
             owner: Owner {
@@ -201,6 +222,25 @@ impl Inputs {
             layers,
             env: std::env::vars_os().collect(),
         })
+    }
+}
+
+/// The folder of images, if they are to be folders. The flags exist since Platform API 0.12.
+fn layout(given: &Given<'_>, api: ApiVersion) -> Result<Option<PathBuf>, String> {
+    if !given.switch("layout", env_vars::USE_LAYOUT) {
+        return Ok(None);
+    }
+    if !api.at_least(12) {
+        return Err(format!(
+            "-layout exists from Platform API 0.12 on, and the platform speaks {api}"
+        ));
+    }
+    match given.optional_path("layout-dir", env_vars::LAYOUT_DIR)? {
+        Some(dir) => Ok(Some(dir)),
+        None => Err(format!(
+            "-layout needs a folder for images; name it with -layout-dir or {}",
+            env_vars::LAYOUT_DIR
+        )),
     }
 }
 

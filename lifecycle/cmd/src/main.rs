@@ -9,12 +9,15 @@
 #![forbid(unsafe_code)]
 
 mod analyzer;
+mod build_cache;
 mod creator;
 mod daemon;
 mod exporter;
 mod flags;
 mod images;
 mod inputs;
+mod layouts;
+mod modes;
 mod output;
 mod phases;
 mod rebaser;
@@ -84,7 +87,7 @@ const PHASES: [(&str, &str, Phase); 7] = [
     ("rebaser", "rebase", Phase::Rebase),
 ];
 
-/// Phases that platforms know and this program does not run.
+/// A phase that platforms know and this program refuses.
 const ELSEWHERE: [&str; 2] = ["extender", "extend"];
 
 fn main() -> ExitCode {
@@ -124,6 +127,13 @@ fn run(output: &Output) -> Result<(), Failure> {
         output::print(api::LIFECYCLE);
         return Ok(());
     }
+    if ELSEWHERE.contains(&name.as_str()) {
+        return Err(Failure::new(
+            exit_code::EXTEND_ERROR,
+            "failed to extend: applying the Dockerfiles of image extensions takes an engine, which this lifecycle does \
+             not have; leave the extensions out of the order, or run the extender of another lifecycle",
+        ));
+    }
     let phase = phase(&name).ok_or_else(|| unknown(&name))?;
     let flags = Flags::parse(args).map_err(|message| {
         Failure::new(
@@ -136,13 +146,18 @@ fn run(output: &Output) -> Result<(), Failure> {
         return Ok(());
     }
     let api = platform_api()?;
-    let mut inputs = Inputs::resolve(&flags, api).map_err(|message| {
+    let knows_layouts = !matches!(phase, Phase::Detect | Phase::Build | Phase::Rebase);
+    let mut inputs = Inputs::resolve(&flags, api, knows_layouts).map_err(|message| {
         Failure::new(
             exit_code::INVALID_ARGS,
             format!("failed to parse arguments: {message}"),
         )
     })?;
     output.set_level(inputs.log_level);
+    // The restorer only reads what the analyzer was allowed to.
+    if phase != Phase::Restore && inputs.layout.is_some() {
+        modes::guard_experimental(modes::LAYOUT, output)?;
+    }
     match phase {
         Phase::Detect | Phase::Build => run_buildpacks(phase, &inputs, output),
         Phase::Analyze => {
@@ -170,9 +185,9 @@ fn run(output: &Output) -> Result<(), Failure> {
 
 /// The phases without registries and without rights.
 fn run_buildpacks(phase: Phase, inputs: &Inputs, output: &Output) -> Result<(), Failure> {
-    let (verb, run): (_, fn(&Inputs, &Output) -> _) = match phase {
-        Phase::Detect => ("detect", phases::detect),
-        _ => ("build", phases::build),
+    let verb = match phase {
+        Phase::Detect => "detect",
+        _ => "build",
     };
     let failed = |code: u8, why: &str| Err(Failure::new(code, format!("failed to {why}")));
     if !inputs.images.is_empty() {
@@ -189,7 +204,11 @@ fn run_buildpacks(phase: Phase, inputs: &Inputs, output: &Output) -> Result<(), 
             ),
         );
     }
-    run(inputs, output)
+    if phase == Phase::Build {
+        return phases::build(inputs, output);
+    }
+    let detected = phases::detect(inputs, output)?;
+    phases::generate(inputs, output, &detected)
 }
 
 /// What takes rights: credentials and sockets are opened, folders handed over. Then the process becomes the build's
@@ -233,18 +252,13 @@ fn phase(name: &str) -> Option<Phase> {
 
 fn unknown(name: &str) -> Failure {
     let verbs: Vec<&str> = PHASES.iter().map(|(_, verb, _)| *verb).collect();
-    let message = if ELSEWHERE.contains(&name) {
-        format!(
-            "failed to recognize phase: {name} is not supported; {} are",
-            verbs.join(", ")
-        )
-    } else {
+    Failure::new(
+        exit_code::INVALID_ARGS,
         format!(
             "failed to recognize phase: {name:?}; valid phases: {}",
             verbs.join(", ")
-        )
-    };
-    Failure::new(exit_code::INVALID_ARGS, message)
+        ),
+    )
 }
 
 fn platform_api() -> Result<ApiVersion, Failure> {
@@ -253,15 +267,16 @@ fn platform_api() -> Result<ApiVersion, Failure> {
     let text = std::env::var(variable).unwrap_or_default();
     if text.trim().is_empty() {
         return Err(fail(format!(
-            "failed to get platform API version; please set {variable} to specify the desired platform API version"
+            "failed to get platform API version; please set '{variable}' to specify the desired platform API version"
         )));
     }
     let version: ApiVersion = text
         .parse()
-        .map_err(|error| fail(format!("failed to read {variable}: {error}")))?;
+        .map_err(|error| fail(format!("failed to parse platform API '{text}': {error}")))?;
     if !version.is_supported(&api::PLATFORM) {
         return Err(fail(format!(
-            "failed to set platform API: version {version} is not supported; 0.7 to 0.15 are"
+            "failed to set platform API: platform API version '{version}' is incompatible with the lifecycle, \
+             which speaks 0.7 to 0.15"
         )));
     }
     Ok(version)

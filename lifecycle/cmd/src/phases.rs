@@ -1,11 +1,14 @@
 //! From inputs to phases: reads the files that they take, writes those that they make.
 
 use crate::Failure;
+use crate::analyzer;
 use crate::inputs::Inputs;
+use crate::modes;
 use crate::output::Output;
+use cnb_phases::detect::Detected;
 use cnb_phases::log::{Level, Logger};
 use cnb_phases::platform::Platform;
-use cnb_phases::{build, detect};
+use cnb_phases::{api_check, build, detect, generate};
 use cnb_spec::analyzed::Analyzed;
 use cnb_spec::exit_code;
 use cnb_spec::group::Group;
@@ -16,13 +19,16 @@ use cnb_spec::toml_file::{self, FileError};
 use serde::de::DeserializeOwned;
 use std::path::Path;
 
-pub(crate) fn detect(inputs: &Inputs, output: &Output) -> Result<(), Failure> {
+pub(crate) fn detect(inputs: &Inputs, output: &Output) -> Result<Detected, Failure> {
     let mut order: Order = read(&inputs.order, "read the order")?;
     if inputs.api.at_least(15)
         && let Some(file) =
             read_if_exists::<SystemToml>(&inputs.system, "read the system's buildpacks")?
     {
         order = order.with_system(&file.system);
+    }
+    if !order.order_extensions.is_empty() && !inputs.api.at_least(13) {
+        modes::guard_experimental(modes::DOCKERFILES, output)?;
     }
     let target = target(inputs, output)?;
     let temp_dir = std::env::temp_dir();
@@ -35,7 +41,36 @@ pub(crate) fn detect(inputs: &Inputs, output: &Output) -> Result<(), Failure> {
     .map_err(|error| Failure::from_error(error.exit_code(), "detect", &error))?;
     detected
         .write(&inputs.group, &inputs.plan)
-        .map_err(|error| Failure::from_error(exit_code::FAILED, "detect", &error))
+        .map_err(|error| Failure::from_error(exit_code::FAILED, "detect", &error))?;
+    Ok(detected)
+}
+
+/// Runs the image extensions of the group that detection chose.
+pub(crate) fn generate(
+    inputs: &Inputs,
+    output: &Output,
+    detected: &Detected,
+) -> Result<(), Failure> {
+    if detected.group.group_extensions.is_empty() {
+        return Ok(());
+    }
+    let target = target(inputs, output)?;
+    let temp_dir = std::env::temp_dir();
+    let sink = |level: Level, line: &str| output.log(level, line);
+    let analyzed: Option<Analyzed> = read_if_exists(&inputs.analyzed, "read what was analyzed")?;
+    let generated = generate::generate(&generate::Inputs {
+        platform: platform(inputs, &target, &temp_dir),
+        generated_dir: &inputs.generated,
+        extensions: &detected.group.group_extensions,
+        plan: &detected.plan,
+        analyzed: &analyzed.unwrap_or_default(),
+        run_images: &analyzer::offered(inputs)?,
+        log: Logger::new(&sink),
+    })
+    .map_err(|error| Failure::from_error(error.exit_code(), "generate", &error))?;
+    toml_file::write(&inputs.analyzed, &generated.analyzed)
+        .and_then(|()| toml_file::write(&inputs.plan, &generated.plan))
+        .map_err(|error| Failure::from_error(exit_code::GENERATE_ERROR, "generate", &error))
 }
 
 pub(crate) fn build(inputs: &Inputs, output: &Output) -> Result<(), Failure> {
@@ -59,6 +94,7 @@ fn platform<'a>(inputs: &'a Inputs, target: &'a Target, temp_dir: &'a Path) -> P
     Platform {
         api: inputs.api,
         buildpacks_dir: &inputs.buildpacks,
+        extensions_dir: &inputs.extensions,
         app_dir: &inputs.app,
         platform_dir: &inputs.platform,
         build_config_dir: &inputs.build_config,
@@ -74,7 +110,7 @@ fn target(inputs: &Inputs, output: &Output) -> Result<Target, Failure> {
     let analyzed: Option<Analyzed> = read_if_exists(&inputs.analyzed, "read what was analyzed")?;
     if analyzed.is_none() {
         let message = format!(
-            "no analyzed metadata found at {}",
+            "No analyzed metadata found at path \"{}\"",
             inputs.analyzed.display()
         );
         output.log(Level::Warn, &message);
@@ -85,6 +121,19 @@ fn target(inputs: &Inputs, output: &Output) -> Result<Target, Failure> {
         .unwrap_or_default()
         .run_target()
         .or_from(distro.as_ref()))
+}
+
+/// The group that detection chose, for phases whose own failures have this code.
+pub(crate) fn group(inputs: &Inputs, code: u8) -> Result<Group, Failure> {
+    let group: Group = toml_file::read(&inputs.group)
+        .map_err(|error| Failure::from_error(code, "read the group", &error))?;
+    api_check::check_group(&group).map_err(|error| {
+        Failure::new(
+            exit_code::BUILDPACK_API_INCOMPATIBLE,
+            format!("failed to {error}"),
+        )
+    })?;
+    Ok(group)
 }
 
 fn read<T: DeserializeOwned>(path: &Path, attempted: &str) -> Result<T, Failure> {

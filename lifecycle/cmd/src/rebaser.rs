@@ -22,8 +22,15 @@ pub(crate) fn names(inputs: &Inputs) -> Result<Vec<String>, Failure> {
             "failed to parse arguments: at least one image argument is required",
         ));
     }
+    if inputs.deprecated_image.is_some() && inputs.run_image_flag {
+        return Err(Failure::new(
+            exit_code::INVALID_ARGS,
+            "failed to resolve inputs: supply only one of -run-image or (deprecated) -image",
+        ));
+    }
     let mut names = inputs.images.clone();
     names.extend(inputs.previous_image.clone());
+    names.extend(inputs.deprecated_image.clone());
     names.extend(inputs.run_image.clone());
     if !inputs.daemon {
         analyzer::check_registries(inputs)?;
@@ -48,7 +55,11 @@ pub(crate) fn run(inputs: &Inputs, output: &Output, images: &Images) -> Result<(
     let failed =
         |error: &rebase::RebaseError| Failure::from_error(error.exit_code(), "rebase", error);
     let app = find(name)?;
-    let base_name = if let Some(name) = &inputs.run_image {
+    let given = inputs
+        .deprecated_image
+        .as_ref()
+        .or(inputs.run_image.as_ref());
+    let base_name = if let Some(name) = given {
         name.clone()
     } else {
         let known = rebase::base_of(&app.image).map_err(|error| failed(&error))?;
@@ -87,7 +98,7 @@ pub(crate) fn run(inputs: &Inputs, output: &Output, images: &Images) -> Result<(
             report.manifest_size = Some(manifest.size);
             digest.to_string()
         }
-        Published::Id(id) => {
+        Published::Id(id) | Published::Folders(id, _) => {
             report.image_id = Some(id.clone());
             id
         }

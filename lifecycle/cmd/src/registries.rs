@@ -117,7 +117,7 @@ impl Registries {
         oci_registry::check_push(&client, &reference).map_err(|error| {
             Failure::from_error(
                 code,
-                &format!("ensure registry write access to {name}"),
+                &format!("ensure registry read/write access to {name}"),
                 &error,
             )
         })
@@ -138,13 +138,14 @@ impl Registries {
     }
 
     /// Pushes an image under a name. Layers that are not in the store are those of `sources`: the registry has them,
-    /// takes them over from there, or gets them by this machine.
+    /// takes them over from there, or gets them by this machine. `thorough` is [`PushOptions::thorough`].
     pub(crate) fn push(
         &self,
         store: &BlobStore,
         manifest: &Descriptor,
         name: &str,
         sources: &[RemoteImage],
+        thorough: bool,
         code: u8,
     ) -> Result<(), Failure> {
         let target = parse(name)?.or_latest();
@@ -156,6 +157,7 @@ impl Registries {
         let options = PushOptions {
             mount_from: &mount_from,
             remote_layers: true,
+            thorough,
             ..PushOptions::default()
         };
         let failed = |error: &dyn Error| Failure::from_error(code, &format!("save {name}"), error);

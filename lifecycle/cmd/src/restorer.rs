@@ -2,12 +2,15 @@
 
 use crate::Failure;
 use crate::analyzer;
+use crate::build_cache::{self, CacheRepository};
 use crate::images::Images;
 use crate::inputs::Inputs;
 use crate::output::Output;
+use crate::phases;
+use crate::registries;
 use crate::scratch::Scratch;
-use cnb_phases::cache::folder::CacheFolder;
-use cnb_phases::cache::restore;
+use cnb_phases::analyze;
+use cnb_phases::cache::{LayerCache, restore};
 use cnb_phases::log::{Level, Logger};
 use cnb_spec::analyzed::Analyzed;
 use cnb_spec::exit_code;
@@ -23,6 +26,11 @@ pub(crate) fn names(inputs: &Inputs) -> Result<Vec<String>, Failure> {
         let offered = analyzer::offered(inputs)?;
         names.extend(offered.iter().flat_map(|it| it.all().map(str::to_owned)));
     }
+    // What extensions chose; a file that is broken is a failure later on.
+    let analyzed = toml_file::read_if_exists::<Analyzed>(&inputs.analyzed);
+    let run_image = analyzed.ok().flatten().and_then(|it| it.run_image);
+    let chosen = run_image.and_then(|it| it.image);
+    names.extend(chosen.filter(|name| registries::parse(name).is_ok()));
     Ok(names)
 }
 
@@ -34,8 +42,8 @@ pub(crate) fn run(inputs: &Inputs, output: &Output, images: &Images) -> Result<(
             "failed to parse arguments: received unexpected arguments",
         ));
     }
-    let group: Group = toml_file::read(&inputs.group)
-        .map_err(|error| Failure::from_error(CODE, "read the group", &error))?;
+    build_cache::warn_of_none(inputs, output);
+    let group = phases::group(inputs, CODE)?;
     let analyzed: Option<Analyzed> = toml_file::read_if_exists(&inputs.analyzed)
         .map_err(|error| Failure::from_error(CODE, "read what was analyzed", &error))?;
     if analyzed.is_none() {
@@ -47,22 +55,28 @@ pub(crate) fn run(inputs: &Inputs, output: &Output, images: &Images) -> Result<(
     }
     let mut analyzed = analyzed.unwrap_or_default();
     use_readable_run_image(inputs, images, &mut analyzed)?;
-    let cache = cache_folder(inputs, output, CODE)?;
-    restore(inputs, output, &group, &analyzed, cache.as_ref())
+    if !group.group_extensions.is_empty() {
+        look_at_run_image(inputs, images, &mut analyzed)?;
+    }
+    let scratch = Scratch::new(CODE)?;
+    let repository = CacheRepository::find(inputs, output, images, &scratch);
+    let cache = build_cache::open(inputs, repository.as_ref(), CODE)?;
+    restore(inputs, output, &group, &analyzed, cache.as_deref())
 }
 
-/// Restores. `cache` is the cache folder, when there is one.
+/// Restores. `cache` is the layer cache, when there is one.
 pub(crate) fn restore(
     inputs: &Inputs,
     output: &Output,
     group: &Group,
     analyzed: &Analyzed,
-    cache: Option<&CacheFolder>,
+    cache: Option<&dyn LayerCache>,
 ) -> Result<(), Failure> {
     let sink = |level: Level, line: &str| output.log(level, line);
     restore::restore(&restore::Inputs {
         platform_api: inputs.api,
         layers_dir: &inputs.layers,
+        layers_path: &inputs.layers,
         group,
         previous: &analyzed.layers(),
         cache,
@@ -71,32 +85,6 @@ pub(crate) fn restore(
         log: Logger::new(&sink),
     })
     .map_err(|error| Failure::from_error(error.exit_code(), "restore", &error))
-}
-
-/// Opens the cache folder that flags name.
-pub(crate) fn cache_folder(
-    inputs: &Inputs,
-    output: &Output,
-    code: u8,
-) -> Result<Option<CacheFolder>, Failure> {
-    if let Some(image) = &inputs.cache_image {
-        output.log(
-            Level::Warn,
-            &format!("The cache image {image} is not used: only -cache-dir is supported."),
-        );
-    }
-    let Some(folder) = &inputs.cache_dir else {
-        if inputs.cache_image.is_none() {
-            output.log(
-                Level::Warn,
-                "No cached data will be used, no cache specified.",
-            );
-        }
-        return Ok(None);
-    };
-    CacheFolder::open(folder)
-        .map(Some)
-        .map_err(|error| Failure::from_error(code, "create cache", &error))
 }
 
 /// An extension or the platform may have chosen another run image since the analysis (from 0.14 on).
@@ -131,6 +119,36 @@ fn use_readable_run_image(
         .ok_or_else(|| Failure::new(CODE, analyzer::unreadable(names)))?;
     run_image.image = Some(best.clone());
     run_image.reference = best;
+    toml_file::write(&inputs.analyzed, analyzed)
+        .map_err(|error| Failure::from_error(CODE, "write analyzed metadata", &error))
+}
+
+/// An extension chose another run image: later phases have to know which it is exactly, and what it is for.
+fn look_at_run_image(
+    inputs: &Inputs,
+    images: &Images,
+    analyzed: &mut Analyzed,
+) -> Result<(), Failure> {
+    let Some(run_image) = analyzed
+        .run_image
+        .as_mut()
+        .filter(|it| it.target.as_ref().is_none_or(|it| it.os.is_empty()))
+    else {
+        return Ok(());
+    };
+    let name = run_image.image.as_ref().unwrap_or(&run_image.reference);
+    let scratch = Scratch::new(CODE)?;
+    let found = images.find(&scratch.blobs, name, CODE)?.ok_or_else(|| {
+        Failure::new(
+            CODE,
+            format!("failed to restore: there is no run image {name}"),
+        )
+    })?;
+    run_image.reference = found.identifier;
+    run_image.target = inputs
+        .api
+        .at_least(12)
+        .then(|| analyze::target(&found.image));
     toml_file::write(&inputs.analyzed, analyzed)
         .map_err(|error| Failure::from_error(CODE, "write analyzed metadata", &error))
 }

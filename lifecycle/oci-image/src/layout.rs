@@ -91,6 +91,35 @@ pub fn write(
     manifest: &Descriptor,
     ref_name: Option<&str>,
 ) -> Result<(), LayoutError> {
+    let is_other = |other: &Descriptor| match (name_of(other), ref_name) {
+        (Some(other), Some(name)) => other != name,
+        (None, None) => other.digest != manifest.digest,
+        _ => true,
+    };
+    write_with(directory, store, manifest, ref_name, None, is_other)
+}
+
+/// As [`write()`], but the layout has this image and no other then, and layers that the store lacks are those of the
+/// layouts `bases`. What none of them has is left out: their base may itself be in a registry only.
+pub fn write_only(
+    directory: &Path,
+    store: &BlobStore,
+    manifest: &Descriptor,
+    ref_name: &str,
+    bases: &[&Path],
+) -> Result<(), LayoutError> {
+    let (name, bases) = (Some(ref_name), Some(bases));
+    write_with(directory, store, manifest, name, bases, |_| false)
+}
+
+fn write_with(
+    directory: &Path,
+    store: &BlobStore,
+    manifest: &Descriptor,
+    ref_name: Option<&str>,
+    bases: Option<&[&Path]>,
+    stays: impl Fn(&Descriptor) -> bool,
+) -> Result<(), LayoutError> {
     let blobs = directory.join("blobs/sha256");
     fs::create_dir_all(&blobs).map_err(|source| LayoutError::Write {
         path: blobs.clone(),
@@ -120,12 +149,20 @@ pub fn write(
     };
     closure(store, manifest, &mut digests).map_err(|error| error.at(directory))?;
     for digest in &digests {
-        link(store, digest, &blobs.join(digest.hex())).map_err(|error| match error {
+        let place = blobs.join(digest.hex());
+        let write_error = |source| LayoutError::Write {
+            path: place.clone(),
+            source,
+        };
+        if let Some(bases) = bases
+            && !store.contains(digest).map_err(write_error)?
+        {
+            take_over(bases, digest, &place).map_err(write_error)?;
+            continue;
+        }
+        link(store, digest, &place).map_err(|error| match error {
             LinkError::Store(source) => store_error(source),
-            LinkError::Write(source) => LayoutError::Write {
-                path: blobs.join(digest.hex()),
-                source,
-            },
+            LinkError::Write(source) => write_error(source),
         })?;
     }
 
@@ -143,13 +180,7 @@ pub fn write(
             .insert(REF_NAME_ANNOTATION.to_owned(), name.to_owned()),
         None => entry.annotations.remove(REF_NAME_ANNOTATION),
     };
-    index
-        .manifests
-        .retain(|other| match (name_of(other), ref_name) {
-            (Some(other), Some(name)) => other != name,
-            (None, None) => other.digest != manifest.digest,
-            _ => true,
-        });
+    index.manifests.retain(stays);
     index.manifests.push(entry);
     let json = serde_json::to_vec(&index).map_err(|source| LayoutError::Serialize { source })?;
     replace(directory, &json).map_err(|source| LayoutError::Write {
@@ -257,13 +288,35 @@ fn link(store: &BlobStore, digest: &Digest, place: &Path) -> Result<(), LinkErro
         // Another file system, one without links, or a link count at its limit.
         Err(_) => {}
     }
-    let mut blob = store.open_blob(digest).map_err(LinkError::Store)?;
+    let blob = store.open_blob(digest).map_err(LinkError::Store)?;
+    copy(blob, place).map_err(LinkError::Write)
+}
+
+fn copy(mut blob: File, place: &Path) -> io::Result<()> {
     let directory = place.parent().unwrap_or(Path::new("."));
-    let mut copy = tempfile::NamedTempFile::new_in(directory).map_err(LinkError::Write)?;
-    io::copy(&mut blob, &mut copy).map_err(LinkError::Write)?;
-    set_readable(copy.as_file()).map_err(LinkError::Write)?;
-    copy.persist(place)
-        .map_err(|error| LinkError::Write(error.error))?;
+    let mut copy = tempfile::NamedTempFile::new_in(directory)?;
+    io::copy(&mut blob, &mut copy)?;
+    set_readable(copy.as_file())?;
+    copy.persist(place).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Puts the blob of one of the layouts into its place, if one has it.
+fn take_over(layouts: &[&Path], digest: &Digest, place: &Path) -> io::Result<()> {
+    if place.exists() {
+        return Ok(());
+    }
+    for layout in layouts {
+        let path = blob_path(layout, digest);
+        if fs::hard_link(&path, place).is_ok() {
+            return Ok(());
+        }
+        match File::open(&path) {
+            Ok(blob) => return copy(blob, place),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
     Ok(())
 }
 
@@ -369,6 +422,25 @@ mod tests {
             import(&layout, &store, Some("c")),
             Err(LayoutError::NoSuchImage { .. })
         ));
+    }
+
+    #[test]
+    fn an_image_goes_out_on_top_of_a_base_in_another_layout() {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(scratch.path().join("store")).unwrap();
+        let (base, layout) = (scratch.path().join("base"), scratch.path().join("layout"));
+        let (old, one) = (image(&store, "old"), image(&store, "one"));
+        write(&base, &store, &one, None).unwrap();
+        write(&layout, &store, &old, None).unwrap();
+        let layer = Image::load(&store, &one.digest).unwrap().manifest.layers[0].digest;
+        store.remove(&layer).unwrap();
+        write_only(&layout, &store, &one, "1", &[&base]).unwrap();
+        assert_eq!(names(&layout), [Some("1".to_owned())]);
+        assert!(blob_path(&layout, &layer).exists());
+        let sparse = scratch.path().join("sparse");
+        write_only(&sparse, &store, &one, "1", &[]).unwrap();
+        assert!(!blob_path(&sparse, &layer).exists());
+        assert!(blob_path(&sparse, &one.digest).exists());
     }
 
     #[test]

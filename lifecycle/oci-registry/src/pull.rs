@@ -474,7 +474,9 @@ impl<'a> Pulling<'a> {
                 source,
             })?;
         let config = &image.config;
-        if config.os == wanted.os && config.architecture == wanted.architecture {
+        // Images that nothing runs, such as caches, need not say what for.
+        let fits = [wanted.architecture.as_str(), ""].contains(&config.architecture.as_str());
+        if config.os == wanted.os && fits {
             return Ok(());
         }
         Err(self.wrong_platform(wanted, shown(&config.os, &config.architecture, None)))

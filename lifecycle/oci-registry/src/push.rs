@@ -24,6 +24,8 @@ pub struct PushOptions<'a> {
     /// Whether layers may be missing in the store: they are the registry's already, or mounted. One that is neither
     /// ends the push with [`PushError::Incomplete`].
     pub remote_layers: bool,
+    /// Whether blobs are asked for although the tag names the image already: a registry may have lost some.
+    pub thorough: bool,
     /// Receives what is going on.
     pub watch: Option<Watch<'a>>,
 }
@@ -175,7 +177,8 @@ pub fn push(
         mounted: 0,
         present: 0,
     };
-    if names_already(client, repository, &identifier, manifest.digest, &scopes)? {
+    let names_it = names_already(client, repository, &identifier, manifest.digest, &scopes)?;
+    if names_it && !options.thorough {
         pushed.unchanged = true;
         pushed.present = contents.blobs.len();
         return Ok(pushed);

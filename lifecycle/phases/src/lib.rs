@@ -14,10 +14,12 @@
 #![forbid(unsafe_code)]
 
 pub mod analyze;
+pub mod api_check;
 pub mod build;
 pub mod cache;
 pub mod detect;
 pub mod export;
+pub mod generate;
 pub mod intruders;
 pub mod log;
 pub mod platform;
@@ -25,6 +27,5 @@ pub mod rebase;
 pub mod record;
 pub mod restore;
 
-mod api_check;
 mod layers_dir;
 mod scratch;

@@ -1,7 +1,7 @@
 //! What the platform gives to the phases that run buildpacks, and the environment made of it.
 
 use cnb_spec::api::ApiVersion;
-use cnb_spec::buildpack::Buildpack;
+use cnb_spec::buildpack::{Buildpack, Kind};
 use cnb_spec::env_delta::{EnvDelta, EnvError, Environment, Unsuffixed};
 use cnb_spec::env_vars;
 use cnb_spec::target::Target;
@@ -15,6 +15,8 @@ pub struct Platform<'a> {
     pub api: ApiVersion,
     /// `<buildpacks>/<escaped id>/<version>` holds a buildpack.
     pub buildpacks_dir: &'a Path,
+    /// `<extensions>/<escaped id>/<version>` holds an image extension; need not exist.
+    pub extensions_dir: &'a Path,
     /// The application.
     pub app_dir: &'a Path,
     /// `<platform>/env` holds the user's variables.
@@ -47,7 +49,11 @@ impl Platform<'_> {
         EnvDelta::read(&self.build_config_dir.join("env"))?.apply(&mut env, Unsuffixed::Default);
 
         let mut set = |name: &str, value: &OsStr| env.insert(name.into(), value.to_owned());
-        set(env_vars::BUILDPACK_DIR, buildpack.dir.as_os_str());
+        let own_dir = match buildpack.kind {
+            Kind::Buildpack => env_vars::BUILDPACK_DIR,
+            Kind::Extension => env_vars::EXTENSION_DIR,
+        };
+        set(own_dir, buildpack.dir.as_os_str());
         if buildpack.api.at_least(8) {
             set(env_vars::PLATFORM_DIR, self.platform_dir.as_os_str());
             for (name, value) in own {

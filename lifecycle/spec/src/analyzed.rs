@@ -69,6 +69,7 @@ impl Analyzed {
         let table = self.metadata.as_ref().map(json::of_table);
         table
             .map(|table| rename(table, |(label, file)| (file, label)))
+            .map(|table| rename_data(table, "metadata", "data"))
             .and_then(|table| serde_json::from_value(table).ok())
             .unwrap_or_default()
     }
@@ -76,6 +77,7 @@ impl Analyzed {
     /// Sets what [`Analyzed::layers`] returns.
     pub fn set_layers(&mut self, layers: &LayersMetadata) -> Result<(), serde_json::Error> {
         let table = rename(serde_json::to_value(layers)?, |names| names);
+        let table = rename_data(table, "data", "metadata");
         self.metadata = table.as_object().map(json::to_table);
         Ok(())
     }
@@ -102,6 +104,22 @@ fn rename(
         }
     });
     Value::Object(renamed.collect::<Map<_, _>>())
+}
+
+/// Renames what a layer's own data are called: `data` in labels, `metadata` in files.
+fn rename_data(mut value: Value, from: &str, to: &str) -> Value {
+    let buildpacks = value.get_mut("buildpacks").and_then(Value::as_array_mut);
+    for buildpack in buildpacks.into_iter().flatten() {
+        let layers = buildpack.get_mut("layers").and_then(Value::as_object_mut);
+        for layer in layers.into_iter().flat_map(Map::values_mut) {
+            if let Some(layer) = layer.as_object_mut()
+                && let Some(data) = layer.remove(from)
+            {
+                layer.insert(to.to_owned(), data);
+            }
+        }
+    }
+    value
 }
 
 #[cfg(test)]

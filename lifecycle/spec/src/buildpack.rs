@@ -8,9 +8,21 @@ use crate::toml_file::{self, FileError};
 use serde::{Deserialize, Deserializer};
 use std::path::{Path, PathBuf};
 
-/// A buildpack's descriptor and where the buildpack is.
+/// What a module of a group is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// It builds.
+    #[default]
+    Buildpack,
+    /// It writes Dockerfiles for the images that are built in and on (Image Extension API).
+    Extension,
+}
+
+/// A buildpack's descriptor, or an image extension's, and where it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Buildpack {
+    /// Which of the two.
+    pub kind: Kind,
     /// The folder that holds buildpack.toml, absolute.
     pub dir: PathBuf,
     /// The API it speaks.
@@ -63,21 +75,45 @@ impl Buildpack {
             path: path.clone(),
             reason,
         };
-        let api = file
-            .api
-            .parse()
-            .map_err(|error| invalid(format!("api: {error}")))?;
+        let api = file.api.parse().map_err(|source| FileError::Api {
+            path: path.clone(),
+            source,
+        })?;
         if !file.order.is_empty() && !file.stacks.is_empty() {
             return Err(invalid("order and stacks exclude each other".to_owned()));
         }
         let targets = targets(dir, api, file.targets, &file.stacks);
         Ok(Self {
+            kind: Kind::Buildpack,
             dir: dir.to_owned(),
             api,
             info: file.buildpack,
             order: file.order,
             targets,
         })
+    }
+
+    /// Reads `<dir>/extension.toml`.
+    pub fn read_extension(dir: &Path) -> Result<Self, FileError> {
+        let path = dir.join("extension.toml");
+        let file: ExtensionToml = toml_file::read(&path)?;
+        let api = file.api.parse().map_err(|source| FileError::Api {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Self {
+            kind: Kind::Extension,
+            dir: dir.to_owned(),
+            api,
+            info: file.extension,
+            order: Vec::new(),
+            targets: file.targets,
+        })
+    }
+
+    /// Reads the extension that an extensions folder holds as `<escaped id>/<version>`.
+    pub fn find_extension(dir: &Path, id: &str, version: &str) -> Result<Self, FileError> {
+        Self::read_extension(&dir.join(escape_id(id)).join(version))
     }
 
     /// Reads the buildpack that a buildpacks folder holds as `<escaped id>/<version>`.
@@ -102,6 +138,14 @@ struct BuildpackToml {
     targets: Vec<BuildpackTarget>,
     #[serde(default)]
     stacks: Vec<Stack>,
+}
+
+#[derive(Deserialize)]
+struct ExtensionToml {
+    api: String,
+    extension: BuildpackInfo,
+    #[serde(default)]
+    targets: Vec<BuildpackTarget>,
 }
 
 #[derive(Deserialize)]

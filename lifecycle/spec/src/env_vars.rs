@@ -16,6 +16,14 @@ pub const LAYERS_DIR: &str = "CNB_LAYERS_DIR";
 pub const PLATFORM_DIR: &str = "CNB_PLATFORM_DIR";
 /// The folder of all buildpacks.
 pub const BUILDPACKS_DIR: &str = "CNB_BUILDPACKS_DIR";
+/// The folder of all image extensions.
+pub const EXTENSIONS_DIR: &str = "CNB_EXTENSIONS_DIR";
+/// Where image extensions' Dockerfiles go.
+pub const GENERATED_DIR: &str = "CNB_GENERATED_DIR";
+/// To an image extension: its own folder.
+pub const EXTENSION_DIR: &str = "CNB_EXTENSION_DIR";
+/// To `bin/generate`: where to write.
+pub const OUTPUT_DIR: &str = "CNB_OUTPUT_DIR";
 /// The operator's folder.
 pub const BUILD_CONFIG_DIR: &str = "CNB_BUILD_CONFIG_DIR";
 /// analyzed.toml.
@@ -54,6 +62,10 @@ pub const SKIP_RESTORE: &str = "CNB_SKIP_RESTORE";
 pub const USE_DAEMON: &str = "CNB_USE_DAEMON";
 /// Whether images are folders in the OCI layout.
 pub const USE_LAYOUT: &str = "CNB_USE_LAYOUT";
+/// The folder of those.
+pub const LAYOUT_DIR: &str = "CNB_LAYOUT_DIR";
+/// What to do about experimental features: quiet, warn or error.
+pub const EXPERIMENTAL_MODE: &str = "CNB_EXPERIMENTAL_MODE";
 /// Registries that may be spoken to without encryption, separated by commas.
 pub const INSECURE_REGISTRIES: &str = "CNB_INSECURE_REGISTRIES";
 /// Whether image and cache are exported at the same time.

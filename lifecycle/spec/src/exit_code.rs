@@ -31,5 +31,12 @@ pub const REBASE_ERROR: u8 = 72;
 /// The launcher failed before it started the process.
 pub const LAUNCH_ERROR: u8 = 82;
 
+/// A `bin/generate` of an image extension failed.
+pub const GENERATE_EXTENSION_FAILED: u8 = 91;
+/// Generation failed otherwise.
+pub const GENERATE_ERROR: u8 = 92;
+/// Base images could not be extended.
+pub const EXTEND_ERROR: u8 = 102;
+
 /// What `bin/detect` exits with to say "not for me".
 pub const DETECT_FAIL: i32 = 100;

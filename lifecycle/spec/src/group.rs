@@ -54,7 +54,7 @@ pub struct Group {
     /// The buildpacks.
     #[serde(default)]
     pub group: Vec<GroupElement>,
-    /// Image extensions, which the phases here refuse.
+    /// Image extensions, which run before the buildpacks.
     #[serde(
         default,
         rename = "group-extensions",

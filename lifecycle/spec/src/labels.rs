@@ -1,5 +1,6 @@
 //! Labels of images: their names, and the JSON of the lifecycle's own (Platform API, "Labels").
 
+use crate::api::ApiVersion;
 use crate::group::GroupElement;
 use crate::json;
 use crate::layer::LayerTypes;
@@ -193,14 +194,20 @@ pub struct LauncherGit {
     pub commit: String,
 }
 
-/// The text of [`BUILD_METADATA`].
+/// The text of [`BUILD_METADATA`] for a platform that speaks this version of its API.
 pub fn build_metadata(
     metadata: &BuildMetadata,
     launcher: &LauncherMetadata,
+    platform_api: ApiVersion,
 ) -> Result<String, serde_json::Error> {
     #[derive(Serialize)]
     struct Label<'a> {
+        /// The bill of materials of old buildpacks, of which there is none: null, and before 0.9 only.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bom: Option<()>,
         buildpacks: Vec<BuildpackInLabel<'a>>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        extensions: Vec<BuildpackInLabel<'a>>,
         launcher: &'a LauncherMetadata,
         processes: Vec<ProcessInLabel<'a>>,
         #[serde(
@@ -210,8 +217,14 @@ pub fn build_metadata(
         default_process_type: &'a Option<String>,
     }
     json::label_text(&Label {
+        bom: (!platform_api.at_least(9)).then_some(()),
         buildpacks: metadata
             .buildpacks
+            .iter()
+            .map(BuildpackInLabel::from)
+            .collect(),
+        extensions: metadata
+            .extensions
             .iter()
             .map(BuildpackInLabel::from)
             .collect(),
@@ -263,7 +276,7 @@ impl<'a> From<&'a Process> for ProcessInLabel<'a> {
         Self {
             r#type: &process.r#type,
             command: &process.command,
-            args: (!process.args.is_empty()).then_some(&process.args),
+            args: process.has_args().then_some(&process.args),
             direct: process.direct,
             buildpack_id: &process.buildpack_id,
             working_dir: &process.working_dir,
@@ -381,7 +394,12 @@ mod tests {
             ..BuildMetadata::default()
         };
         assert_eq!(
-            build_metadata(&metadata, &LauncherMetadata::default()).unwrap(),
+            build_metadata(
+                &metadata,
+                &LauncherMetadata::default(),
+                ApiVersion::new(0, 9)
+            )
+            .unwrap(),
             r#"{"buildpacks":[{"id":"a","version":"1"}],"launcher":{"version":"","source":{"git":{"repository":"","commit":""}}},"processes":[{"type":"web","command":["run"],"args":null,"direct":true,"buildpackID":"a"}],"buildpack-default-process-type":"web"}"#
         );
     }

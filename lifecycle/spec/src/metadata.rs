@@ -18,6 +18,9 @@ pub struct BuildMetadata {
     /// The group.
     #[serde(default)]
     pub buildpacks: Vec<GroupElement>,
+    /// The image extensions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<GroupElement>,
     /// Labels that buildpacks want, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<Label>,
@@ -93,6 +96,14 @@ pub struct Slice {
     pub paths: Vec<String>,
 }
 
+impl Process {
+    /// Whether its arguments are written: before Platform API 0.10, those that are none are, too, as in the reference
+    /// lifecycle.
+    pub(crate) fn has_args(&self) -> bool {
+        matches!(self.command, Command::Text(_)) || !self.args.is_empty()
+    }
+}
+
 impl BuildMetadata {
     /// The process of a type.
     pub fn process(&self, process_type: &str) -> Option<&Process> {
@@ -125,8 +136,14 @@ impl BuildMetadata {
         if let Some(default) = &self.default_process_type {
             text = format!("buildpack-default-process-type = {}\n", quoted(default));
         }
-        for buildpack in &self.buildpacks {
-            let mut table = Table::new("buildpacks");
+        if self.processes.is_empty() {
+            // As the reference lifecycle's encoder has it.
+            text.push_str("processes = []\n");
+        }
+        let buildpacks = self.buildpacks.iter().map(|it| ("buildpacks", it));
+        let extensions = self.extensions.iter().map(|it| ("extensions", it));
+        for (name, buildpack) in buildpacks.chain(extensions) {
+            let mut table = Table::new(name);
             table.text("id", &buildpack.id);
             table.text("version", &buildpack.version);
             table.optional("api", buildpack.api.map(|api| api.to_string()).as_deref());
@@ -148,7 +165,7 @@ impl BuildMetadata {
                 Command::List(entries) => list(entries),
             };
             table.line("command", &json::escape_html(&command));
-            if !process.args.is_empty() {
+            if process.has_args() {
                 table.line("args", &list(&process.args));
             }
             table.line("direct", &process.direct.to_string());

@@ -9,7 +9,7 @@ pub struct Order {
     /// The groups.
     #[serde(default)]
     pub order: Vec<OrderGroup>,
-    /// Groups of image extensions, which the phases here refuse.
+    /// Groups of image extensions, which detection tries in front of every group.
     #[serde(
         default,
         rename = "order-extensions",

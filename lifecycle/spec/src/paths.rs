@@ -18,6 +18,8 @@ pub const LAYERS_DIR: &str = "/layers";
 pub const PLATFORM_DIR: &str = "/platform";
 /// Default of `-buildpacks`.
 pub const BUILDPACKS_DIR: &str = "/cnb/buildpacks";
+/// Default of `-extensions`.
+pub const EXTENSIONS_DIR: &str = "/cnb/extensions";
 /// Default of `-build-config`.
 pub const BUILD_CONFIG_DIR: &str = "/cnb/build-config";
 /// Default of `-order` when the layers folder has no order.toml.

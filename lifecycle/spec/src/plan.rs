@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// One entry per dependency.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<PlanEntry>,
 }
 
@@ -30,7 +30,7 @@ pub struct Provider {
     /// Its version.
     #[serde(default)]
     pub version: String,
-    /// Whether it is an image extension, which the phases here never write.
+    /// Whether it is an image extension.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub extension: bool,
 }
@@ -46,11 +46,20 @@ pub struct BuildpackPlan {
 impl Plan {
     /// What is required of the buildpack `id`.
     pub fn for_buildpack(&self, id: &str) -> BuildpackPlan {
+        self.for_provider(id, false)
+    }
+
+    /// What is required of the image extension `id`.
+    pub fn for_extension(&self, id: &str) -> BuildpackPlan {
+        self.for_provider(id, true)
+    }
+
+    fn for_provider(&self, id: &str, extension: bool) -> BuildpackPlan {
         let provides = |entry: &&PlanEntry| {
             entry
                 .providers
                 .iter()
-                .any(|provider| provider.id == id && !provider.extension)
+                .any(|provider| provider.id == id && provider.extension == extension)
         };
         BuildpackPlan {
             entries: self

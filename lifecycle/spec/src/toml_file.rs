@@ -1,5 +1,6 @@
 //! Reading and writing one TOML file, with errors that name the file, the line and the key.
 
+use crate::api::ApiVersionError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -34,6 +35,14 @@ pub enum FileError {
         /// The rule, and what broke it.
         reason: String,
     },
+    /// The descriptor's `api` is no version.
+    #[error("{}: api: {source}", path.display())]
+    Api {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ApiVersionError,
+    },
     /// The value has no TOML form.
     #[error("writing {}", path.display())]
     Serialize {
@@ -55,6 +64,11 @@ pub enum FileError {
 }
 
 impl FileError {
+    /// Whether what is wrong is the version of an API.
+    pub fn is_api(&self) -> bool {
+        matches!(self, Self::Api { .. })
+    }
+
     /// Whether the file was not there.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound)

@@ -258,6 +258,10 @@ fn a_broken_descriptor_names_file_line_and_key() {
             "buildpack.toml: api: \"zero\" is not an API version",
         ),
         ("[buildpack]\nid = \"a\"\n", "missing field `api`"),
+        (
+            "api = \"0.10\"\n[buildpack]\nid = \"a\"\n[[order]]\n[[order.group]]\nid = \"b\"\n[[stacks]]\nid = \"*\"\n",
+            "order and stacks exclude each other",
+        ),
     ] {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("buildpack.toml"), text).unwrap();

@@ -148,6 +148,9 @@ impl BuildError {
         match self {
             Self::Buildpack { .. } => exit_code::BUILD_BUILDPACK_FAILED,
             Self::Api(_) => exit_code::BUILDPACK_API_INCOMPATIBLE,
+            Self::Descriptor { source, .. } if source.is_api() => {
+                exit_code::BUILDPACK_API_INCOMPATIBLE
+            }
             _ => exit_code::BUILD_ERROR,
         }
     }
@@ -159,11 +162,7 @@ impl BuildError {
 /// Each finds the environment that the build layers of those before it make, and what is left of the plan.
 pub fn build(inputs: &Inputs<'_>) -> Result<BuildMetadata, BuildError> {
     let Inputs { platform, log, .. } = inputs;
-    for element in &inputs.group.group {
-        if let Some(api) = element.api {
-            api_check::check(&element.to_string(), api)?;
-        }
-    }
+    api_check::check_group(inputs.group)?;
     for stale in ["sbom", "config"] {
         remove_tree(&inputs.layers_dir.join(stale))?;
     }
@@ -199,6 +198,12 @@ pub fn build(inputs: &Inputs<'_>) -> Result<BuildMetadata, BuildError> {
     let metadata = BuildMetadata {
         default_process_type,
         buildpacks: inputs.group.group.iter().map(without_optional).collect(),
+        extensions: inputs
+            .group
+            .group_extensions
+            .iter()
+            .map(without_optional)
+            .collect(),
         labels,
         processes,
         slices,

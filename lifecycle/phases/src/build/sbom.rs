@@ -37,6 +37,8 @@ pub(super) fn find(
             (layer, Some(_)) => ("build", Some(layer)),
             (_, None) => continue,
         };
+        // A cached layer comes back with its files.
+        let is_cached = layer.is_some_and(|layer| layers[layer].cache);
         let from = dir.join(&file_name);
         let refuse = |problem| BuildError::Sbom {
             buildpack: name.to_owned(),
@@ -51,10 +53,13 @@ pub(super) fn find(
         if !format.is_declared(&buildpack.info.sbom_formats) {
             return Err(refuse(undeclared(format)));
         }
-        let mut to = Path::new(kind).join(escape_id(buildpack.info.id.as_str()));
-        to.extend(layer);
-        to.push(format.file_name());
-        found.push(Sbom { from, to });
+        for kind in std::iter::once(kind).chain(is_cached.then_some("cache")) {
+            let mut to = Path::new(kind).join(escape_id(buildpack.info.id.as_str()));
+            to.extend(layer);
+            to.push(format.file_name());
+            let from = from.clone();
+            found.push(Sbom { from, to });
+        }
     }
     Ok(found)
 }

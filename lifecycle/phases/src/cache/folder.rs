@@ -1,9 +1,11 @@
 //! A layer cache in a folder: `committed/<diffID>.tar` and `committed/io.buildpacks.lifecycle.cache.metadata`, as the
 //! reference lifecycle has it.
 
+use super::{Entries, LayerCache, NextState, Origin};
 use cnb_spec::json;
 use cnb_spec::labels::{CACHE_METADATA, CacheMetadata};
-use oci_image::{Digest, DigestWriter, LayerError, LayerTar, UnpackRules, decompress};
+use oci_image::{Digest, DigestWriter, LayerBlob, LayerError, LayerTar, UnpackRules, decompress};
+use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read};
 use std::path::{Path, PathBuf};
@@ -16,7 +18,7 @@ pub struct CacheFolder {
     backup: PathBuf,
 }
 
-/// A cache folder could not be used.
+/// A cache could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
     /// A file or folder in it.
@@ -38,6 +40,15 @@ pub enum CacheError {
         /// What went wrong.
         #[source]
         source: LayerError,
+    },
+    /// The image that is the cache.
+    #[error("could not {operation} the cache image")]
+    Image {
+        /// Completes "could not … the cache image".
+        operation: &'static str,
+        /// What went wrong.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
     },
 }
 
@@ -70,27 +81,9 @@ impl CacheFolder {
         Ok(cache)
     }
 
-    /// What the cache holds; nothing when nobody wrote it or it cannot be understood.
-    pub fn metadata(&self) -> Result<CacheMetadata, CacheError> {
-        let path = self.committed.join(CACHE_METADATA);
-        match fs::read(&path) {
-            Ok(text) => Ok(serde_json::from_slice(&text).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(CacheMetadata::default()),
-            Err(source) => Err(failed("read", &path)(source)),
-        }
-    }
-
     /// Opens the tar of a layer. Whether it is what its name says has to be checked by who reads it.
     pub fn open_layer(&self, sha: &str) -> io::Result<File> {
         File::open(layer_path(&self.committed, sha))
-    }
-
-    /// Removes a layer that is not what its name says: [`Staging::reuse`] would take it over by its name.
-    pub fn discard(&self, sha: &str) -> io::Result<()> {
-        match fs::remove_file(layer_path(&self.committed, sha)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        }
     }
 
     /// Begins the next state of the cache.
@@ -101,7 +94,34 @@ impl CacheFolder {
     }
 }
 
-/// The next state of a cache, which counts from [`Staging::commit`] on.
+impl LayerCache for CacheFolder {
+    fn metadata(&self) -> Result<CacheMetadata, CacheError> {
+        let path = self.committed.join(CACHE_METADATA);
+        match fs::read(&path) {
+            Ok(text) => Ok(serde_json::from_slice(&text).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(CacheMetadata::default()),
+            Err(source) => Err(failed("read", &path)(source)),
+        }
+    }
+
+    fn open_layer(&self, sha: &str) -> io::Result<Box<dyn Read + Send>> {
+        Self::open_layer(self, sha).map(|file| Box::new(file) as _)
+    }
+
+    /// Removes the layer: [`Staging::reuse`] would take it over by its name.
+    fn discard(&self, sha: &str) -> io::Result<()> {
+        match fs::remove_file(layer_path(&self.committed, sha)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
+    fn begin(&self) -> Result<Box<dyn NextState + '_>, CacheError> {
+        Self::begin(self).map(|staging| Box::new(staging) as _)
+    }
+}
+
+/// The next state of a cache folder.
 #[derive(Debug)]
 pub struct Staging<'a> {
     cache: &'a CacheFolder,
@@ -130,25 +150,6 @@ impl Staging<'_> {
         self.name(&path, hashing)
     }
 
-    /// Writes a layer. Returns its diffID.
-    pub(crate) fn add(
-        &self,
-        layer: &str,
-        entries: impl FnOnce(&mut LayerTar<'_>) -> Result<(), LayerError>,
-    ) -> Result<String, CacheError> {
-        let path = self.cache.staging.join("layer.tar");
-        let file = File::create(&path).map_err(failed("make", &path))?;
-        let mut hashing = DigestWriter::new(BufWriter::with_capacity(1 << 20, file));
-        let mut tar = LayerTar::new(&mut hashing);
-        entries(&mut tar)
-            .and_then(|()| tar.finish())
-            .map_err(|source| CacheError::Layer {
-                layer: layer.to_owned(),
-                source,
-            })?;
-        self.name(&path, hashing)
-    }
-
     /// Gives a written tar its name.
     fn name(
         &self,
@@ -162,16 +163,6 @@ impl Staging<'_> {
         let sha = digest.to_string();
         fs::rename(path, layer_path(&self.cache.staging, &sha)).map_err(failed("name", path))?;
         Ok(sha)
-    }
-
-    /// Makes this the cache's state.
-    pub(crate) fn commit(self, metadata: &CacheMetadata) -> Result<(), CacheError> {
-        let path = self.cache.staging.join(CACHE_METADATA);
-        let text = json::label_text(metadata)
-            .map_err(io::Error::other)
-            .map_err(failed("write", &path))?;
-        fs::write(&path, format!("{text}\n")).map_err(failed("write", &path))?;
-        self.commit_layers()
     }
 
     /// Makes this the state of a cache that holds layers and nothing else: a launch cache.
@@ -188,6 +179,42 @@ impl Staging<'_> {
             return Err(failed("commit", staging)(source));
         }
         remove(backup)
+    }
+}
+
+impl NextState for Staging<'_> {
+    /// A tar that was found to be damaged is gone by now.
+    fn reuse(&mut self, sha: &str, _origin: Origin) -> Result<bool, CacheError> {
+        Self::reuse(self, sha)
+    }
+
+    /// The folder's tars are not compressed, so what was made for an image is of no use.
+    fn add(
+        &mut self,
+        layer: &str,
+        _made: Option<&LayerBlob>,
+        entries: &Entries<'_>,
+    ) -> Result<String, CacheError> {
+        let path = self.cache.staging.join("layer.tar");
+        let file = File::create(&path).map_err(failed("make", &path))?;
+        let mut hashing = DigestWriter::new(BufWriter::with_capacity(1 << 20, file));
+        let mut tar = LayerTar::new(&mut hashing);
+        entries(&mut tar)
+            .and_then(|()| tar.finish())
+            .map_err(|source| CacheError::Layer {
+                layer: layer.to_owned(),
+                source,
+            })?;
+        self.name(&path, hashing)
+    }
+
+    fn commit(self: Box<Self>, metadata: &CacheMetadata) -> Result<(), CacheError> {
+        let path = self.cache.staging.join(CACHE_METADATA);
+        let text = json::label_text(metadata)
+            .map_err(io::Error::other)
+            .map_err(failed("write", &path))?;
+        fs::write(&path, format!("{text}\n")).map_err(failed("write", &path))?;
+        self.commit_layers()
     }
 }
 

@@ -6,16 +6,61 @@
 //! another process and without reading a file, that a layer is still the one from the cache.
 
 pub mod folder;
+pub mod image;
 pub mod restore;
 pub mod restored;
 pub mod save;
 
-use cnb_spec::labels::{BuildpackLayers, LayerMetadata, LayersMetadata};
+use cnb_spec::labels::{BuildpackLayers, CacheMetadata, LayerMetadata, LayersMetadata};
 use cnb_spec::layer::{LayerContentMetadata, LayerTypes};
+use folder::CacheError;
+use oci_image::{LayerBlob, LayerError, LayerTar};
 use std::collections::BTreeMap;
+use std::io::{self, Read};
 
-#[cfg(test)]
-mod tests;
+/// A place that keeps layers from one build to the next: [`folder`] or [`image`].
+pub trait LayerCache: Sync {
+    /// What it holds; nothing when nobody wrote it or it cannot be understood.
+    fn metadata(&self) -> Result<CacheMetadata, CacheError>;
+
+    /// Opens a layer, compressed or not. Whether it is what its name says has to be checked by who reads it.
+    fn open_layer(&self, sha: &str) -> io::Result<Box<dyn Read + Send>>;
+
+    /// Has a layer that is not what its name says never be taken over again.
+    fn discard(&self, sha: &str) -> io::Result<()>;
+
+    /// Begins the next state.
+    fn begin(&self) -> Result<Box<dyn NextState + '_>, CacheError>;
+}
+
+/// Adds a layer's entries to its tar.
+pub type Entries<'a> = dyn Fn(&mut LayerTar<'_>) -> Result<(), LayerError> + 'a;
+
+/// Where a layer that a cache has came from in this build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Out of the cache, where it thus is whole.
+    Restored,
+    /// Its buildpack made it, perhaps because the cache's is no good.
+    Made,
+}
+
+/// The next state of a cache, which counts from [`NextState::commit`] on.
+pub trait NextState {
+    /// Takes a layer over from the last state, out of which this build may have restored it. Returns whether it did.
+    fn reuse(&mut self, sha: &str, origin: Origin) -> Result<bool, CacheError>;
+
+    /// Writes a layer; `made` is what an export knows of it. Returns its diffID.
+    fn add(
+        &mut self,
+        layer: &str,
+        made: Option<&LayerBlob>,
+        entries: &Entries<'_>,
+    ) -> Result<String, CacheError>;
+
+    /// Makes this the cache's state.
+    fn commit(self: Box<Self>, metadata: &CacheMetadata) -> Result<(), CacheError>;
+}
 
 /// The layers of one buildpack in a label or a cache.
 pub(crate) fn layers_of<'a>(
@@ -44,7 +89,7 @@ pub fn record_of(
     label: &LayersMetadata,
     restored: &restored::Restored,
     settings: crate::record::LayerSettings,
-    blob: impl Fn(&str) -> Option<oci_image::LayerBlob>,
+    blob: impl Fn(&str) -> Option<LayerBlob>,
 ) -> crate::record::CacheRecord {
     use crate::record::{BuildpackRecord, CacheRecord, LayerRecord};
     let buildpacks = label.buildpacks.iter().map(|buildpack| {
@@ -74,3 +119,6 @@ pub fn record_of(
         launcher: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

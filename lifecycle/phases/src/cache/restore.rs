@@ -1,8 +1,8 @@
 //! The empty layers folder before a build becomes what the build may see of the last one.
 
-use super::folder::{CacheError, CacheFolder};
+use super::folder::CacheError;
 use super::restored::{Restored, RestoredError};
-use super::{content, layers_of};
+use super::{LayerCache, content, layers_of};
 use crate::layers_dir::{self, Layer, ListError};
 use crate::log::{Logger, chain};
 use crate::scratch::Scratch;
@@ -24,18 +24,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// What restoration out of a cache needs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Inputs<'a> {
     /// The Platform API version that the platform speaks.
     pub platform_api: ApiVersion,
     /// The layers folder.
     pub layers_dir: &'a Path,
+    /// Where the layers folder is inside the image.
+    pub layers_path: &'a Path,
     /// The buildpacks of the next build, from detection.
     pub group: &'a Group,
     /// The layers of the last image, from its label.
     pub previous: &'a LayersMetadata,
     /// The cache, when there is one.
-    pub cache: Option<&'a CacheFolder>,
+    pub cache: Option<&'a dyn LayerCache>,
     /// Whether buildpacks get no metadata of layers.
     pub skip_layers: bool,
     /// Whom layers' files belong to in images.
@@ -190,12 +192,12 @@ fn find<'a>(
             continue;
         }
         log.info(format_args!(
-            "Restoring metadata for '{id}:{name}' from app image"
+            "Restoring metadata for \"{id}:{name}\" from app image"
         ));
         if let Some(from_cache) = from_cache
             && from_cache.sha != layer.sha
         {
-            log.info(format_args!("Removing '{id}:{name}', wrong sha"));
+            log.info(format_args!("Removing \"{id}:{name}\", wrong sha"));
             continue;
         }
         candidates.push(Candidate {
@@ -214,7 +216,7 @@ fn find<'a>(
             continue;
         }
         log.info(format_args!(
-            "Restoring metadata for '{id}:{name}' from cache"
+            "Restoring metadata for \"{id}:{name}\" from cache"
         ));
         candidates.push(Candidate {
             buildpack: id,
@@ -228,7 +230,7 @@ fn find<'a>(
 /// Unpacks cached layers, several at a time, and looks at those that can be told apart from changed ones.
 fn restore_data<'c, 'a>(
     inputs: &Inputs<'_>,
-    cache: &CacheFolder,
+    cache: &dyn LayerCache,
     candidates: &'c [Candidate<'a>],
 ) -> Result<Vec<(&'c Candidate<'a>, Fingerprint)>, RestoreError> {
     let waiting = Mutex::new(candidates.iter().filter(|candidate| candidate.data));
@@ -244,7 +246,7 @@ fn restore_data<'c, 'a>(
             let name = candidate.name();
             inputs
                 .log
-                .info(format_args!("Restoring data for '{name}' from cache"));
+                .info(format_args!("Restoring data for \"{name}\" from cache"));
             match unpack(inputs, cache, candidate) {
                 Ok(true) => done.push(candidate),
                 Ok(false) => {}
@@ -312,7 +314,7 @@ struct Unusable(String);
 /// Unpacks one layer beside its place and moves it there. Returns whether the export would make the same tar of it.
 fn unpack(
     inputs: &Inputs<'_>,
-    cache: &CacheFolder,
+    cache: &dyn LayerCache,
     candidate: &Candidate<'_>,
 ) -> Result<bool, Unusable> {
     let sha = candidate.sha;
@@ -341,12 +343,15 @@ fn unpack(
         return Err(damaged(problem));
     }
     let place = &candidate.layer.dir;
-    let relative = place.strip_prefix("/").unwrap_or(place);
-    let unpacked = scratch.path().join(relative);
+    let in_tar = inputs
+        .layers_path
+        .join(escape_id(candidate.buildpack))
+        .join(&candidate.layer.name);
+    let unpacked = below(scratch.path(), &in_tar);
     if !unpacked.is_dir() {
         return Err(Unusable(format!(
             "the cache's layer {sha} does not hold {}",
-            place.display()
+            in_tar.display()
         )));
     }
     remove(place)
@@ -354,13 +359,13 @@ fn unpack(
         .and_then(|()| {
             std::fs::rename(&unpacked, place).map_err(unusable("it cannot be moved".to_owned()))
         })?;
-    let owner = report.owners.get(place).copied().unwrap_or(Owner::ROOT);
+    let owner = report.owners.get(&in_tar).copied().unwrap_or(Owner::ROOT);
     Ok(owner == inputs.owner)
 }
 
 /// Removes a damaged layer from the cache, which would take it over by its name when it is saved. Returns the problem
 /// with what went wrong with that.
-fn discard(cache: &CacheFolder, sha: &str, problem: String) -> String {
+fn discard(cache: &dyn LayerCache, sha: &str, problem: String) -> String {
     match cache.discard(sha) {
         Ok(()) => problem,
         Err(error) => format!("{problem}; it cannot be removed: {error}"),
@@ -372,9 +377,7 @@ fn restore_sboms(inputs: &Inputs<'_>, cached: &CacheMetadata) -> Result<(), Rest
     let all = inputs.layers_dir.join("sbom");
     if let Some(cache) = inputs.cache.filter(|_| !cached.sbom.sha.is_empty()) {
         inputs.log.info("Restoring data for SBOM from cache");
-        if let Err(Unusable(reason)) =
-            unpack_sboms(inputs.layers_dir, &all, cache, &cached.sbom.sha)
-        {
+        if let Err(Unusable(reason)) = unpack_sboms(inputs, &all, cache, &cached.sbom.sha) {
             inputs
                 .log
                 .warn(format_args!("Skipping restore for SBOM: {reason}"));
@@ -417,22 +420,23 @@ fn is_full(error: &io::Error) -> bool {
 
 /// Unpacks a layer of SBOM files into the layers folder; `all` is its `sbom`.
 fn unpack_sboms(
-    layers_dir: &Path,
+    inputs: &Inputs<'_>,
     all: &Path,
-    cache: &CacheFolder,
+    cache: &dyn LayerCache,
     sha: &str,
 ) -> Result<(), Unusable> {
     let tar = cache
         .open_layer(sha)
         .map_err(|error| Unusable(error.to_string()))?;
     // It is written anew with every build, so there is nothing to discard.
-    sboms_from(tar, layers_dir, all, Some(sha)).map_err(Unusable)
+    sboms_from(tar, inputs.layers_dir, inputs.layers_path, all, Some(sha)).map_err(Unusable)
 }
 
 /// Unpacks a layer of SBOM files, compressed or not, and moves what is in its `sbom` to that of the layers folder.
 fn sboms_from(
     tar: impl io::Read,
     layers_dir: &Path,
+    layers_path: &Path,
     all: &Path,
     sha: Option<&str>,
 ) -> Result<(), String> {
@@ -445,7 +449,7 @@ fn sboms_from(
     if sha.is_some_and(|sha| report.diff_id.to_string() != sha) {
         return Err(format!("its content has the digest {}", report.diff_id));
     }
-    let unpacked = scratch.path().join(all.strip_prefix("/").unwrap_or(all));
+    let unpacked = below(scratch.path(), &layers_path.join("sbom"));
     std::fs::create_dir_all(all).map_err(|error| chain(&error))?;
     for kind in ["cache", "launch"] {
         let from = unpacked.join(kind);
@@ -462,9 +466,15 @@ fn sboms_from(
 /// be used is passed over with a warning: SBOM files can be made again.
 pub fn launch_sboms(layers_dir: &Path, blob: impl io::Read, log: Logger<'_>) {
     log.info("Restoring data for SBOM from previous image");
-    if let Err(reason) = sboms_from(blob, layers_dir, &layers_dir.join("sbom"), None) {
+    let all = layers_dir.join("sbom");
+    if let Err(reason) = sboms_from(blob, layers_dir, layers_dir, &all, None) {
         log.warn(format_args!("Skipping restore for SBOM: {reason}"));
     }
+}
+
+/// An absolute path of an image inside of an unpacked layer.
+fn below(unpacked: &Path, path: &Path) -> PathBuf {
+    unpacked.join(path.strip_prefix("/").unwrap_or(path))
 }
 
 fn remove(path: &Path) -> Result<(), RestoreError> {

@@ -1,8 +1,9 @@
 //! What the next build may see of this one goes into the cache.
 
-use super::folder::{CacheError, CacheFolder};
+use super::folder::CacheError;
 use super::restored::Restored;
-use crate::export::buildpack_layers;
+use super::{LayerCache, Origin};
+use crate::export::{buildpack_layers, parents};
 use crate::layers_dir::Layer;
 use crate::log::Logger;
 use crate::record::CacheRecord;
@@ -39,8 +40,8 @@ pub struct Inputs<'a> {
 ///
 /// One whose diffID is known, as the export made it or nobody changed what was restored, is taken over if the cache
 /// has it, and none of its files is opened.
-pub fn save(inputs: &Inputs<'_>, cache: &CacheFolder) -> Result<(), CacheError> {
-    let staging = cache.begin()?;
+pub fn save(inputs: &Inputs<'_>, cache: &dyn LayerCache) -> Result<(), CacheError> {
+    let mut staging = cache.begin()?;
     let before = cache.metadata()?;
     let mut metadata = CacheMetadata::default();
     for element in &inputs.group.group {
@@ -66,8 +67,12 @@ pub fn save(inputs: &Inputs<'_>, cache: &CacheFolder) -> Result<(), CacheError> 
                     .unchanged(&element.id, name, record.fingerprint.as_ref())
                     .map(str::to_owned)
             });
+            let origin = |sha: &str| {
+                let restored = inputs.restored.fingerprint(&element.id, name, sha);
+                restored.map_or(Origin::Made, |_| Origin::Restored)
+            };
             let sha = match known {
-                Some(sha) if staging.reuse(&sha)? => {
+                Some(sha) if staging.reuse(&sha, origin(&sha))? => {
                     inputs
                         .log
                         .info(format_args!("Reusing cache layer '{full_name}'"));
@@ -77,7 +82,7 @@ pub fn save(inputs: &Inputs<'_>, cache: &CacheFolder) -> Result<(), CacheError> 
                     inputs
                         .log
                         .info(format_args!("Adding cache layer '{full_name}'"));
-                    staging.add(&full_name, |tar| {
+                    staging.add(&full_name, record.blob.as_ref(), &|tar| {
                         buildpack_layers::add_to(
                             tar,
                             inputs.layers_path,
@@ -108,8 +113,8 @@ pub fn save(inputs: &Inputs<'_>, cache: &CacheFolder) -> Result<(), CacheError> 
     if inputs.platform_api.at_least(8) && sboms.is_dir() {
         let name = "buildpacksio/lifecycle:cache.sbom";
         let at = format!("{}/sbom/cache", inputs.layers_path);
-        let sha = staging.add(name, |tar| {
-            tar.parents(&at, 0o755, inputs.owner)?;
+        let sha = staging.add(name, None, &|tar| {
+            parents::add(tar, &at, &sboms, inputs.owner)?;
             tar.tree(&sboms, &at, &TreeRules::owned_by(inputs.owner))
         })?;
         let verb = if sha == before.sbom.sha {

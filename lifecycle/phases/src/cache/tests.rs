@@ -2,7 +2,7 @@
 
 use super::folder::CacheFolder;
 use super::restored::Restored;
-use super::{restore, save};
+use super::{LayerCache, restore, save};
 use crate::log::{Level, Logger};
 use crate::record::{BuildpackRecord, CacheRecord, LayerRecord, LayerSettings};
 use cnb_spec::api::ApiVersion;
@@ -118,6 +118,7 @@ impl World {
         restore::restore(&restore::Inputs {
             platform_api: ApiVersion::new(0, 12),
             layers_dir: &self.layers(),
+            layers_path: &self.layers(),
             group: &self.group,
             previous: &LayersMetadata::default(),
             cache: Some(&self.cache()),

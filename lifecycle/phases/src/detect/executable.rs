@@ -4,14 +4,18 @@ use crate::log::chain;
 use crate::platform::Platform;
 use crate::scratch::Scratch;
 use cnb_spec::build_plan::BuildPlan;
-use cnb_spec::buildpack::Buildpack;
+use cnb_spec::buildpack::{Buildpack, Kind};
 use cnb_spec::env_delta::{EnvError, build_environment};
 use cnb_spec::env_vars;
 use cnb_spec::exit_code;
 use cnb_spec::toml_file::{self, FileError};
-use std::io::{self, Read};
+use std::io::{self, PipeReader, Read};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 /// What a buildpack said about the app.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +59,54 @@ pub(crate) fn run(platform: &Platform<'_>, buildpack: &Buildpack) -> Run {
     }
 }
 
+/// How long to wait for the end of the output of a buildpack that ended: a process that it left behind may hold it open
+/// for as long as it likes.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// More than anybody reads; what follows is read and forgotten.
+const MOST_OUTPUT: usize = 64 << 20;
+
+/// What a buildpack prints, read in a thread of its own.
+struct Output {
+    text: Arc<Mutex<Vec<u8>>>,
+    ended: Receiver<io::Result<()>>,
+}
+
+impl Output {
+    fn of(mut reader: PipeReader) -> Self {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let (sender, ended) = mpsc::channel();
+        let shared = Arc::clone(&text);
+        thread::spawn(move || {
+            let mut part = vec![0; 64 << 10];
+            let end = loop {
+                match reader.read(&mut part) {
+                    Ok(0) => break Ok(()),
+                    Ok(length) => {
+                        let mut text = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                        let room = MOST_OUTPUT.saturating_sub(text.len());
+                        text.extend_from_slice(&part[..length.min(room)]);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => break Err(error),
+                }
+            };
+            // Nobody listens any more once the grace is over.
+            drop(sender.send(end));
+        });
+        Self { text, ended }
+    }
+
+    /// All of it, or what there is when the time is over.
+    fn until(self, grace: Duration) -> io::Result<String> {
+        if let Ok(end) = self.ended.recv_timeout(grace) {
+            end?;
+        }
+        let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 enum RunError {
     #[error("making a folder for the build plan in {}", dir.display())]
@@ -76,6 +128,16 @@ enum RunError {
 }
 
 fn try_run(platform: &Platform<'_>, buildpack: &Buildpack) -> Result<Run, RunError> {
+    let path = buildpack.dir.join("bin/detect");
+    if buildpack.kind == Kind::Extension && !path.exists() {
+        // What it would say stands in a folder of its own (Image Extension API, "Detection").
+        let plan = buildpack.dir.join("detect/plan.toml");
+        let plan = toml_file::read_if_exists(&plan)?.unwrap_or_default();
+        return Ok(Run {
+            verdict: passed(buildpack, Ok(plan)),
+            output: String::new(),
+        });
+    }
     let scratch = |source| RunError::Scratch {
         dir: platform.temp_dir.to_owned(),
         source,
@@ -89,12 +151,11 @@ fn try_run(platform: &Platform<'_>, buildpack: &Buildpack) -> Result<Run, RunErr
         &[(env_vars::BUILD_PLAN_PATH, plan_path.as_os_str())],
     )?;
 
-    let path = buildpack.dir.join("bin/detect");
     let spawn = |source| RunError::Spawn {
         path: path.clone(),
         source,
     };
-    let (mut reader, writer) = io::pipe().map_err(spawn)?;
+    let (reader, writer) = io::pipe().map_err(spawn)?;
     let mut command = Command::new(&path);
     command
         .arg(platform.platform_dir)
@@ -108,30 +169,17 @@ fn try_run(platform: &Platform<'_>, buildpack: &Buildpack) -> Result<Run, RunErr
     let mut child = command.spawn().map_err(spawn)?;
     // The command holds the writing ends; while it lives, the pipe never ends.
     drop(command);
-    let mut output = Vec::new();
-    let read = reader.read_to_end(&mut output);
-    let status = child
-        .wait()
-        .and_then(|status| read.map(|_| status))
-        .map_err(spawn)?;
-    let output = String::from_utf8_lossy(&output).into_owned();
+    let output = Output::of(reader);
+    let status = child.wait().map_err(spawn)?;
+    let output = output.until(GRACE).map_err(spawn)?;
 
     let verdict = match status.code() {
         Some(0) => {
-            let plan: Result<BuildPlan, _> = toml_file::read(&plan_path);
-            match plan.map_err(|error| chain(&RunError::Plan(error))) {
-                Ok(plan) => match plan.validate() {
-                    Ok(()) => Verdict::Pass(plan),
-                    Err(error) => Verdict::Error {
-                        code: None,
-                        reason: Some(error.to_string()),
-                    },
-                },
-                Err(reason) => Verdict::Error {
-                    code: None,
-                    reason: Some(reason),
-                },
-            }
+            let plan = toml_file::read(&plan_path);
+            passed(
+                buildpack,
+                plan.map_err(|error| chain(&RunError::Plan(error))),
+            )
         }
         Some(exit_code::DETECT_FAIL) => Verdict::Fail,
         Some(code) => Verdict::Error {
@@ -144,4 +192,29 @@ fn try_run(platform: &Platform<'_>, buildpack: &Buildpack) -> Result<Run, RunErr
         },
     };
     Ok(Run { verdict, output })
+}
+
+/// The verdict of one that wrote this plan.
+fn passed(buildpack: &Buildpack, plan: Result<BuildPlan, String>) -> Verdict {
+    let plan = plan.and_then(|plan| {
+        plan.validate().map_err(|error| error.to_string())?;
+        let requires = plan
+            .alternatives()
+            .iter()
+            .any(|sections| !sections.requires.is_empty());
+        if buildpack.kind == Kind::Extension && requires {
+            return Err(format!(
+                "extension {} outputs \"requires\" which is not allowed",
+                buildpack.info.id.as_str()
+            ));
+        }
+        Ok(plan)
+    });
+    match plan {
+        Ok(plan) => Verdict::Pass(plan),
+        Err(reason) => Verdict::Error {
+            code: None,
+            reason: Some(reason),
+        },
+    }
 }

@@ -92,6 +92,9 @@ impl DetectError {
             Self::NoGroup { .. } => exit_code::DETECT_NO_GROUP,
             Self::NoGroupWithErrors { .. } => exit_code::DETECT_NO_GROUP_WITH_ERRORS,
             Self::Api(_) => exit_code::BUILDPACK_API_INCOMPATIBLE,
+            Self::Descriptor { source, .. } if source.is_api() => {
+                exit_code::BUILDPACK_API_INCOMPATIBLE
+            }
             Self::Descriptor { .. } | Self::Cycle { .. } | Self::EmptyOrder => {
                 exit_code::DETECT_ERROR
             }
@@ -107,11 +110,6 @@ pub fn detect(inputs: &Inputs<'_>) -> Result<Detected, DetectError> {
     if inputs.order.order.is_empty() {
         return Err(DetectError::EmptyOrder);
     }
-    if !inputs.order.order_extensions.is_empty() {
-        inputs
-            .log
-            .warn("image extensions are not supported: order-extensions is ignored");
-    }
     let mut detector = order::Detector::new(inputs);
     let result = detector.detect();
     for (level, line) in detector.into_lines() {
@@ -121,6 +119,16 @@ pub fn detect(inputs: &Inputs<'_>) -> Result<Detected, DetectError> {
             level
         };
         inputs.log.line(level, line);
+    }
+    if let Err(error @ (DetectError::NoGroup { .. } | DetectError::NoGroupWithErrors { .. })) =
+        &result
+    {
+        // Platforms and people know the reference lifecycle's words.
+        let log = |line| inputs.log.line(Level::Error, line);
+        log("No buildpack groups passed detection.");
+        if matches!(error, DetectError::NoGroup { .. }) {
+            log("Please check that you are running against the correct path.");
+        }
     }
     result
 }

@@ -5,7 +5,7 @@ use super::resolve::{self, Done, Resolution};
 use super::{DetectError, Detected, Inputs};
 use crate::api_check;
 use crate::log::Level;
-use cnb_spec::buildpack::Buildpack;
+use cnb_spec::buildpack::{Buildpack, Kind};
 use cnb_spec::group::{Group, GroupElement};
 use cnb_spec::order::OrderGroup;
 use cnb_spec::plan::Plan;
@@ -15,24 +15,31 @@ use std::rc::Rc;
 /// Detection in progress.
 pub(crate) struct Detector<'a> {
     inputs: &'a Inputs<'a>,
-    /// By `<id>@<version>`.
-    buildpacks: HashMap<String, Rc<Buildpack>>,
-    /// By `<id>@<version>`: a buildpack runs once, however many groups name it.
-    runs: HashMap<String, Run>,
+    buildpacks: HashMap<Name, Rc<Buildpack>>,
+    /// A buildpack runs once, however many groups name it.
+    runs: HashMap<Name, Run>,
     lines: Vec<(Level, String)>,
 }
 
-/// A group element that is still to be looked at.
+/// `<id>@<version>` of a buildpack or an extension.
+type Name = (Kind, String);
+
+/// What is still to be looked at.
 #[derive(Clone)]
-struct Candidate {
-    element: GroupElement,
-    /// The composite buildpacks it was found in, the outermost first.
-    within: Rc<Vec<String>>,
+enum Candidate {
+    Element {
+        kind: Kind,
+        element: GroupElement,
+        /// The composite buildpacks it was found in, the outermost first.
+        within: Rc<Vec<String>>,
+    },
+    /// The groups of image extensions, of which one may pass.
+    Extensions,
 }
 
 /// How a group or an order ended.
 enum Attempt {
-    Passed(Vec<GroupElement>, Plan),
+    Passed(Group, Plan),
     Failed { with_errors: bool },
 }
 
@@ -52,24 +59,31 @@ impl<'a> Detector<'a> {
 
     pub(crate) fn detect(&mut self) -> Result<Detected, DetectError> {
         let app_dir = self.inputs.platform.app_dir.to_owned();
-        match self.try_order(&self.inputs.order.order, &Rc::default(), &[], &[], false)? {
-            Attempt::Passed(group, plan) => Ok(Detected {
-                group: Group {
-                    group,
-                    group_extensions: Vec::new(),
-                },
-                plan,
-            }),
-            Attempt::Failed { with_errors: true } => {
-                Err(DetectError::NoGroupWithErrors { app_dir })
+        let order = &self.inputs.order;
+        let first: &[Candidate] = match order.order_extensions.as_slice() {
+            [] => &[],
+            _ => &[Candidate::Extensions],
+        };
+        let mut errors = false;
+        for group in &order.order {
+            let elements = candidates(Kind::Buildpack, group, &Rc::default());
+            let group = [first, &elements].concat();
+            match self.try_group(&group, Vec::new())? {
+                Attempt::Failed { with_errors } => errors |= with_errors,
+                Attempt::Passed(group, plan) => return Ok(Detected { group, plan }),
             }
-            Attempt::Failed { with_errors: false } => Err(DetectError::NoGroup { app_dir }),
         }
+        Err(if errors {
+            DetectError::NoGroupWithErrors { app_dir }
+        } else {
+            DetectError::NoGroup { app_dir }
+        })
     }
 
     /// Tries each group of `order`, each followed by the elements `next`; an optional order may also be left out.
     fn try_order(
         &mut self,
+        kind: Kind,
         order: &[OrderGroup],
         within: &Rc<Vec<String>>,
         done: &[Done],
@@ -78,11 +92,7 @@ impl<'a> Detector<'a> {
     ) -> Result<Attempt, DetectError> {
         let mut errors = false;
         for group in order {
-            let candidates = group.group.iter().map(|element| Candidate {
-                element: element.clone(),
-                within: Rc::clone(within),
-            });
-            let group: Vec<_> = candidates.chain(next.iter().cloned()).collect();
+            let group = [candidates(kind, group, within).as_slice(), next].concat();
             match self.try_group(&group, done.to_vec())? {
                 Attempt::Failed { with_errors } => errors |= with_errors,
                 passed @ Attempt::Passed(..) => return Ok(passed),
@@ -102,14 +112,31 @@ impl<'a> Detector<'a> {
         mut done: Vec<Done>,
     ) -> Result<Attempt, DetectError> {
         for (index, candidate) in group.iter().enumerate() {
-            let element = &candidate.element;
-            if done.iter().any(|done| done.element.id == element.id) {
+            let Candidate::Element {
+                kind,
+                element,
+                within,
+            } = candidate
+            else {
+                let extensions = &self.inputs.order.order_extensions;
+                let next = &group[index + 1..];
+                return self.try_order(
+                    Kind::Extension,
+                    extensions,
+                    &Rc::default(),
+                    &done,
+                    next,
+                    true,
+                );
+            };
+            let is_same = |done: &Done| done.kind == *kind && done.element.id == element.id;
+            if done.iter().any(is_same) {
                 continue;
             }
             let name = element.to_string();
-            let buildpack = self.buildpack(element)?;
+            let buildpack = self.buildpack(*kind, element)?;
             if buildpack.is_composite() {
-                let mut within = candidate.within.to_vec();
+                let mut within = within.to_vec();
                 let cycle = within.contains(&name);
                 within.push(name.clone());
                 if cycle {
@@ -119,7 +146,8 @@ impl<'a> Detector<'a> {
                     });
                 }
                 let (within, next) = (Rc::new(within), &group[index + 1..]);
-                return self.try_order(&buildpack.order, &within, &done, next, element.optional);
+                let order = &buildpack.order;
+                return self.try_order(*kind, order, &within, &done, next, element.optional);
             }
             if !self.fits_exec_env(&buildpack) {
                 self.lines.push((
@@ -137,7 +165,7 @@ impl<'a> Detector<'a> {
                     "the buildpack's targets {:?} do not match the run image's {:?}",
                     buildpack.targets, self.inputs.platform.target
                 );
-                self.runs.insert(name, Run::error(reason));
+                self.runs.insert((*kind, name), Run::error(reason));
             }
             done.push(Done {
                 element: GroupElement {
@@ -146,12 +174,13 @@ impl<'a> Detector<'a> {
                     ..element.bare()
                 },
                 optional: element.optional,
+                kind: *kind,
             });
         }
         self.run_missing(&done);
         let resolution = resolve::resolve(
             &done,
-            |done| &self.runs[&done.element.to_string()],
+            |done| &self.runs[&(done.kind, done.element.to_string())],
             &mut self.lines,
         );
         Ok(match resolution {
@@ -160,22 +189,27 @@ impl<'a> Detector<'a> {
         })
     }
 
-    fn buildpack(&mut self, element: &GroupElement) -> Result<Rc<Buildpack>, DetectError> {
+    fn buildpack(
+        &mut self,
+        kind: Kind,
+        element: &GroupElement,
+    ) -> Result<Rc<Buildpack>, DetectError> {
         let name = element.to_string();
-        if let Some(buildpack) = self.buildpacks.get(&name) {
+        let key = (kind, name.clone());
+        if let Some(buildpack) = self.buildpacks.get(&key) {
             return Ok(Rc::clone(buildpack));
         }
-        let found = Buildpack::find(
-            self.inputs.platform.buildpacks_dir,
-            &element.id,
-            &element.version,
-        );
+        let (platform, id, version) = (&self.inputs.platform, &element.id, &element.version);
+        let found = match kind {
+            Kind::Buildpack => Buildpack::find(platform.buildpacks_dir, id, version),
+            Kind::Extension => Buildpack::find_extension(platform.extensions_dir, id, version),
+        };
         let buildpack = Rc::new(found.map_err(|source| DetectError::Descriptor {
             buildpack: name.clone(),
             source,
         })?);
         api_check::check(&name, buildpack.api)?;
-        self.buildpacks.insert(name, Rc::clone(&buildpack));
+        self.buildpacks.insert(key, Rc::clone(&buildpack));
         Ok(buildpack)
     }
 
@@ -204,9 +238,9 @@ impl<'a> Detector<'a> {
 
     /// Runs, all at once, those of `done` that no earlier group ran.
     fn run_missing(&mut self, done: &[Done]) {
-        let missing: Vec<(String, &Buildpack)> = done
+        let missing: Vec<(Name, &Buildpack)> = done
             .iter()
-            .map(|done| done.element.to_string())
+            .map(|done| (done.kind, done.element.to_string()))
             .filter(|name| !self.runs.contains_key(name))
             .map(|name| {
                 let buildpack = &*self.buildpacks[&name];
@@ -214,7 +248,7 @@ impl<'a> Detector<'a> {
             })
             .collect();
         let platform = &self.inputs.platform;
-        let runs: Vec<(String, Run)> = std::thread::scope(|scope| {
+        let runs: Vec<(Name, Run)> = std::thread::scope(|scope| {
             let threads: Vec<_> = missing
                 .into_iter()
                 .map(|(name, buildpack)| {
@@ -233,4 +267,17 @@ impl<'a> Detector<'a> {
         });
         self.runs.extend(runs);
     }
+}
+
+/// The elements of a group. Image extensions are all optional.
+fn candidates(kind: Kind, group: &OrderGroup, within: &Rc<Vec<String>>) -> Vec<Candidate> {
+    let elements = group.group.iter().map(|element| Candidate::Element {
+        kind,
+        element: GroupElement {
+            optional: element.optional || kind == Kind::Extension,
+            ..element.clone()
+        },
+        within: Rc::clone(within),
+    });
+    elements.collect()
 }

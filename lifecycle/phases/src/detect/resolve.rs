@@ -4,7 +4,8 @@
 use super::executable::{Run, Verdict};
 use crate::log::Level;
 use cnb_spec::build_plan::{PlanSections, Require};
-use cnb_spec::group::GroupElement;
+use cnb_spec::buildpack::Kind;
+use cnb_spec::group::{Group, GroupElement};
 use cnb_spec::plan::{Plan, PlanEntry, Provider};
 
 /// A component buildpack of the group.
@@ -14,12 +15,13 @@ pub(crate) struct Done {
     pub(crate) element: GroupElement,
     /// Whether the group can do without it.
     pub(crate) optional: bool,
+    pub(crate) kind: Kind,
 }
 
 /// Whether a group passes.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Resolution {
-    Passed(Vec<GroupElement>, Plan),
+    Passed(Group, Plan),
     Failed { with_errors: bool },
 }
 
@@ -63,7 +65,7 @@ pub(crate) fn resolve<'r>(
             with_errors: errors,
         };
     }
-    if passed.is_empty() {
+    if passed.iter().all(|(done, _)| done.kind == Kind::Extension) {
         lines.push((
             Level::Debug,
             "fail: no viable buildpacks in group".to_owned(),
@@ -91,15 +93,16 @@ pub(crate) fn resolve<'r>(
     for GroupElement { id, version, .. } in trial.iter().map(|entry| &entry.done.element) {
         lines.push((Level::Info, format!("{id:width$} {version}")));
     }
-    Resolution::Passed(
-        trial
-            .iter()
-            .map(|entry| entry.done.element.clone())
-            .collect(),
-        Plan {
-            entries: needs.into_iter().map(Need::into_entry).collect(),
-        },
-    )
+    let of = |kind| -> Vec<GroupElement> {
+        let entries = trial.iter().filter(|entry| entry.done.kind == kind);
+        entries.map(|entry| entry.done.element.clone()).collect()
+    };
+    let group = Group {
+        group: of(Kind::Buildpack),
+        group_extensions: of(Kind::Extension),
+    };
+    let entries = needs.into_iter().map(Need::into_entry).collect();
+    Resolution::Passed(group, Plan { entries })
 }
 
 fn log_output(done: &Done, run: &Run, lines: &mut Lines) {
@@ -180,7 +183,7 @@ fn run_trial<'a>(mut trial: Trial<'a>, lines: &mut Lines) -> Option<(Trial<'a>, 
             dropped.push(index);
         }
         if dropped.is_empty() {
-            if trial.is_empty() {
+            if trial.iter().all(|it| it.done.kind == Kind::Extension) {
                 lines.push((
                     Level::Debug,
                     "fail: no viable buildpacks in group".to_owned(),
@@ -241,11 +244,11 @@ fn needs(trial: &Trial<'_>) -> Vec<Need> {
         for require in &entry.sections.requires {
             let need = find(&mut needs, &require.name);
             for provider in std::mem::take(&mut need.unused_provides) {
-                let element = &trial[provider].done.element;
+                let Done { element, kind, .. } = trial[provider].done;
                 need.providers.push(Provider {
                     id: element.id.clone(),
                     version: element.version.clone(),
-                    extension: false,
+                    extension: *kind == Kind::Extension,
                 });
             }
             if need.providers.is_empty() {

@@ -22,6 +22,11 @@ fn group(text: &str) -> Vec<(Done, Run)> {
             let done = Done {
                 element: GroupElement::new(name.trim_end_matches('?'), "1"),
                 optional: name.ends_with('?'),
+                kind: if name.starts_with("ext") {
+                    Kind::Extension
+                } else {
+                    Kind::Buildpack
+                },
             };
             let run = Run {
                 verdict,
@@ -72,7 +77,8 @@ fn outcome(text: &str) -> String {
         Resolution::Failed { with_errors: true } => "errors".to_owned(),
         Resolution::Failed { with_errors: false } => "failed".to_owned(),
         Resolution::Passed(group, plan) => {
-            let names: Vec<_> = group.iter().map(|element| element.id.as_str()).collect();
+            let all = group.group_extensions.iter().chain(&group.group);
+            let names: Vec<_> = all.map(|element| element.id.as_str()).collect();
             let entries: Vec<_> = plan
                 .entries
                 .iter()
@@ -138,6 +144,9 @@ fn plans_resolve_as_in_the_reference_lifecycle() {
             "a,b y<a×1",
         ),
         ("and then it goes", "a?: +x | +y\nb:", "b"),
+        ("an extension provides", "ext?: +x\na: -x", "ext,a x<ext×1"),
+        ("an unused extension goes", "ext?: +x\na:", "a"),
+        ("extensions alone are no group", "ext?:\na?: fail", "failed"),
         ("required refusal", "a:\nb: fail", "failed"),
         ("optional refusal", "a:\nb?: fail", "a"),
         ("all optional refusals", "a?: fail\nb?: fail", "failed"),

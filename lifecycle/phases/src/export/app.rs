@@ -1,7 +1,7 @@
 //! The app folder as layers: one per slice, and one for all that no slice takes.
 
 use super::slices::{Paths, SliceError};
-use super::{ExportError, Inputs, Layers, Stats};
+use super::{ExportError, Inputs, LayerState, Layers, Stats, parents};
 use cnb_spec::labels::LayerSha;
 use cnb_spec::metadata::Slice;
 use oci_image::{LayerError, TreeRules, write_layer};
@@ -23,7 +23,7 @@ pub(super) fn add(
     }
     parts.push(paths.rest());
 
-    let mut label = Vec::new();
+    let (mut label, mut reused) = (Vec::new(), 0);
     for (index, part) in parts.iter().enumerate() {
         let name = format!("slice-{}", index + 1);
         let created_by = if slices.is_empty() {
@@ -36,7 +36,7 @@ pub(super) fn add(
             if part.is_empty() {
                 return Ok(());
             }
-            tar.parents(inputs.app_path, 0o755, inputs.owner)?;
+            parents::add(tar, inputs.app_path, inputs.app_dir, inputs.owner)?;
             let rules = TreeRules::owned_by(inputs.owner);
             tar.entries(
                 inputs.app_dir,
@@ -50,7 +50,16 @@ pub(super) fn add(
             source,
         })?;
         stats.app_bytes_read += blob.uncompressed_size;
-        label.push(layers.push(name, created_by, blob));
+        let (sha, origin) = layers.add(name, created_by, blob);
+        reused += usize::from(origin == LayerState::Reused);
+        label.push(sha);
+    }
+    let count = label.len();
+    for (verb, part) in [("Reused", reused), ("Added", count - reused)] {
+        if part > 0 {
+            let log = inputs.log;
+            log.info(format_args!("{verb} {part}/{count} app layer(s)"));
+        }
     }
     Ok(label)
 }

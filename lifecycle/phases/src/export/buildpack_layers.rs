@@ -1,6 +1,6 @@
 //! The launch layers of buildpacks, and the record of what was kept of all their layers.
 
-use super::{EarlyInputs, ExportError, Inputs, Layers, Stats};
+use super::{EarlyInputs, ExportError, Inputs, Layers, Stats, parents};
 use crate::layers_dir::{self, Layer};
 use crate::record::{BuildpackRecord, CacheRecord, LayerRecord, LayerSettings};
 use cnb_spec::group::GroupElement;
@@ -299,7 +299,7 @@ pub(crate) fn add_to(
     layer: &Layer,
 ) -> Result<(), LayerError> {
     let at = format!("{layers_path}/{}/{}", escape_id(buildpack), layer.name);
-    tar.parents(&at, 0o755, owner)?;
+    parents::add(tar, &at, &layer.dir, owner)?;
     tar.tree(&layer.dir, &at, &TreeRules::owned_by(owner))
 }
 

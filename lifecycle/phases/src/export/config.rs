@@ -103,7 +103,7 @@ pub(super) fn image(
         labels::LIFECYCLE_METADATA,
         json::label_text(layers_metadata),
     )?;
-    let build = labels::build_metadata(metadata, inputs.launcher_metadata);
+    let build = labels::build_metadata(metadata, inputs.launcher_metadata, inputs.platform_api);
     label(labels::BUILD_METADATA, build)?;
     label(labels::PROJECT_METADATA, inputs.project.label())?;
     for extra in &metadata.labels {

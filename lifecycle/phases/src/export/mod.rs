@@ -7,6 +7,7 @@ mod config;
 mod early;
 mod glob;
 mod own_layers;
+pub(crate) mod parents;
 mod slices;
 
 use crate::intruders::{self, IntruderError};
@@ -411,8 +412,20 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// A layer that the image's destination has, perhaps compressed by somebody else, is that one from here on.
+    /// Adds a layer and says so.
     fn push(&mut self, name: String, created_by: String, blob: LayerBlob) -> LayerSha {
+        let log = self.inputs.log;
+        let said = format!("layer '{name}'");
+        let (sha, state) = self.add(name, created_by, blob);
+        match state {
+            LayerState::Added => log.info(format_args!("Adding {said}")),
+            LayerState::Reused => log.info(format_args!("Reusing {said}")),
+        }
+        sha
+    }
+
+    /// A layer that the image's destination has, perhaps compressed by somebody else, is that one from here on.
+    fn add(&mut self, name: String, created_by: String, blob: LayerBlob) -> (LayerSha, LayerState) {
         let there = self.inputs.elsewhere.get(&blob.diff_id);
         let blob = there.cloned().unwrap_or(blob);
         let sha = LayerSha {
@@ -423,14 +436,9 @@ impl<'a> Layers<'a> {
         } else {
             LayerState::Added
         };
-        let verb = match state {
-            LayerState::Added => "Adding",
-            LayerState::Reused => "Reusing",
-        };
-        self.inputs.log.info(format_args!("{verb} layer '{name}'"));
         self.list.push(ExportedLayer { name, blob, state });
         self.created_by.push(created_by);
-        sha
+        (sha, state)
     }
 
     fn previous_has(&self, diff_id: &Digest) -> bool {

@@ -3,7 +3,7 @@
 //! They are small and, but for the launcher, made every time. Modes come from here and not from the disk, where they would depend on
 //! somebody's umask.
 
-use super::{ExportError, Inputs, Layers};
+use super::{ExportError, Inputs, Layers, parents};
 use crate::layers_dir::{self, ListError};
 use crate::record::{FileRecord, LayerSettings};
 use cnb_spec::labels::LayerSha;
@@ -59,7 +59,7 @@ pub(super) fn sbom(
     let name = "buildpacksio/lifecycle:launch.sbom";
     let at = format!("{}/sbom/launch", inputs.layers_path);
     let (sha, _) = add(inputs, layers, name, "Software Bill-of-Materials", |tar| {
-        tar.parents(&at, FOLDER, inputs.owner)?;
+        parents::add(tar, &at, &dir, inputs.owner)?;
         folder(tar, &dir, &at, inputs.owner)
     })?;
     Ok(Some(sha))
@@ -117,10 +117,11 @@ pub(super) fn config(
 ) -> Result<LayerSha, ExportError> {
     let name = "buildpacksio/lifecycle:config";
     let at = paths::build_metadata(Path::new(inputs.layers_path));
+    let at = at.to_str().unwrap_or_default();
     let path = paths::build_metadata(inputs.layers_dir);
     let (sha, _) = add(inputs, layers, name, "Buildpacks Launcher Config", |tar| {
-        tar.parents(&at, FOLDER, inputs.owner)?;
-        Ok(tar.file_from(&at, FILE, inputs.owner, &path)?)
+        parents::add(tar, at, &path, inputs.owner)?;
+        Ok(tar.file_from(at, FILE, inputs.owner, &path)?)
     })?;
     Ok(sha)
 }

@@ -342,6 +342,7 @@ impl World {
         Platform {
             api: ApiVersion::new(0, 12),
             buildpacks_dir,
+            extensions_dir: Path::new("/nowhere"),
             app_dir,
             platform_dir,
             build_config_dir,

@@ -1,0 +1,121 @@
+//! A build cache that machines share: an image in a registry, in the format of the lifecycle's `-cache-image`.
+
+use crate::args::RegistryArgs;
+use crate::failure::{Exit, Failure};
+use crate::place;
+use crate::store::Store;
+use crate::transfer::registry;
+use crate::ui::error::chain;
+use crate::ui::printer::Printer;
+use cnb_phases::cache::image::{CacheImage, Repository};
+use cnb_spec::target::oci_architecture;
+use oci_image::{BlobStore, Descriptor, Image, Reference};
+use oci_registry::{Client, PullError, PushOptions, Wanted, pull_blobs, pull_documents, push};
+use std::error::Error;
+use std::fmt;
+use std::fs::File;
+
+/// When every cache image says that it was made.
+const CREATED: &str = "1980-01-01T00:00:01Z";
+
+/// The image's place, and what the last build of anybody left there.
+pub(crate) struct CacheRepository<'a> {
+    name: Reference,
+    client: Client,
+    blobs: &'a BlobStore,
+    /// With the reference by digest, so that nobody's push gets in between.
+    image: Option<(Reference, Image)>,
+}
+
+impl<'a> CacheRepository<'a> {
+    /// Looks for the image, with the credentials that a push has. One that cannot be read is as good as none.
+    pub(crate) fn open(
+        store: &'a Store,
+        printer: &Printer,
+        name: &str,
+        args: &RegistryArgs,
+    ) -> Result<Self, Failure> {
+        let name = place::new_name(name)?.or_latest();
+        let client = registry::connect(&name, args)?;
+        let blobs = store.blobs();
+        let image = find(&client, blobs, &name).unwrap_or_else(|error| {
+            let failure = Failure::new(Exit::Network, format!("cannot read the cache {name}"));
+            let failure = failure.because(error);
+            printer.warning(&format!(
+                "{}; the build goes on without it",
+                chain(&failure)
+            ));
+            None
+        });
+        Ok(Self {
+            name,
+            client,
+            blobs,
+            image,
+        })
+    }
+
+    /// The cache's layers.
+    pub(super) fn layers(&self) -> CacheImage<'_> {
+        let image = self.image.as_ref().map(|(_, image)| image);
+        CacheImage::new(self, self.blobs, image, architecture(), CREATED)
+    }
+}
+
+impl fmt::Display for CacheRepository<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.name)
+    }
+}
+
+impl Repository for CacheRepository<'_> {
+    fn open_layer(&self, layer: &Descriptor) -> Result<File, Box<dyn Error + Send + Sync>> {
+        let (reference, _) = self.image.as_ref().ok_or("there is no cache image")?;
+        pull_blobs(
+            &self.client,
+            self.blobs,
+            reference,
+            std::slice::from_ref(layer),
+        )?;
+        Ok(self.blobs.open_blob(&layer.digest)?)
+    }
+
+    fn publish(
+        &self,
+        manifest: &Descriptor,
+        thorough: bool,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let options = PushOptions {
+            remote_layers: true,
+            thorough,
+            ..PushOptions::default()
+        };
+        push(&self.client, self.blobs, manifest, &self.name, &options)?;
+        Ok(())
+    }
+}
+
+fn find(
+    client: &Client,
+    blobs: &BlobStore,
+    name: &Reference,
+) -> Result<Option<(Reference, Image)>, PullError> {
+    let wanted = Wanted {
+        os: "linux".to_owned(),
+        architecture: architecture().to_owned(),
+        variant: None,
+    };
+    let Some(pulled) = pull_documents(client, blobs, name, &wanted)? else {
+        return Ok(None);
+    };
+    let digest = pulled.manifest.digest;
+    let image = Image::load(blobs, &digest).map_err(|source| PullError::Image {
+        reference: name.to_string(),
+        source,
+    })?;
+    Ok(Some((name.with_digest(digest), image)))
+}
+
+fn architecture() -> &'static str {
+    oci_architecture(std::env::consts::ARCH)
+}

@@ -1,0 +1,54 @@
+//! The two lifecycles.
+
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+
+/// Which lifecycle runs a phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    Ours,
+    /// The reference lifecycle, as `.ci/run` or README.md say how to get it.
+    Upstream,
+}
+
+impl Which {
+    /// The lifecycles that this machine has, ours first.
+    pub(crate) fn all() -> Vec<Self> {
+        let mut all = vec![Self::Ours];
+        if upstream().is_some() {
+            all.push(Self::Upstream);
+        }
+        all
+    }
+
+    pub(crate) fn program(self) -> PathBuf {
+        match self {
+            Self::Ours => env!("CARGO_BIN_EXE_cnb-lifecycle").into(),
+            Self::Upstream => upstream().unwrap_or_default(),
+        }
+    }
+}
+
+/// Where the reference lifecycle is: `target/upstream/lifecycle`, else `upstream-lifecycle` on `PATH`.
+fn upstream() -> Option<PathBuf> {
+    static SAID: Once = Once::new();
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/upstream/lifecycle");
+    let on_path = std::env::var_os("PATH").into_iter().flat_map(|path| {
+        let folders = std::env::split_paths(&path);
+        folders
+            .map(|folder| folder.join("upstream-lifecycle"))
+            .collect::<Vec<_>>()
+    });
+    let found = std::iter::once(built)
+        .chain(on_path)
+        .find(|path| path.is_file());
+    if found.is_none() {
+        SAID.call_once(|| {
+            eprintln!(
+                "skipped: the comparison with the reference lifecycle, which is neither target/upstream/lifecycle \
+                 nor upstream-lifecycle on PATH; tests/conformance/README.md says how to build it"
+            );
+        });
+    }
+    found
+}
