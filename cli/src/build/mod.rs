@@ -128,27 +128,7 @@ pub(crate) fn build(
     sandboxed::recover(app)?;
     warn_of_another_source(printer, app, &source);
     let parts = Parts::in_store(store)?;
-    let target = request.tags.first().and_then(|tag| tag.parse().ok());
-    let wishes = Wishes {
-        args: request.platform,
-        project: request.project,
-        registry: request.registry,
-        refresh: request.refresh,
-        target: target.as_ref(),
-    };
-    let Chosen { buildpacks, base } = order::choose(store, printer, &parts, &wishes)?;
-    let stack = match base {
-        Some(base) => base,
-        None => Foundation::of_stack(&stack::ensure(
-            store,
-            printer,
-            debian_stack::DEFAULT,
-            request.mirror,
-        )?),
-    };
-    if let Some(base) = request.run_image {
-        run_image::check_target(printer, store, &stack, base)?;
-    }
+    let (buildpacks, stack) = choose(store, printer, request, &parts)?;
     let inputs = inputs_digest(&source, &stack, &buildpacks, request)?;
     let epoch = match request.surroundings.created {
         Some(created) => Some(created.to_string()),
@@ -178,16 +158,6 @@ pub(crate) fn build(
         Some(name) => last.or_from(previous::record(store, printer, request, &stack, name)?),
         None => last,
     };
-    let mut clock = Clock::start();
-    let begun = Begun::note(request);
-    let (files, bytes) = source.size();
-    isolation::warn_if_weak(printer);
-    printer.heading(&format!("Building {}", app.name.as_str()));
-    printer.line(&format!("Source   {files} files, {}", size::bytes(bytes)));
-    if let Some(line) = left_out(source.secrets()) {
-        printer.line(&line);
-    }
-    printer.line(&format!("Stack    {} ({})", stack.name, stack.summary));
     let phases = Phases {
         store,
         printer,
@@ -198,7 +168,62 @@ pub(crate) fn build(
         last: &last,
         description: &description,
     };
-    let work = phases.lay_out(&source)?;
+    make(&phases, &source, inputs)
+}
+
+/// What builds, and what it stands on.
+fn choose(
+    store: &Store,
+    printer: &Printer,
+    request: &Request<'_>,
+    parts: &Parts,
+) -> Result<(Buildpacks, Foundation), Failure> {
+    let target = request.tags.first().and_then(|tag| tag.parse().ok());
+    let wishes = Wishes {
+        args: request.platform,
+        project: request.project,
+        registry: request.registry,
+        refresh: request.refresh,
+        target: target.as_ref(),
+    };
+    let Chosen { buildpacks, base } = order::choose(store, printer, parts, &wishes)?;
+    let stack = match base {
+        Some(base) => base,
+        None => Foundation::of_stack(&stack::ensure(
+            store,
+            printer,
+            debian_stack::DEFAULT,
+            request.mirror,
+        )?),
+    };
+    if let Some(base) = request.run_image {
+        run_image::check_target(printer, store, &stack, base)?;
+    }
+    Ok((buildpacks, stack))
+}
+
+/// Builds the app, whatever there is of it.
+fn make(phases: &Phases<'_>, source: &Source, inputs: String) -> Result<Built, Failure> {
+    let Phases {
+        store,
+        printer,
+        request,
+        parts,
+        stack,
+        ..
+    } = *phases;
+    let app = request.app;
+    let mut clock = Clock::start();
+    let begun = Begun::note(request);
+    let (files, bytes) = source.size();
+    isolation::warn_if_weak(printer);
+    printer.heading(&format!("Building {}", app.name.as_str()));
+    printer.line(&format!("Source   {files} files, {}", size::bytes(bytes)));
+    if let Some(line) = left_out(source.secrets()) {
+        printer.line(&line);
+    }
+    printer.line(&format!("Stack    {} ({})", stack.name, stack.summary));
+    let work = phases.lay_out(source)?;
     clock.lap("source");
     printer.heading("Detecting");
     let run_image = phases.run_image()?;
@@ -210,7 +235,7 @@ pub(crate) fn build(
     printer.heading("Building");
     let built = phases.build(&work, &group);
     // A build that failed later on has fetched its tools all the same.
-    tools::keep(store, &parts, &app.layers())
+    tools::keep(store, parts, &app.layers())
         .unwrap_or_else(|failure| printer.warning(&chain(&failure)));
     let early = built?;
     if let Some(base) = request.run_image {
@@ -219,8 +244,8 @@ pub(crate) fn build(
     clock.lap("build");
     printer.heading("Exporting");
     let exported = phases.export(&work, &group, &run_image, &early)?;
-    begun.remember(request, &stack, &group, &exported.manifest)?;
-    commit(&phases, &source, inputs, &exported)?;
+    begun.remember(request, stack, &group, &exported.manifest)?;
+    commit(phases, source, inputs, &exported)?;
     write_report(request, &exported.manifest)?;
     clock.lap("export");
     if let Some(cache) = request.cache {
