@@ -1,6 +1,7 @@
 //! `slugc build`, in order: source → stack → analyze → detect → restore → build → export.
 
 pub(crate) mod buildpacks;
+mod built;
 pub(crate) mod cache_image;
 mod description;
 pub(crate) mod foundation;
@@ -29,21 +30,22 @@ use crate::ui::error::chain;
 use crate::ui::printer::Printer;
 use crate::ui::size;
 use buildpacks::Buildpacks;
+pub(crate) use built::Built;
+use built::{Clock, report, up_to_date};
 use cache_image::CacheRepository;
 use cnb_phases::export;
 use cnb_phases::record::CacheRecord;
 use cnb_phases::restore::LastBuild;
-use cnb_spec::labels;
 use cnb_spec::report::{ImageReport, Report};
 use cnb_spec::toml_file;
 use description::Description;
 use foundation::Foundation;
-use oci_image::{Descriptor, Digest, Image};
+use oci_image::{Descriptor, Digest};
 use phases::Phases;
 use record::Record;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 /// What is asked for.
 pub(crate) struct Request<'a> {
@@ -62,52 +64,6 @@ pub(crate) struct Request<'a> {
     pub(crate) run_image: Option<&'a Base>,
     /// The cache that other machines share.
     pub(crate) cache: Option<&'a CacheRepository<'a>>,
-}
-
-/// What came of it.
-#[derive(Debug)]
-pub(crate) struct Built {
-    pub(crate) manifest: Descriptor,
-    pub(crate) up_to_date: bool,
-    /// Compressed, in bytes.
-    pub(crate) size: u64,
-    pub(crate) base_size: u64,
-    pub(crate) reused: usize,
-    pub(crate) added: usize,
-    pub(crate) added_bytes: u64,
-    /// Process types, the default one first.
-    pub(crate) processes: Vec<String>,
-    pub(crate) times: Vec<(&'static str, Duration)>,
-}
-
-/// The time of each phase.
-#[derive(Debug)]
-struct Clock {
-    start: Instant,
-    last: Instant,
-    times: Vec<(&'static str, Duration)>,
-}
-
-impl Clock {
-    fn start() -> Self {
-        let now = Instant::now();
-        Self {
-            start: now,
-            last: now,
-            times: Vec::new(),
-        }
-    }
-
-    fn lap(&mut self, name: &'static str) {
-        let now = Instant::now();
-        self.times.push((name, now - self.last));
-        self.last = now;
-    }
-
-    fn total(mut self) -> Vec<(&'static str, Duration)> {
-        self.times.push(("total", self.last - self.start));
-        self.times
-    }
 }
 
 /// Builds the app, or finds that nothing changed.
@@ -482,87 +438,4 @@ fn write_report(request: &Request<'_>, manifest: &Descriptor) -> Result<(), Fail
     toml_file::write(&folder.join("report.toml"), &report).or_fail(Exit::General, || {
         format!("cannot write the report into {}", folder.display())
     })
-}
-
-fn up_to_date(manifest: Descriptor) -> Built {
-    Built {
-        manifest,
-        up_to_date: true,
-        size: 0,
-        base_size: 0,
-        reused: 0,
-        added: 0,
-        added_bytes: 0,
-        processes: Vec::new(),
-        times: Vec::new(),
-    }
-}
-
-fn report(
-    printer: &Printer,
-    exported: &export::Exported,
-    run_image: &Image,
-    clock: Clock,
-) -> Built {
-    let mut reused = 0;
-    let mut added = 0;
-    let mut added_bytes = 0;
-    for layer in &exported.layers {
-        let word = match layer.state {
-            export::LayerState::Reused => {
-                reused += 1;
-                "Reused"
-            }
-            export::LayerState::Added => {
-                added += 1;
-                added_bytes += layer.blob.size;
-                "Added "
-            }
-        };
-        printer.line(&format!(
-            "{word} {:>9}  {}",
-            size::bytes(layer.blob.size),
-            layer.name
-        ));
-    }
-    let total = |layers: &[Descriptor]| layers.iter().map(|layer| layer.size).sum::<u64>();
-    Built {
-        manifest: exported.manifest.clone(),
-        up_to_date: false,
-        size: total(&exported.image.manifest.layers),
-        base_size: total(&run_image.manifest.layers),
-        reused,
-        added,
-        added_bytes,
-        processes: process_types(&exported.image),
-        times: clock.total(),
-    }
-}
-
-/// The image's process types, the default one first.
-fn process_types(image: &Image) -> Vec<String> {
-    #[derive(serde::Deserialize)]
-    struct Process {
-        #[serde(rename = "type")]
-        kind: String,
-    }
-    #[derive(Default, serde::Deserialize)]
-    struct Label {
-        #[serde(default)]
-        processes: Vec<Process>,
-        #[serde(default, rename = "buildpack-default-process-type")]
-        default: Option<String>,
-    }
-    let label = image.config.config.labels.get(labels::BUILD_METADATA);
-    // The label was written a moment ago; what cannot be read is only not shown.
-    let Some(label) = label.and_then(|text| serde_json::from_str::<Label>(text).ok()) else {
-        return Vec::new();
-    };
-    let mut types: Vec<String> = label
-        .processes
-        .into_iter()
-        .map(|process| process.kind)
-        .collect();
-    types.sort_by_key(|kind| Some(kind) != label.default.as_ref());
-    types
 }
