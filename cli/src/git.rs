@@ -147,9 +147,15 @@ fn line(path: &Path) -> Option<String> {
 }
 
 fn read(path: &Path, longest: u64) -> Option<String> {
+    // Pipes and devices would be read for ever, and even the opening of a pipe waits.
+    let is_file = |found: std::io::Result<std::fs::Metadata>| found.is_ok_and(|it| it.is_file());
+    if !is_file(path.metadata()) {
+        return None;
+    }
     let file = File::open(path).ok()?;
-    // Pipes and devices would be read for ever.
-    file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+    if !is_file(file.metadata()) {
+        return None;
+    }
     let mut text = String::new();
     file.take(longest).read_to_string(&mut text).ok()?;
     Some(text)

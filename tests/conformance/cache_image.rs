@@ -214,7 +214,9 @@ fn a_registry_that_is_not_there_costs_the_cache_only() {
     // The analyzer says it before anything is built.
     for which in Which::all() {
         let ended = world.run(which, "analyzer", &analyzer, &flow.env, false);
-        assert_eq!(ended.code, 32, "{}", ended.log);
+        // 0.20.11 loses the code on its way out.
+        let code = if which == Which::Upstream { 1 } else { 32 };
+        assert_eq!(ended.code, code, "{}", ended.log);
         assert!(
             ended
                 .log

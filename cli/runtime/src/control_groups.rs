@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What the names of a supervisor's groups begin with; its pid follows.
@@ -150,6 +150,8 @@ impl ControlGroups {
             .iter_mut()
             .find(|parent| parent.folder == folder);
         if there.is_none() {
+            // Of an earlier process with this pid, whose counts are not ours.
+            remove(&folder);
             make_folder(&folder).map_err(|error| cannot_make(&folder, &error))?;
             self.parents.push(Parent {
                 version: hierarchy.version,
@@ -305,6 +307,8 @@ fn hierarchies(mounts: &str, own: &str) -> Vec<Hierarchy> {
             .strip_prefix(root)
             .or_else(|_| Path::new(group).strip_prefix("/"));
         let own = match below {
+            // Outside of what is to be seen here.
+            Ok(below) if below.components().any(|part| part == Component::ParentDir) => continue,
             Ok(below) if !below.as_os_str().is_empty() => top.join(below),
             _ => top.clone(),
         };

@@ -75,8 +75,8 @@ fn generate(printer: &Printer, file: &Path) -> Result<ExitCode, Failure> {
         .or_fail(Exit::General, making)?;
     let public = key.public().file().or_fail(Exit::General, making)?;
     // A key that is lost cannot be had again: none is written over.
-    write_new(file, &private, 0o600)?;
     write_new(&public_file, &public, 0o644)?;
+    write_new(file, &private, 0o600).inspect_err(|_| drop(std::fs::remove_file(&public_file)))?;
     if password.is_none() {
         printer.warning(&format!(
             "{} is not closed with a password: set {PASSWORD} to have it closed",

@@ -1,28 +1,24 @@
-//! Which revision a folder is at, as git says.
+//! Which revision a folder is at.
 
+use crate::git;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-/// A commit, and what it was changed by.
+/// A commit, and where it comes from. Whether files differ from it only git could tell, which would run what the
+/// repository names to find out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Revision {
     /// In hexadecimal.
     commit: String,
     /// The repository's address, without credentials.
     repository: Option<String>,
-    /// Whether files that git knows differ from the commit.
-    modified: bool,
 }
 
 impl Revision {
     /// As in-toto describes a resource.
     pub(super) fn descriptor(&self) -> Value {
-        let mut descriptor = json!({
-            "digest": { "gitCommit": self.commit },
-            "annotations": { "modified": self.modified },
-        });
+        let mut descriptor = json!({ "digest": { "gitCommit": self.commit } });
         if let Some(repository) = &self.repository {
             descriptor["uri"] = format!("git+{repository}@{}", self.commit).into();
         }
@@ -30,37 +26,14 @@ impl Revision {
     }
 }
 
-/// `None`: no repository, no commit, or no git on this machine.
+/// `None`: no repository, no commit, or a folder that the repository ignores.
 pub(super) fn revision(folder: &Path) -> Option<Revision> {
-    let commit = ask(folder, &["rev-parse", "--verify", "HEAD^{commit}"])?;
-    let is_hash = commit.len() >= 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let changes = ask(
-        folder,
-        &["status", "--porcelain", "--untracked-files=no", "--", "."],
-    )?;
-    let address = ask(folder, &["config", "--get", "remote.origin.url"]);
-    is_hash.then(|| Revision {
-        commit,
+    let checkout = git::checkout(folder)?;
+    let address = checkout.remote;
+    Some(Revision {
+        commit: checkout.commit,
         repository: address.and_then(|address| without_credentials(&address)),
-        modified: !changes.is_empty(),
     })
-}
-
-/// git's answer, if it has one. It writes nothing and starts nothing that the repository names.
-fn ask(folder: &Path, words: &[&str]) -> Option<String> {
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(folder)
-        .args(["-c", "core.fsmonitor=false"])
-        .args(words)
-        .env("GIT_OPTIONAL_LOCKS", "0")
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    let answer = String::from_utf8(output.stdout).ok()?;
-    output.status.success().then(|| answer.trim().to_owned())
 }
 
 /// `https://host/path` or `ssh://host/path`; folders of this machine mean nothing to others.

@@ -2,7 +2,7 @@
 
 use super::{Bill, Component, Kind, Licence};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 pub(super) fn document(bill: &Bill) -> Value {
     let subject = &bill.subject;
@@ -17,7 +17,7 @@ pub(super) fn document(bill: &Bill) -> Value {
     if let Some(purl) = subject.purl() {
         image["purl"] = purl.into();
     }
-    let mut taken = BTreeSet::from(["image".to_owned()]);
+    let mut taken = BTreeMap::from([("image".to_owned(), 1)]);
     let components: Vec<Value> = bill
         .components
         .iter()
@@ -44,7 +44,7 @@ pub(super) fn document(bill: &Bill) -> Value {
     })
 }
 
-fn component(component: &Component, taken: &mut BTreeSet<String>) -> Value {
+fn component(component: &Component, taken: &mut BTreeMap<String, usize>) -> Value {
     let wanted = component.purl.clone().unwrap_or_else(|| {
         let version = component.version.as_deref().unwrap_or_default();
         format!("{}@{version}", component.name)
@@ -101,12 +101,15 @@ fn kind(kind: Kind) -> &'static str {
     }
 }
 
-fn unique(wanted: &str, taken: &mut BTreeSet<String>) -> String {
+fn unique(wanted: &str, taken: &mut BTreeMap<String, usize>) -> String {
     let mut chosen = wanted.to_owned();
-    let mut count = 1;
-    while !taken.insert(chosen.clone()) {
+    // From where the last one of this name went, so that many of them do not take for ever.
+    let mut count = taken.get(wanted).copied().unwrap_or(0);
+    while count > 0 && taken.contains_key(&chosen) {
         count += 1;
         chosen = format!("{wanted}#{count}");
     }
+    taken.insert(wanted.to_owned(), count.max(1));
+    taken.entry(chosen.clone()).or_insert(1);
     chosen
 }

@@ -3,6 +3,7 @@
 use super::{Bill, Component, Subject, debian, documents};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::store::Store;
+use cnb_phases::rebase;
 use cnb_spec::labels::{self, LayersMetadata};
 use cnb_spec::sbom::SbomFormat;
 use oci_image::contents::{self, Content};
@@ -143,7 +144,7 @@ fn read(
     let position = |sha: &str| diff_ids.iter().position(|it| it.to_string() == sha);
     let base = metadata
         .as_ref()
-        .and_then(|it| position(&it.run_image.top_layer));
+        .and_then(|_| rebase::layers_of_base(image)?.checked_sub(1));
     let layers: Vec<Descriptor> = match (metadata, base) {
         (Some(metadata), Some(base)) => {
             let sbom = metadata.sbom.and_then(|it| position(&it.sha));

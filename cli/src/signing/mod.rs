@@ -103,7 +103,18 @@ pub(crate) fn sign(
     let public = key.public();
     let mut layers = Vec::new();
     if let Some(manifest) = target.signatures()? {
-        for layer in manifest.layers.into_iter().take(MOST_SIGNATURES) {
+        if manifest.layers.len() >= MOST_SIGNATURES {
+            return Err(Failure::new(
+                Exit::Input,
+                format!(
+                    "{} has {} signatures, as many as are looked at",
+                    target.shown(),
+                    manifest.layers.len()
+                ),
+            )
+            .hint("remove those that nobody needs from its registry, then sign again"));
+        }
+        for layer in manifest.layers {
             let bytes = target.payload(&layer)?;
             if bytes == document
                 && signature_of(&layer).is_some_and(|it| public.verifies(&bytes, &it))
@@ -159,15 +170,21 @@ pub(crate) fn verify(target: &Target<'_>, key: &PublicKey) -> Result<(), Failure
     let manifest = target.signatures()?.ok_or_else(unsigned)?;
     let mut other_image = None;
     let mut count = 0;
-    for layer in manifest.layers.iter().take(MOST_SIGNATURES) {
-        if layer.media_type != PAYLOAD {
-            continue;
-        }
+    let mut unread = None;
+    let payloads = manifest.layers.iter();
+    let payloads = payloads.filter(|layer| layer.media_type == PAYLOAD);
+    for layer in payloads.take(MOST_SIGNATURES) {
         count += 1;
         let Some(signature) = signature_of(layer) else {
             continue;
         };
-        let document = target.payload(layer)?;
+        let document = match target.payload(layer) {
+            Ok(document) => document,
+            Err(failure) => {
+                unread = Some(failure);
+                continue;
+            }
+        };
         if !key.verifies(&document, &signature) {
             continue;
         }
@@ -183,6 +200,7 @@ pub(crate) fn verify(target: &Target<'_>, key: &PublicKey) -> Result<(), Failure
             &problem,
             "somebody moved a signature: do not run this image",
         )),
+        (_, None) if let Some(failure) = unread => Err(failure),
         (count, None) => Err(unverified(
             target,
             &format!("none of its {count} signatures was made with this key"),

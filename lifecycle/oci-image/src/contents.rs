@@ -85,6 +85,7 @@ pub fn files_of(
     wanted: &dyn Fn(&str) -> bool,
 ) -> Result<BTreeMap<String, Content>, ContentsError> {
     let mut found = BTreeMap::new();
+    let mut bytes = 0;
     for layer in layers {
         let blob = store
             .open_blob(&layer.digest)
@@ -92,7 +93,8 @@ pub fn files_of(
                 layer: layer.digest.to_string(),
                 source,
             })?;
-        apply(blob, &layer.digest.to_string(), most, wanted, &mut found)?;
+        let name = layer.digest.to_string();
+        apply(blob, &name, most, wanted, &mut bytes, &mut found)?;
     }
     Ok(found)
 }
@@ -103,6 +105,7 @@ fn apply(
     layer: &str,
     most: u64,
     wanted: &dyn Fn(&str) -> bool,
+    bytes: &mut u64,
     found: &mut BTreeMap<String, Content>,
 ) -> Result<(), ContentsError> {
     let failed = |source| ContentsError::Layer {
@@ -114,7 +117,6 @@ fn apply(
         Decoded::new(blob, &rules).map_err(|source| failed(UnpackError::Read { source }))?;
     let mut tar = TarReader::new(decoded);
     let mut entries = 0;
-    let mut bytes = 0;
     // A whiteout hides what is below its layer, wherever in the layer it stands.
     let mut own = BTreeMap::new();
     while let Some(entry) = tar.next().map_err(failed)? {
@@ -159,8 +161,8 @@ fn apply(
                         most,
                     });
                 }
-                bytes += entry.size;
-                if bytes > MOST_BYTES {
+                *bytes += entry.size;
+                if *bytes > MOST_BYTES {
                     return Err(ContentsError::TooMuch {
                         layer: layer.to_owned(),
                     });
@@ -172,6 +174,12 @@ fn apply(
             }
             EntryKind::Symlink => {
                 if let Ok(target) = String::from_utf8(entry.link) {
+                    *bytes += u64::try_from(path.len() + target.len()).unwrap_or(u64::MAX);
+                    if *bytes > MOST_BYTES {
+                        return Err(ContentsError::TooMuch {
+                            layer: layer.to_owned(),
+                        });
+                    }
                     own.insert(path, Content::Symlink(target));
                 }
             }

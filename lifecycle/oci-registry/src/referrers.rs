@@ -19,6 +19,8 @@ use crate::{PushError, PushOptions, push};
 
 /// The longest list of referrers and the longest manifest, in bytes.
 const LONGEST_LIST: u64 = 8 << 20;
+/// How many entries of a list are kept.
+const MOST_REFERRERS: usize = 20_000;
 /// How many pages of a list are read.
 const MOST_PAGES: usize = 64;
 
@@ -301,6 +303,11 @@ impl<'a> Listing<'a> {
                     source,
                 })?;
             all.extend(index.manifests);
+            // Who attaches that many has something in mind; what is there is used.
+            if all.len() > MOST_REFERRERS {
+                all.truncate(MOST_REFERRERS);
+                break;
+            }
             match next {
                 Some(query) => path = format!("referrers/{subject}?{query}"),
                 None => break,

@@ -85,6 +85,8 @@ fn of_settings(findings: &mut Findings, path: &Path, text: &str, env: &Env, coll
         && text.contains("django.contrib.staticfiles")
         && !text.contains("STATIC_ROOT")
         && !text.contains("STORAGES")
+        && !text.contains("STATICFILES_STORAGE")
+        && !text.contains("settings(locals()")
     {
         findings.add(
             Level::Error,
@@ -119,7 +121,7 @@ fn required_variables(text: &str) -> Vec<String> {
     let mut names = Vec::new();
     for line in text.lines() {
         // What is indented may stand behind a condition.
-        if line.starts_with([' ', '\t', '#']) {
+        if line.starts_with([' ', '\t', '#']) || line.starts_with("del ") {
             continue;
         }
         let Some((_, rest)) = line.split_once("environ[") else {
@@ -129,6 +131,12 @@ fn required_variables(text: &str) -> Vec<String> {
         let (Some(""), Some(name)) = (parts.next(), parts.next()) else {
             continue;
         };
+        // It is set, not read.
+        let after = parts.next().unwrap_or_default();
+        let after = after.trim_start_matches(']').trim_start();
+        if after.starts_with('=') && !after.starts_with("==") {
+            continue;
+        }
         if !name.is_empty() && !names.contains(&name.to_owned()) {
             names.push(name.to_owned());
         }

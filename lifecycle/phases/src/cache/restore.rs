@@ -10,7 +10,7 @@ use cnb_spec::api::ApiVersion;
 use cnb_spec::exit_code;
 use cnb_spec::group::Group;
 use cnb_spec::labels::{CacheMetadata, LayerMetadata, LayersMetadata};
-use cnb_spec::names::escape_id;
+use cnb_spec::names::{LayerName, escape_id};
 use cnb_spec::sbom::SbomFile;
 use cnb_spec::toml_file::{self, FileError};
 use oci_image::{
@@ -18,7 +18,7 @@ use oci_image::{
 };
 use std::io;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -177,7 +177,20 @@ fn find<'a>(
     };
     let dir = inputs.layers_dir.join(escape_id(id));
     let log = inputs.log;
+    // Labels come from a registry: what is no layer's name would lead out of the layers folder.
+    let is_layer = |name: &str| {
+        let is_it = name.parse::<LayerName>().is_ok();
+        if !is_it {
+            log.warn(format_args!(
+                "Not restoring {name:?} of {id}, which is no name of a layer"
+            ));
+        }
+        is_it
+    };
     for (name, layer) in in_app.into_iter().flatten() {
+        if !is_layer(name) {
+            continue;
+        }
         let types = layer.types;
         // A layer for build has to have its content there, and a cached one is its content.
         if !types.launch || (types.build && !types.cache) {
@@ -212,7 +225,7 @@ fn find<'a>(
         let with_image = layer.types.launch
             && (in_app.is_some_and(|layers| layers.contains_key(name))
                 || !inputs.platform_api.at_least(14));
-        if !layer.types.cache || with_image {
+        if !layer.types.cache || with_image || !is_layer(name) {
             continue;
         }
         log.info(format_args!(
@@ -347,13 +360,12 @@ fn unpack(
         .layers_path
         .join(escape_id(candidate.buildpack))
         .join(&candidate.layer.name);
-    let unpacked = below(scratch.path(), &in_tar);
-    if !unpacked.is_dir() {
+    let Some(unpacked) = folder_below(scratch.path(), &in_tar) else {
         return Err(Unusable(format!(
             "the cache's layer {sha} does not hold {}",
             in_tar.display()
         )));
-    }
+    };
     remove(place)
         .map_err(|error| Unusable(chain(&error)))
         .and_then(|()| {
@@ -449,11 +461,10 @@ fn sboms_from(
     if sha.is_some_and(|sha| report.diff_id.to_string() != sha) {
         return Err(format!("its content has the digest {}", report.diff_id));
     }
-    let unpacked = below(scratch.path(), &layers_path.join("sbom"));
     std::fs::create_dir_all(all).map_err(|error| chain(&error))?;
     for kind in ["cache", "launch"] {
-        let from = unpacked.join(kind);
-        if from.is_dir() {
+        let inside = layers_path.join("sbom").join(kind);
+        if let Some(from) = folder_below(scratch.path(), &inside) {
             let to = all.join(kind);
             remove(&to).map_err(|error| chain(&error))?;
             std::fs::rename(&from, &to).map_err(|error| chain(&error))?;
@@ -472,9 +483,19 @@ pub fn launch_sboms(layers_dir: &Path, blob: impl io::Read, log: Logger<'_>) {
     }
 }
 
-/// An absolute path of an image inside of an unpacked layer.
-fn below(unpacked: &Path, path: &Path) -> PathBuf {
-    unpacked.join(path.strip_prefix("/").unwrap_or(path))
+/// The folder of an unpacked layer that an absolute path of the image is; `None` where a link or anything else stands on
+/// the way, which could lead out of the layer.
+pub(super) fn folder_below(unpacked: &Path, path: &Path) -> Option<PathBuf> {
+    let mut at = unpacked.to_owned();
+    for part in path.strip_prefix("/").unwrap_or(path).components() {
+        let Component::Normal(name) = part else {
+            return None;
+        };
+        at.push(name);
+        let found = at.symlink_metadata().ok()?;
+        found.is_dir().then_some(())?;
+    }
+    Some(at)
 }
 
 fn remove(path: &Path) -> Result<(), RestoreError> {

@@ -263,3 +263,45 @@ fn broken_metadata_is_an_empty_cache() {
     assert_eq!(world.restore(), Vec::<String>::new());
     assert!(!Path::new(&world.layers().join("a_b")).exists());
 }
+
+/// What a cache calls a layer comes from somebody else: it leads nowhere but into the layers folder.
+#[test]
+fn names_that_lead_out_of_the_layers_are_passed_over() {
+    let world = World::new();
+    world.layer("kept", "one");
+    world.save();
+    let victim = world.scratch.path().join("victim");
+    fs::create_dir(&victim).unwrap();
+    fs::write(victim.join("file"), "mine").unwrap();
+    let label = world
+        .committed()
+        .join("io.buildpacks.lifecycle.cache.metadata");
+    let text = fs::read_to_string(&label).unwrap();
+    let led_out = text.replace("\"kept\"", &format!("{:?}", victim.to_str().unwrap()));
+    assert_ne!(text, led_out);
+    for other in [led_out, text.replace("\"kept\"", "\"../../victim\"")] {
+        fs::write(&label, other).unwrap();
+        let warnings = world.restore();
+        assert!(
+            warnings[0].contains("which is no name of a layer"),
+            "{warnings:?}"
+        );
+        assert_eq!(fs::read_to_string(victim.join("file")).unwrap(), "mine");
+        assert!(!victim.with_extension("toml").exists());
+    }
+}
+
+/// Links in a cache's layer do not lead to folders of this machine.
+#[test]
+fn links_on_the_way_to_a_layer() {
+    let world = World::new();
+    let unpacked = world.layers();
+    fs::create_dir_all(unpacked.join("layers/a_b/kept")).unwrap();
+    std::os::unix::fs::symlink(world.scratch.path(), unpacked.join("layers/other")).unwrap();
+    let found = |path: &str| restore::folder_below(&unpacked, Path::new(path));
+    assert!(found("/layers/a_b/kept").is_some());
+    assert!(found("/layers/other/cache").is_none());
+    assert!(found("/layers/other").is_none());
+    assert!(found("/layers/../layers").is_none());
+    assert!(found("/layers/none").is_none());
+}
