@@ -97,7 +97,18 @@ impl Base {
         if let Some(stack) = Stack::read_if_named(transfer.store, name)? {
             return Self::of_stack(transfer, &stack);
         }
-        let documents = transfer.documents(&Source::Elsewhere(Place::parse(name)?))?;
+        // The name is out of an image, which has no say over this machine's files.
+        let place = match Place::parse(name)? {
+            Place::Registry(reference) => Place::Registry(reference),
+            _ => {
+                return Err(Failure::new(
+                    Exit::Input,
+                    format!("the image names {name} as its base, which is in no registry"),
+                )
+                .hint("name the base: --run-image"));
+            }
+        };
+        let documents = transfer.documents(&Source::Elsewhere(place))?;
         Ok(Self {
             name: name.to_owned(),
             shown: name.to_owned(),

@@ -76,6 +76,14 @@ pub(crate) fn folder(package: &Package, to: &Path) -> Result<(), Failure> {
         } else {
             to.to_owned()
         };
+        if several && target.symlink_metadata().is_ok() {
+            return Err(Failure::new(Exit::Input, writing())
+                .because(format!(
+                    "it has several versions of {}, whose folders would have one name",
+                    module.element.id
+                ))
+                .hint("write it as FILE.tgz or FILE.cnb"));
+        }
         copy_tree(module.folder(), &target).or_fail(Exit::General, writing)?;
         if module.buildpack.is_composite() {
             let mut text = "[buildpack]\nuri = \".\"\n".to_owned();

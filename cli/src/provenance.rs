@@ -97,7 +97,12 @@ impl Begun {
             // What git cannot say is not told.
             revision: self.revision.join().unwrap_or(None),
             stack: stack.name.clone(),
-            running_base: stack.run_image.digest.to_string(),
+            running_base: request
+                .run_image
+                .map_or(stack.run_image.digest, |base| {
+                    base.documents.manifest.digest
+                })
+                .to_string(),
             building_base: stack.build_image.to_string(),
             buildpacks: group
                 .group

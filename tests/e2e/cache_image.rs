@@ -20,6 +20,8 @@ fn buildpack(t: &TestContext) -> PathBuf {
 layer=$CNB_LAYERS_DIR/downloads
 if [ -e "$layer/file" ]; then echo "the cache has $(cat "$layer/file")"; else echo "the cache is empty"; fi
 mkdir -p "$layer"; [ -e "$layer/file" ] || echo "what was downloaded" > "$layer/file"
+# What is deep in it belongs to the build's user, too.
+mkdir -p "$layer/deep/er"; echo more >> "$layer/deep/er/file" || exit 1
 printf '[types]\ncache = true\n' > "$layer.toml"
 mkdir -p "$CNB_LAYERS_DIR/both"; echo both > "$CNB_LAYERS_DIR/both/file"
 printf '[types]\ncache = true\nlaunch = true\n' > "$CNB_LAYERS_DIR/both.toml"

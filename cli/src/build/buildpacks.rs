@@ -7,6 +7,8 @@ use cnb_spec::group::GroupElement;
 use cnb_spec::order::Order;
 use cnb_spec::toml_file;
 use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug)]
@@ -100,12 +102,11 @@ impl Buildpacks {
             text = format!("{text}{} {print:?}\n", folder.display());
         }
         for folder in &self.fixed {
-            text = format!("{text}{}\n", folder.display());
+            // What is fetched again from the same address has a new folder.
+            let inode = fs::metadata(folder).map_or(0, |found| found.ino());
+            text = format!("{text}{} {inode}\n", folder.display());
         }
-        if !self.foreign.is_empty() || !self.fixed.is_empty() || !self.bundled.is_empty() {
-            text = format!("{text}{:?}\n", self.order);
-        }
-        Ok(text)
+        Ok(format!("{text}{:?}\n", self.order))
     }
 }
 

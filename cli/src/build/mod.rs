@@ -111,8 +111,10 @@ pub(crate) fn build(
         last
     };
     let last = match &request.surroundings.previous_image {
-        Some(name) => last.or_from(previous::record(store, printer, request, &stack, name)?),
-        None => last,
+        Some(name) if last.record.is_none() => {
+            last.or_from(previous::record(store, printer, request, &stack, name)?)
+        }
+        _ => last,
     };
     let phases = Phases {
         store,
@@ -248,6 +250,8 @@ fn warn_of_another_source(printer: &Printer, app: &App, source: &Source) {
 struct Last {
     record: Option<Record>,
     cache: Option<CacheRecord>,
+    /// Whether the record is of a build on this machine.
+    is_own: bool,
     ended: LastBuild,
     /// Whether unpinned requirements need no new look.
     fresh: bool,
@@ -265,6 +269,7 @@ impl Last {
                 .as_ref()
                 .is_some_and(|record| record.is_fresh(SystemTime::now())),
             cache: record::cache(app, record.as_ref()),
+            is_own: record.is_some(),
             record,
             ended: record::last_build(app),
         }
@@ -296,6 +301,12 @@ impl Last {
                 Self {
                     record: Some(previous),
                     cache: Some(cache),
+                    is_own: false,
+                    // Layers that are here are none of that build's.
+                    ended: match self.ended {
+                        LastBuild::Committed => LastBuild::Interrupted,
+                        ended => ended,
+                    },
                     ..self
                 }
             }
@@ -373,9 +384,10 @@ fn inputs_digest(
 }
 
 fn clear_cache(app: &App) -> Result<(), Failure> {
-    store::remove_tree(&app.layers())?;
+    // Layers without a record are looked at; a record without its layers would be believed.
+    record::forget(app)?;
     record::forget_caches(app)?;
-    record::forget(app)
+    store::remove_tree(&app.layers())
 }
 
 fn base_name<'a>(request: &Request<'a>, stack: &'a Foundation) -> &'a str {

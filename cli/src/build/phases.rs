@@ -43,6 +43,10 @@ use std::time::Duration;
 /// How often to look whether a buildpack is done with a layer.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
+/// How deep layers are looked at for files that the build's user must own: what lies deeper was written by that user,
+/// and walking it would cost a look at every file of every layer.
+const OWN_LAYERS: usize = 2;
+
 /// Where buildpacks announce layers that are usable at any moment, in the folder for those that are done.
 const CACHES: &str = "caches";
 
@@ -67,7 +71,7 @@ impl Phases<'_> {
         write_platform_env(&work, self.request, self.last.fresh)?;
         work.add_bindings(self.stack, &self.request.surroundings.bindings)?;
         self.buildpacks.write_order(&work.order())?;
-        work.hand_over(self.stack)?;
+        work.hand_over(self.stack, OWN_LAYERS)?;
         Ok(work)
     }
 
@@ -148,11 +152,13 @@ impl Phases<'_> {
             .hint("build without them: slugc build --clear-cache")
         })?;
         if let Some(cache) = self.request.cache
-            && self.last.record.is_none()
+            && !self.last.is_own
         {
             self.restore_from(cache, group);
+            // Others wrote them.
+            return work.hand_over(self.stack, usize::MAX);
         }
-        work.hand_over(self.stack)
+        work.hand_over(self.stack, OWN_LAYERS)
     }
 
     /// Layers of an app that this machine did not build before, out of the cache that others left. Without them the

@@ -13,6 +13,7 @@ use crate::ui::printer::Printer;
 use cnb_phases::record::{BuildpackRecord, CacheRecord, LayerRecord, LayerSettings};
 use cnb_spec::labels::{self, LayerMetadata, LayersMetadata};
 use cnb_spec::layer::LayerTypes;
+use cnb_spec::names::LayerName;
 use oci_image::{Compression, Digest, Image, LayerBlob, Owner};
 use std::collections::BTreeMap;
 
@@ -34,7 +35,12 @@ pub(super) fn record(
             .platform
             .pull_policy
             .or(settings.pull_policy)
-            .unwrap_or(PullPolicy::Always),
+            // A plain name is one in the store; a registry's image may have been pushed by another machine.
+            .unwrap_or(if name.contains('/') {
+                PullPolicy::Always
+            } else {
+                PullPolicy::IfNotPresent
+            }),
         settings: &settings,
     };
     let manifest = match puller.image(name) {
@@ -71,6 +77,8 @@ pub(super) fn record(
         let layers = buildpack
             .layers
             .iter()
+            // A label's names become files' names: what is no layer's would lead anywhere.
+            .filter(|(name, _)| name.parse::<LayerName>().is_ok())
             .filter_map(|(name, layer)| Some((name.clone(), layer_record(&image, layer)?)));
         let store = buildpack
             .store

@@ -148,10 +148,10 @@ fn shown(target: &Target) -> String {
 /// What os-release(5) says.
 fn distro_in(lowers: &[PathBuf]) -> Option<Distro> {
     let file = find_in(lowers, Path::new("/etc/os-release"))?;
-    let length = fs::symlink_metadata(&file).ok()?.size();
-    let text = fs::read_to_string(&file)
+    fs::symlink_metadata(&file)
         .ok()
-        .filter(|_| length <= LONGEST_OS_RELEASE)?;
+        .filter(|found| found.is_file() && found.len() <= LONGEST_OS_RELEASE)?;
+    let text = fs::read_to_string(&file).ok()?;
     let value = |name: &str| {
         let line = text
             .lines()
@@ -222,7 +222,7 @@ fn exists(lowers: &[PathBuf], path: &Path) -> bool {
 }
 
 /// Where a path of an image is in its unpacked layers, the topmost first; links are followed inside of them.
-fn find_in(lowers: &[PathBuf], path: &Path) -> Option<PathBuf> {
+pub(crate) fn find_in(lowers: &[PathBuf], path: &Path) -> Option<PathBuf> {
     let mut waiting: Vec<std::ffi::OsString> = Vec::new();
     let push = |waiting: &mut Vec<_>, path: &Path| {
         let parts: Vec<Component<'_>> = path.components().collect();
@@ -241,8 +241,15 @@ fn find_in(lowers: &[PathBuf], path: &Path) -> Option<PathBuf> {
         }
         let next = at.join(&name);
         let found = lowers.iter().find_map(|lower| {
+            // A link that upper layers hide leads out of this one.
+            let mut above = next.ancestors().skip(1);
+            let is_inside = above.all(|it| {
+                it.as_os_str().is_empty()
+                    || fs::symlink_metadata(lower.join(it)).is_ok_and(|found| found.is_dir())
+            });
             let path = lower.join(&next);
-            fs::symlink_metadata(&path).ok().map(|meta| (path, meta))
+            let found = fs::symlink_metadata(&path).ok().filter(|_| is_inside)?;
+            Some((path, found))
         });
         let (path, meta) = found?;
         // A whiteout of overlayfs: a lower layer's file that is gone.

@@ -173,17 +173,15 @@ impl Workplace {
         Ok(())
     }
 
-    /// Gives what the build may write to the user that it runs as.
-    pub(crate) fn hand_over(&self, stack: &Foundation) -> Result<(), Failure> {
+    /// Gives what the build may write to the user that it runs as; of the layers, folders down to a depth.
+    pub(crate) fn hand_over(&self, stack: &Foundation, depth: usize) -> Result<(), Failure> {
         let (uid, gid) = sandbox::host_ids(stack.uid, stack.gid);
         if uid == rustix::process::getuid().as_raw() {
             return Ok(());
         }
-        // What lies deeper in the layers was written by that user; walking it would cost a
-        // look at every file of every layer.
         for (path, depth) in [
             (self.app(), usize::MAX),
-            (self.layers.clone(), 2),
+            (self.layers.clone(), depth),
             (self.exchange(), 1),
             (self.home(), 0),
             (self.root_upper(), 0),

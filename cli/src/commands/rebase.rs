@@ -40,6 +40,14 @@ pub(crate) fn run(args: &RebaseArgs) -> Result<ExitCode, Failure> {
         })?),
         _ => None,
     };
+    // A build that was waited for has made another image.
+    let subject = match subject {
+        Subject::App(app, _) => {
+            let image = Box::new(app.built_image()?);
+            Subject::App(app, image)
+        }
+        other => other,
+    };
     let old = subject.documents(&transfer)?;
     if outputs.is_empty() {
         subject.check_writable(&old)?;

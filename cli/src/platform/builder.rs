@@ -11,6 +11,7 @@
 use super::pull::{Puller, nearest_first};
 use crate::args::LifecycleChoice;
 use crate::build::foundation::{BuildersLifecycle, Foundation};
+use crate::build::run_image::find_in;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::parts::PHASES;
 use crate::store::Store;
@@ -372,10 +373,7 @@ impl Builder {
                 return Err(unusable(format!("it has no /{}", path.display())));
             }
         }
-        let launcher = lowers
-            .iter()
-            .map(|lower| lower.join("cnb/lifecycle/launcher"))
-            .find(|path| fs::symlink_metadata(path).is_ok())
+        let launcher = find_in(lowers, Path::new("/cnb/lifecycle/launcher"))
             .ok_or_else(|| unusable("it has no /cnb/lifecycle/launcher".to_owned()))?;
         // It is read outside of the sandbox, where a link would lead anywhere.
         if !fs::symlink_metadata(&launcher).is_ok_and(|meta| meta.is_file()) {

@@ -78,9 +78,6 @@ impl Surroundings {
         if self.network != usual.network {
             text.push_str("no network\n");
         }
-        if let Some(created) = self.created {
-            text = format!("{text}created {created}\n");
-        }
         if self.exec_env != usual.exec_env {
             text = format!("{text}for {}\n", self.exec_env);
         }
