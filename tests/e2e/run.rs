@@ -22,7 +22,7 @@ as_each_user! {
         // Heroku's words are understood.
         run(&["-x", "--no-tty", "--size", "standard-2x", "--", "sh", "-c", "echo $HEROKU_RELEASE_VERSION; exit 4"])
             .failure(4)
-            .says(&["v1\n", "the size has no effect"]);
+            .says(&["v1\n"]);
         run(&["--size", "huge", "true"]).failure(2).says(&["there is no dyno size huge"]);
     }
 }

@@ -68,13 +68,18 @@ fn generate(printer: &Printer, file: &Path) -> Result<ExitCode, Failure> {
         return Err(Failure::new(Exit::Usage, making())
             .hint("name the private key's file, for example cosign.key"));
     }
+    // A key that is lost cannot be had again: none is written over.
+    if file.symlink_metadata().is_ok() {
+        return Err(Failure::new(Exit::Input, making())
+            .because("there is a file of that name")
+            .hint("name a file that is not there yet"));
+    }
     let password = std::env::var(PASSWORD).ok();
     let key = PrivateKey::generate().or_fail(Exit::General, making)?;
     let private = key
         .file(password.as_deref())
         .or_fail(Exit::General, making)?;
     let public = key.public().file().or_fail(Exit::General, making)?;
-    // A key that is lost cannot be had again: none is written over.
     write_new(&public_file, &public, 0o644)?;
     write_new(file, &private, 0o600).inspect_err(|_| drop(std::fs::remove_file(&public_file)))?;
     if password.is_none() {
