@@ -61,7 +61,7 @@ as_each_user! {
         let (_, newer) = bases(t);
         let app = t.fixture("worker-only");
         let built = t.slugc_in(&app).args(["build", "."]).run().success().digest();
-        t.slugc().args(["run", "-a", app.name(), "cat", NEWER]).run().failure(1);
+        t.slugc().args(["run", "-a", app.name(), "cat", &format!("/{NEWER}")]).run().failure(1);
         let stranger = changed(t, &newer, "stranger", &|image, _| {
             image.config.config.labels.insert("io.buildpacks.base.id".into(), "other".into());
         });

@@ -1,23 +1,10 @@
 //! What images say of themselves: labels and annotations out of git and project.toml, and slices of the app.
 
 use crate::as_each_user;
-use test_support::{App, LayoutImage, TestContext, output_of, read_layout};
+use test_support::{App, LayoutImage, TestContext, read_layout};
 
 const REVISION: &str = "org.opencontainers.image.revision";
 const SOURCE: &str = "org.opencontainers.image.source";
-
-fn git(app: &App, arguments: &[&str]) -> String {
-    let settings = [
-        "-c",
-        "user.name=Test",
-        "-c",
-        "user.email=test@localhost",
-        "-c",
-        "safe.directory=*",
-    ];
-    let all: Vec<&str> = settings.iter().chain(arguments).copied().collect();
-    output_of("git", &all, app.path()).trim().to_owned()
-}
 
 fn built(t: &TestContext, app: &App, epoch: Option<&str>) -> (LayoutImage, bool) {
     let folder = t.scratch().join("image");
@@ -41,25 +28,25 @@ as_each_user! {
         let labels = &plain.config.config.labels;
         assert!(!labels.keys().any(|name| name.starts_with("org.opencontainers.")), "{labels:?}");
 
-        git(&app, &["init", "--quiet"]);
-        git(&app, &["remote", "add", "origin", "https://ann:s3cret@git.example/team/shop.git"]);
-        git(&app, &["add", "--all"]);
-        git(&app, &["commit", "--quiet", "--message", "First"]);
+        app.git(&["init", "--quiet"]);
+        app.git(&["remote", "add", "origin", "https://ann:s3cret@git.example/team/shop.git"]);
+        app.git(&["add", "--all"]);
+        app.git(&["commit", "--quiet", "--message", "First"]);
         let (first, up_to_date) = built(t, &app, None);
         assert!(up_to_date);
         let labels = &first.config.config.labels;
-        assert_eq!(labels[REVISION], git(&app, &["rev-parse", "HEAD"]));
+        assert_eq!(labels[REVISION], app.git(&["rev-parse", "HEAD"]));
         assert_eq!(labels[SOURCE], "https://git.example/team/shop.git");
         assert_eq!(first.manifest.annotations[REVISION], labels[REVISION]);
         assert!(labels["io.buildpacks.project.metadata"].contains(&labels[REVISION]));
         assert_eq!(first.manifest.layers, plain.manifest.layers);
         assert_ne!(first.digest, plain.digest);
 
-        git(&app, &["commit", "--quiet", "--allow-empty", "--message", "Second"]);
-        git(&app, &["pack-refs", "--all"]);
+        app.git(&["commit", "--quiet", "--allow-empty", "--message", "Second"]);
+        app.git(&["pack-refs", "--all"]);
         let (second, up_to_date) = built(t, &app, None);
         assert!(up_to_date);
-        assert_eq!(second.config.config.labels[REVISION], git(&app, &["rev-parse", "HEAD"]));
+        assert_eq!(second.config.config.labels[REVISION], app.git(&["rev-parse", "HEAD"]));
         assert_eq!(second.manifest.layers, plain.manifest.layers);
         // From scratch it is the same image.
         t.slugc_in(&app).args(["build", ".", "--clear-cache"]).run().success().says(&[&second.digest.to_string()]);

@@ -212,36 +212,11 @@ fn goes_with_the_image_to_a_registry() {
     let registry = Registry::start(&t);
     let app = app_with_packages(&t);
     if met(&Need::Program("git")) {
-        for words in [
-            &["init", "-q"][..],
-            &[
-                "remote",
-                "add",
-                "origin",
-                "https://ann:s3cret@git.example/team/shop.git",
-            ],
-            &["add", "."],
-            &[
-                "-c",
-                "user.name=a",
-                "-c",
-                "user.email=a@b",
-                "commit",
-                "-qm",
-                "one",
-            ],
-        ] {
-            output_of(
-                "git",
-                &[
-                    &["-C", app.path().to_str().unwrap(), "-c", "safe.directory=*"][..],
-                    words,
-                ]
-                .concat(),
-                t.scratch(),
-            );
-        }
-        t.give(app.path());
+        app.git(&["init", "--quiet"]);
+        let origin = "https://ann:s3cret@git.example/team/shop.git";
+        app.git(&["remote", "add", "origin", origin]);
+        app.git(&["add", "."]);
+        app.git(&["commit", "--quiet", "--message", "One"]);
     }
     t.slugc_in(&app)
         .args(["build", ".", "-e", "API_TOKEN=hunter2"])

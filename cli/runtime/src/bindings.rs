@@ -27,12 +27,12 @@ pub struct Binding {
 #[derive(Debug, thiserror::Error)]
 pub enum BindingError {
     /// A file of it could not be read.
-    #[error("cannot read the binding {name} in {}", folder.display())]
+    #[error("cannot read {} of the binding {name}", path.display())]
     Read {
         /// The binding.
         name: String,
-        /// Where it is.
-        folder: PathBuf,
+        /// Its folder, or the file in it.
+        path: PathBuf,
         #[source]
         source: io::Error,
     },
@@ -66,10 +66,9 @@ impl Binding {
     /// Copies it below `into`, readable by `owner` (user and group) alone. Links, which Kubernetes makes of all keys,
     /// are followed as long as they stay inside; names that begin with a dot are left out, as the specification says.
     pub fn copy(&self, into: &Path, owner: (u32, u32)) -> Result<(), BindingError> {
-        let reading = |source| BindingError::Read {
-            name: self.name.clone(),
-            folder: self.folder.clone(),
-            source,
+        let reading = |path: &Path| {
+            let (name, path) = (self.name.clone(), path.to_owned());
+            move |source| BindingError::Read { name, path, source }
         };
         let target = into.join(&self.name);
         make_folder(&target, owner).map_err(|source| BindingError::Write {
@@ -77,14 +76,15 @@ impl Binding {
             source,
         })?;
         let mut left = LARGEST;
-        for entry in fs::read_dir(&self.folder).map_err(reading)? {
-            let name = entry.map_err(reading)?.file_name();
+        for entry in fs::read_dir(&self.folder).map_err(reading(&self.folder))? {
+            let name = entry.map_err(reading(&self.folder))?.file_name();
             let key = name.to_string_lossy().into_owned();
             if key.starts_with('.') {
                 continue;
             }
-            let path = self.folder.join(&name).canonicalize().map_err(reading)?;
-            if !fs::metadata(&path).map_err(reading)?.is_file() {
+            let named = self.folder.join(&name);
+            let path = named.canonicalize().map_err(reading(&named))?;
+            if !fs::metadata(&path).map_err(reading(&named))?.is_file() {
                 continue;
             }
             if !path.starts_with(&self.folder) {
@@ -96,7 +96,7 @@ impl Binding {
             let mut content = Vec::new();
             File::open(&path)
                 .and_then(|file| file.take(left + 1).read_to_end(&mut content))
-                .map_err(reading)?;
+                .map_err(reading(&named))?;
             left =
                 left.checked_sub(content.len() as u64)
                     .ok_or_else(|| BindingError::TooLarge {

@@ -145,11 +145,10 @@ impl ControlGroups {
             // Without the right to it, it may still be on.
             drop(pass_on(&beside, controller));
         }
-        let there = self
-            .parents
-            .iter_mut()
-            .find(|parent| parent.folder == folder);
-        if there.is_none() {
+        let found = self.parents.iter().position(|it| it.folder == folder);
+        let at = if let Some(at) = found {
+            at
+        } else {
             // Of an earlier process with this pid, whose counts are not ours.
             remove(&folder);
             make_folder(&folder).map_err(|error| cannot_make(&folder, &error))?;
@@ -158,9 +157,7 @@ impl ControlGroups {
                 folder: folder.clone(),
                 controllers: BTreeSet::new(),
             });
-        }
-        let Some(parent) = self.parents.iter_mut().find(|it| it.folder == folder) else {
-            return Ok(false);
+            self.parents.len() - 1
         };
         if hierarchy.version == Version::Two {
             pass_on(&folder, controller).map_err(|error| {
@@ -171,7 +168,7 @@ impl ControlGroups {
                 )
             })?;
         }
-        parent.controllers.insert(controller);
+        self.parents[at].controllers.insert(controller);
         Ok(true)
     }
 

@@ -181,21 +181,11 @@ impl TestContext {
         let work = self.fixture("git-requirement/repository");
         let served = self.scratch.path().join("served");
         must(fs::create_dir(&served), "make", &served);
-        let git = |arguments: &[&str]| {
-            let mut all: Vec<OsString> =
-                ["-c", "user.name=Test", "-c", "user.email=test@localhost"]
-                    .iter()
-                    .chain(arguments)
-                    .map(OsString::from)
-                    .collect();
-            // The tests' user may not be the folder's owner.
-            all.splice(0..0, ["-c".into(), "safe.directory=*".into()]);
-            crate::command::output_of("git", &all, work.path())
-        };
+        let git = |arguments: &[&str]| work.git(arguments);
         git(&["init", "--quiet", "--initial-branch", "main"]);
         git(&["add", "--all"]);
         git(&["commit", "--quiet", "--message", "A greeting"]);
-        let commit = git(&["rev-parse", "HEAD"]).trim().to_owned();
+        let commit = git(&["rev-parse", "HEAD"]);
         let bare = served.join("greeting.git");
         git(&["clone", "--quiet", "--bare", ".", &bare.to_string_lossy()]);
         git(&["--git-dir", &bare.to_string_lossy(), "update-server-info"]);

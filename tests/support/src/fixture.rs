@@ -45,6 +45,23 @@ impl App {
         Self { name, path, ids }
     }
 
+    /// Runs git in its folder and gives what it prints, as somebody with a name; the folder may belong to another user.
+    pub fn git(&self, arguments: &[&str]) -> String {
+        let settings = [
+            "user.name=Test",
+            "user.email=test@localhost",
+            "safe.directory=*",
+        ];
+        let all: Vec<&str> = settings
+            .into_iter()
+            .flat_map(|setting| ["-c", setting])
+            .chain(arguments.iter().copied())
+            .collect();
+        let printed = crate::command::output_of("git", &all, &self.path);
+        self.ids.own(&self.path);
+        printed.trim().to_owned()
+    }
+
     /// What slugc calls the app: its folder's name.
     pub fn name(&self) -> &str {
         &self.name

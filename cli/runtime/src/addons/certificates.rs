@@ -59,18 +59,20 @@ impl Certificates {
     /// Puts what Kafka's tools need into a folder of its own; others cannot read it. The files, on
     /// the host and inside.
     pub(super) fn write(&self, folder: &Path) -> Result<Vec<(PathBuf, PathBuf)>, AddonError> {
-        let client = "\
+        let client = format!(
+            "\
 security.protocol=SSL
 ssl.keystore.type=PEM
-ssl.keystore.location=/etc/kafka/client.pem
+ssl.keystore.location={FOLDER}/client.pem
 ssl.truststore.type=PEM
-ssl.truststore.location=/etc/kafka/authority.pem
-";
+ssl.truststore.location={FOLDER}/authority.pem
+"
+        );
         files::private_folder(folder)?;
         let key_store = self.client.key_store();
         let mut written = Vec::new();
         for (name, text) in [
-            ("client.properties", client),
+            ("client.properties", &client),
             ("client.pem", &key_store),
             ("authority.pem", &self.authority),
         ] {
