@@ -43,7 +43,7 @@ pub(crate) use package::{BuildpackAction, BuildpackArgs, LifecycleAction, Lifecy
 pub(crate) use platform::{
     LifecycleChoice, NetworkChoice, PlatformArgs, PullPolicy, SurroundingsArgs,
 };
-pub(crate) use releases::{ReleasesArgs, ReleasesInfoArgs, RollbackArgs};
+pub(crate) use releases::{ReleasesArgs, ReleasesCreateArgs, ReleasesInfoArgs, RollbackArgs};
 pub(crate) use sbom::{AttachmentArgs, SbomArgs, SbomLayer, SbomOutputArgs};
 pub(crate) use signing::{SignArgs, VerifyArgs};
 use std::path::PathBuf;
@@ -144,6 +144,9 @@ pub(crate) enum Command {
     ConfigEdit(ConfigEditArgs),
     /// List the app's releases
     Releases(ReleasesArgs),
+    /// Make an image that was built elsewhere the app's next release
+    #[command(name = "releases:create")]
+    ReleasesCreate(ReleasesCreateArgs),
     /// Show one release
     #[command(name = "releases:info")]
     ReleasesInfo(ReleasesInfoArgs),

@@ -95,6 +95,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::ConfigEdit(args) => commands::config_edit::run(&args),
         Command::Releases(args) => commands::releases::run(&args),
         Command::ReleasesInfo(args) => commands::releases_info::run(&args),
+        Command::ReleasesCreate(args) => commands::releases_create::run(&args),
         Command::Rollback(args) => commands::rollback::run(&args),
         Command::Push(args) => commands::push::run(&args),
         Command::Pull(args) => commands::pull::run(&args),

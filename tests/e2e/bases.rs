@@ -11,10 +11,10 @@ use test_support::{Need, TestContext, Who, read_layout, requires};
 const NEWER: &str = "etc/newer-base";
 
 /// How [`changed`] changes an image.
-type Change<'a> = &'a dyn Fn(&mut Image, &BlobStore);
+pub(super) type Change<'a> = &'a dyn Fn(&mut Image, &BlobStore);
 
 /// An image in a layout, changed: what a maintainer of a base would publish next.
-fn changed(t: &TestContext, from: &Path, name: &str, change: Change<'_>) -> PathBuf {
+pub(super) fn changed(t: &TestContext, from: &Path, name: &str, change: Change<'_>) -> PathBuf {
     let store = BlobStore::open(t.scratch().join(format!("{name}-blobs"))).unwrap();
     let manifest = layout::import(from, &store, None).unwrap();
     let mut image = Image::load(&store, &manifest.digest).unwrap();

@@ -1,5 +1,6 @@
 //! Releases: what makes them, what runs in them, and the way back.
 
+use crate::bases::changed;
 use crate::{BINARY, as_each_user, context};
 use std::fs;
 use std::time::Duration;
@@ -93,6 +94,41 @@ as_each_user! {
         // What is built is released again, although the build has nothing to do.
         slugc("build .").success().says(&["up to date", "Released v7"]);
         assert_eq!(running(t, &app), "two first\n");
+    }
+}
+
+as_each_user! {
+    /// What was built elsewhere runs here, in a store that has built nothing.
+    fn an_image_from_elsewhere(t: &TestContext) {
+        let app = app(t);
+        let place = format!("oci:{}", t.scratch().join("image").display());
+        t.slugc_in(&app).args(["build", ".", "-o", &place]).run().success();
+        t.give(&t.scratch().join("image"));
+        let here = t.scratch().join("store");
+        let name = format!("{}-live", app.name());
+        let slugc = |arguments: &[&str]| {
+            t.slugc().env("XDG_DATA_HOME", &here).args(arguments).args(["-a", &name]).run()
+        };
+        slugc(&["config:set", "GREETING=there"]).success();
+        let first = slugc(&["releases:create", &place]).success();
+        let done = format!("Releasing {place} to ⬢ {name}... done, v2\n");
+        assert!(first.stdout.ends_with(&done), "{}", first.stdout);
+        first.says(&["releasing nothing as release.2"]);
+        let told = t.slugc().env("XDG_DATA_HOME", &here).args(["run", "-a", &name, "--", "sh", "-c"]);
+        assert_eq!(told.arg("cat code; echo $GREETING").run().success().stdout, "one\nthere\n");
+        slugc(&["releases:create", &place]).success().says(&[&format!("v2 of ⬢ {name} runs {place} already")]);
+        // A release command that fails decides here as well.
+        slugc(&["config:set", "KIND=bad"]).failure(7).says(&["v2 stays in effect"]);
+        slugc(&["releases"]).success().says(&[&format!("Deploy {place}")]);
+
+        slugc(&["releases:create", "oci:nowhere"]).failure(3).says(&["oci:nowhere"]);
+        let foreign = changed(t, &t.scratch().join("image"), "foreign", &|image, _| {
+            image.config.architecture = "s390x".into();
+        });
+        slugc(&["releases:create", &format!("oci:{}:13", foreign.display())])
+            .failure(3)
+            .says(&["is for linux/s390x, this machine is linux/"]);
+        slugc(&["releases:info"]).success().says(&["v3"]);
     }
 }
 

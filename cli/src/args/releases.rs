@@ -1,6 +1,6 @@
 //! `releases`, its verbs, and `rollback`.
 
-use crate::args::AppArgs;
+use crate::args::{AppArgs, RegistryArgs};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
@@ -14,6 +14,24 @@ pub(crate) struct ReleasesArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  slugc releases:create registry.example/team/shop:1.4     run what was built elsewhere
+  slugc releases:create shop-staging -a shop               promote another app's image
+  slugc releases:create docker-archive:shop.tar -a shop
+
+The config vars stay as they are; the image's release command runs first, and decides. slugc build and slugc rollback make
+the next release as ever.")]
+pub(crate) struct ReleasesCreateArgs {
+    /// The image: another app, a name in the store, a registry's image or another place
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    #[command(flatten)]
+    pub(crate) app: AppArgs,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
 }
 
 #[derive(Debug, Args)]

@@ -34,6 +34,7 @@ pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod rebase;
 pub(crate) mod releases;
+pub(crate) mod releases_create;
 pub(crate) mod releases_info;
 pub(crate) mod rollback;
 pub(crate) mod run;

@@ -58,7 +58,7 @@ impl App {
             .chain(arguments.iter().copied())
             .collect();
         let printed = crate::command::output_of("git", &all, &self.path);
-        self.ids.own(&self.path);
+        self.ids.own(&self.path.join(".git"));
         printed.trim().to_owned()
     }
 
