@@ -93,7 +93,7 @@ impl Base {
     }
 
     /// What a name stands for now: a stack's run image or, of an image in a registry, what the registry has.
-    fn fresh(transfer: &Transfer<'_>, name: &str) -> Result<Self, Failure> {
+    pub(crate) fn fresh(transfer: &Transfer<'_>, name: &str) -> Result<Self, Failure> {
         if let Some(stack) = Stack::read_if_named(transfer.store, name)? {
             return Self::of_stack(transfer, &stack);
         }

@@ -141,6 +141,17 @@ pub(crate) fn public(url: &str) -> Option<String> {
     (!host.is_empty()).then(|| format!("{scheme}://{host}/{path}"))
 }
 
+/// What [`public`] gives as a URL: scp's form `git@host:path` is another spelling of `ssh://host/path`.
+pub(crate) fn as_url(address: &str) -> String {
+    match address.split_once(':') {
+        Some((authority, path)) if !path.starts_with("//") => {
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            format!("ssh://{host}/{}", path.trim_start_matches('/'))
+        }
+        _ => address.to_owned(),
+    }
+}
+
 fn line(path: &Path) -> Option<String> {
     let text = read(path, LONGEST_LINE)?;
     text.lines().next().map(|line| line.trim().to_owned())

@@ -18,8 +18,7 @@ use oci_image::{Descriptor, Reference};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::io::Write;
-use std::path::PathBuf;
-use std::thread::JoinHandle;
+use std::path::{Path, PathBuf};
 
 /// The media type of statements.
 pub(crate) const MEDIA_TYPE: &str = "application/vnd.in-toto+json";
@@ -41,7 +40,7 @@ struct Builds {
 }
 
 /// What only the build knows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Build {
     /// The image's manifest.
     image: String,
@@ -58,7 +57,7 @@ struct Build {
     finished_on: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Buildpack {
     id: String,
     version: String,
@@ -67,17 +66,15 @@ struct Buildpack {
 /// A build that runs.
 pub(crate) struct Begun {
     started: jiff::Timestamp,
-    /// git is asked while the build goes on.
-    revision: JoinHandle<Option<Revision>>,
+    revision: Option<Revision>,
 }
 
 impl Begun {
-    /// Notes when and from which revision a build begins.
-    pub(crate) fn note(request: &Request<'_>) -> Self {
-        let folder: PathBuf = request.path.to_owned();
+    /// Notes when and from which revision of a folder a build begins.
+    pub(crate) fn note(folder: &Path) -> Self {
         Self {
             started: jiff::Timestamp::now(),
-            revision: std::thread::spawn(move || git::revision(&folder)),
+            revision: git::revision(folder),
         }
     }
 
@@ -94,8 +91,7 @@ impl Begun {
             image: manifest.digest.to_string(),
             app: request.app.name.as_str().to_owned(),
             slugc: env!("CARGO_PKG_VERSION").to_owned(),
-            // What git cannot say is not told.
-            revision: self.revision.join().unwrap_or(None),
+            revision: self.revision,
             stack: stack.name.clone(),
             running_base: request
                 .run_image
@@ -158,12 +154,12 @@ pub(crate) fn statement(
     bill: &Bill,
 ) -> Result<Vec<u8>, Failure> {
     let digest = manifest.digest.to_string();
-    let mut found = None;
-    for app in App::all(store)? {
+    let apps = App::all(store)?;
+    let found = apps.iter().find_map(|app| {
         // What cannot be read tells nothing.
-        let builds = read(&app).unwrap_or_default().builds;
-        found = found.or(builds.into_iter().find(|build| build.image == digest));
-    }
+        let mut builds = read(app).unwrap_or_default().builds.into_iter();
+        builds.find(|build| build.image == digest)
+    });
     let Some(build) = found else {
         return Err(Failure::new(
             Exit::Input,

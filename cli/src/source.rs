@@ -65,7 +65,8 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Lists an app's folder by its metadata alone: no file is opened.
+    /// Lists an app's folder by its metadata; of the files, only those are opened whose name leaves open whether they hold
+    /// secrets.
     ///
     /// `.slugignore` has .gitignore's syntax; `project.toml`'s `include` and `exclude` too.
     pub(crate) fn list(root: &Path, project: &Project) -> Result<Self, Failure> {
@@ -293,7 +294,7 @@ impl Rules {
         Ok(Self {
             ignored: finish(&ignored)?,
             included,
-            secrets: Secrets::read(root)?,
+            secrets: Secrets::read(),
         })
     }
 

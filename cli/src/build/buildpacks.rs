@@ -11,7 +11,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Buildpacks {
     pub(crate) order: Order,
     /// Folder on the host, and place below the buildpacks folder inside.
@@ -26,8 +26,7 @@ pub(crate) struct Buildpacks {
 
 impl Buildpacks {
     /// slugc's own buildpacks, the last of them optional.
-    pub(crate) fn own(parts: &Parts) -> Result<Self, Failure> {
-        let modules = own_modules(parts)?;
+    pub(crate) fn own(modules: &[Module]) -> Self {
         let mut group: Vec<GroupElement> = modules
             .iter()
             .map(|module| module.element.clone())
@@ -37,26 +36,21 @@ impl Buildpacks {
         }
         let mut buildpacks = Self {
             order: Order::of(group),
-            mounts: Vec::new(),
-            foreign: Vec::new(),
-            fixed: Vec::new(),
-            bundled: BTreeSet::new(),
+            ..Self::default()
         };
-        buildpacks.mount(&modules);
-        Ok(buildpacks)
+        buildpacks.mount(modules);
+        buildpacks
     }
 
     /// An order over what the build image has.
     pub(crate) fn bundled(order: Order, bundled: impl IntoIterator<Item = GroupElement>) -> Self {
         Self {
             order,
-            mounts: Vec::new(),
-            foreign: Vec::new(),
-            fixed: Vec::new(),
             bundled: bundled
                 .into_iter()
                 .map(|element| module::place(&element))
                 .collect(),
+            ..Self::default()
         }
     }
 

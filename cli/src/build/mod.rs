@@ -82,7 +82,9 @@ pub(crate) fn build(
         ));
     })?;
     sandboxed::recover(app)?;
-    warn_of_another_source(printer, app, &source);
+    // One that cannot be read is replaced.
+    let known = app.image().unwrap_or(None);
+    warn_of_another_source(printer, app, known.as_ref(), &source);
     let parts = Parts::in_store(store)?;
     let (buildpacks, stack) = choose(store, printer, request, &parts)?;
     let inputs = inputs_digest(&source, &stack, &buildpacks, request)?;
@@ -99,7 +101,8 @@ pub(crate) fn build(
         && !request.refresh
     {
         let manifest = described(store, request, &stack, record, &description)?;
-        remember(app, &source, base_name(request, &stack), &manifest)?;
+        let base = base_name(request, &stack);
+        remember(app, known.as_ref(), &source, base, &manifest)?;
         write_report(request, &manifest)?;
         return Ok(up_to_date(manifest));
     }
@@ -109,7 +112,8 @@ pub(crate) fn build(
         Last::read(app, printer)
     } else {
         last
-    };
+    }
+    .with_cache(app);
     let last = match &request.surroundings.previous_image {
         Some(name) if last.record.is_none() => {
             last.or_from(previous::record(store, printer, request, &stack, name)?)
@@ -172,7 +176,7 @@ fn make(phases: &Phases<'_>, source: &Source, inputs: String) -> Result<Built, F
     } = *phases;
     let app = request.app;
     let mut clock = Clock::start();
-    let begun = Begun::note(request);
+    let begun = Begun::note(source.root());
     let (files, bytes) = source.size();
     isolation::warn_if_weak(printer);
     printer.heading(&format!("Building {}", app.name.as_str()));
@@ -233,8 +237,8 @@ fn left_out(secrets: &[PathBuf]) -> Option<String> {
 }
 
 /// Two folders of one name would take turns at being one app.
-fn warn_of_another_source(printer: &Printer, app: &App, source: &Source) {
-    if let Ok(Some(last)) = app.image()
+fn warn_of_another_source(printer: &Printer, app: &App, known: Option<&AppImage>, source: &Source) {
+    if let Some(last) = known
         && last.source != source.root()
         && last.source.is_dir()
     {
@@ -268,10 +272,18 @@ impl Last {
             fresh: record
                 .as_ref()
                 .is_some_and(|record| record.is_fresh(SystemTime::now())),
-            cache: record::cache(app, record.as_ref()),
+            cache: None,
             is_own: record.is_some(),
             record,
             ended: record::last_build(app),
+        }
+    }
+
+    /// With the layers' records, which a build that changes nothing does not need.
+    fn with_cache(self, app: &App) -> Self {
+        Self {
+            cache: record::cache(app, self.record.as_ref()),
+            ..self
         }
     }
 
@@ -336,10 +348,13 @@ fn commit(
         description: phases.description.clone(),
     }
     .write(request.app)?;
+    let base = base_name(request, phases.stack);
+    let known = request.app.image().unwrap_or(None);
     remember(
         request.app,
+        known.as_ref(),
         source,
-        base_name(request, phases.stack),
+        base,
         &exported.manifest,
     )?;
     record::forget_caches(request.app)?;
@@ -420,15 +435,20 @@ fn described(
     Ok(manifest)
 }
 
-fn remember(app: &App, source: &Source, base: &str, manifest: &Descriptor) -> Result<(), Failure> {
-    // One that cannot be read is replaced.
-    let last = app.image().unwrap_or(None);
+/// Written only if it is another than `known`.
+fn remember(
+    app: &App,
+    known: Option<&AppImage>,
+    source: &Source,
+    base: &str,
+    manifest: &Descriptor,
+) -> Result<(), Failure> {
     let image = AppImage {
         manifest: manifest.clone(),
         stack: base.to_owned(),
         source: source.root().to_owned(),
     };
-    if last.as_ref() == Some(&image) {
+    if known == Some(&image) {
         return Ok(());
     }
     app.set_image(&image)

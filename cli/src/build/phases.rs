@@ -97,7 +97,7 @@ impl Phases<'_> {
     }
 
     pub(super) fn detect(&self, work: &Workplace, run_image: &Image) -> Result<Group, Failure> {
-        let sink = |level: Level, line: &str| log(self.printer, level, line);
+        let sink = |level: Level, line: &str| self.printer.log(level, line);
         let (names, reference) = self.base_names();
         let analysis = analyze::analyze(&analyze::Inputs {
             run_image,
@@ -134,7 +134,7 @@ impl Phases<'_> {
     }
 
     pub(super) fn restore(&self, work: &Workplace, group: &Group) -> Result<(), Failure> {
-        let sink = |level: Level, line: &str| log(self.printer, level, line);
+        let sink = |level: Level, line: &str| self.printer.log(level, line);
         restore::restore(&restore::Inputs {
             layers_dir: &self.request.app.layers(),
             group,
@@ -164,7 +164,7 @@ impl Phases<'_> {
     /// Layers of an app that this machine did not build before, out of the cache that others left. Without them the
     /// build takes longer, nothing else.
     fn restore_from(&self, cache: &CacheRepository<'_>, group: &Group) {
-        let sink = |level: Level, line: &str| log(self.printer, level, line);
+        let sink = |level: Level, line: &str| self.printer.log(level, line);
         let restored = cache_restore::restore(&cache_restore::Inputs {
             platform_api: sandboxed::PLATFORM_API,
             layers_dir: &self.request.app.layers(),
@@ -191,7 +191,7 @@ impl Phases<'_> {
         exported: &export::Exported,
     ) {
         let layers_dir = self.request.app.layers();
-        let sink = |level: Level, line: &str| log(self.printer, level, line);
+        let sink = |level: Level, line: &str| self.printer.log(level, line);
         let inputs = save::Inputs {
             platform_api: sandboxed::PLATFORM_API,
             layers_dir: &layers_dir,
@@ -309,7 +309,7 @@ impl Phases<'_> {
         run_image: &Image,
         early: &[EarlyLayer],
     ) -> Result<export::Exported, Failure> {
-        let sink = |level: Level, line: &str| log(self.printer, level, line);
+        let sink = |level: Level, line: &str| self.printer.log(level, line);
         // A broken previous image costs new layers, nothing else.
         let previous = self
             .last
@@ -509,13 +509,6 @@ fn phase_failure(name: &str, code: u8) -> Failure {
             &format!("the {name} failed with exit code {code}"),
             "its own message stands above",
         ),
-    }
-}
-
-fn log(printer: &Printer, level: Level, line: &str) {
-    match level {
-        Level::Debug | Level::Info => printer.detail(line),
-        Level::Warn | Level::Error => printer.warning(line),
     }
 }
 

@@ -228,13 +228,7 @@ fn show(printer: &Printer, builder: &Builder, settings: &Settings) {
         }
     }
     printer.result("Order");
-    for (index, group) in builder.order.order.iter().enumerate() {
-        printer.result(&format!("  group {}", index + 1));
-        for element in &group.group {
-            let note = if element.optional { "  (optional)" } else { "" };
-            printer.result(&format!("    {element}{note}"));
-        }
-    }
+    super::buildpack::groups(printer, &builder.order.order);
 }
 
 fn suggest() {

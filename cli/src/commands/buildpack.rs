@@ -1,6 +1,7 @@
 //! `slugc buildpack new|package|inspect|pull`.
 
 use crate::args::{BuildpackAction, Output, PullPolicy, RegistryArgs};
+use crate::build::buildpacks;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::package;
 use crate::parts::{self, Parts};
@@ -17,6 +18,7 @@ use crate::transfer::{Fetched, Transfer};
 use crate::ui::printer::{Detail, Printer};
 use crate::ui::size;
 use cnb_spec::group::GroupElement;
+use cnb_spec::order::OrderGroup;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -105,16 +107,10 @@ fn fetch(
         again: puller.policy == PullPolicy::Always,
     };
     let short = text.strip_prefix("slugc/").unwrap_or(text);
-    let own = |names: &[&str]| -> Result<Vec<Module>, Failure> {
-        names
-            .iter()
-            .map(|name| Module::read(&parts.buildpack(name)))
-            .collect()
-    };
     let mut modules = if short == package::COMPOSITE {
-        own(&parts::BUILDPACKS)?
+        buildpacks::own_modules(&parts)?
     } else if parts::BUILDPACKS.contains(&short) {
-        own(&[short])?
+        vec![Module::read(&parts.buildpack(short))?]
     } else {
         let locator = Locator::parse(text, Path::new(""), |_| false)?;
         let package = fetcher.fetch(&locator)?;
@@ -256,12 +252,17 @@ fn inspect(printer: &Printer, package: &Package, output: Output) -> Result<(), F
     if !order.is_empty() {
         printer.result("Order");
     }
-    for (index, group) in order.iter().enumerate() {
+    groups(printer, order);
+    Ok(())
+}
+
+/// The groups of an order, for people.
+pub(super) fn groups(printer: &Printer, groups: &[OrderGroup]) {
+    for (index, group) in groups.iter().enumerate() {
         printer.result(&format!("  group {}", index + 1));
         for element in &group.group {
             let note = if element.optional { "  (optional)" } else { "" };
             printer.result(&format!("    {element}{note}"));
         }
     }
-    Ok(())
 }

@@ -2,10 +2,10 @@
 
 use crate::app::App;
 use crate::args::OutdatedArgs;
-use crate::bases;
+use crate::bases::{self, Base};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::images::Images;
-use crate::place::{Place, Source};
+use crate::place::Source;
 use crate::stack::{self, Stack};
 use crate::store::Store;
 use crate::transfer::{Documents, Transfer};
@@ -15,6 +15,7 @@ use crate::ui::table;
 use oci_image::Image;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::process::ExitCode;
 
 /// What is known of an image's base.
@@ -44,7 +45,7 @@ struct Row {
 }
 
 /// A base as it is now.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Now {
     Image(Box<Documents>),
     /// The stack is older than the one that slugc brings.
@@ -138,11 +139,10 @@ impl Look<'_> {
             row.reason = Some("the image does not say what it stands on".to_owned());
             return row;
         };
-        let now = match self.bases.get(&base) {
-            Some(now) => now.clone(),
-            None => self.look_up(&base),
+        let now = match self.bases.entry(base.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(look_up(self.transfer, &base)),
         };
-        self.bases.insert(base.clone(), now.clone());
         row.base = Some(base.clone());
         let stands = |base: &Image| bases::stands_on(&documents.image, base);
         let publish = if documents.remote.is_some() {
@@ -151,7 +151,7 @@ impl Look<'_> {
             ""
         };
         match now {
-            Now::Unreadable(reason) => row.reason = Some(reason),
+            Now::Unreadable(reason) => row.reason = Some(reason.clone()),
             Now::Image(base) => {
                 row.base_now = Some(base.manifest.digest.to_string());
                 row.state = if stands(&base.image) {
@@ -171,33 +171,29 @@ impl Look<'_> {
         }
         row
     }
+}
 
-    fn look_up(&self, name: &str) -> Now {
-        self.try_look_up(name)
-            .unwrap_or_else(|failure| Now::Unreadable(chain(&failure)))
-    }
+fn look_up(transfer: &Transfer<'_>, name: &str) -> Now {
+    try_look_up(transfer, name).unwrap_or_else(|failure| Now::Unreadable(chain(&failure)))
+}
 
-    fn try_look_up(&self, name: &str) -> Result<Now, Failure> {
-        let store = self.transfer.store;
-        if let Some(stack) = Stack::read_if_named(store, name)? {
-            let current = stack::identity(name).is_ok_and(|identity| identity == stack.recipe);
-            let documents = Box::new(self.transfer.stored(stack.run_image, None)?);
-            return Ok(if current || name != debian_stack::DEFAULT {
-                Now::Image(documents)
-            } else {
-                Now::OldStack(documents)
-            });
-        }
-        if name == debian_stack::DEFAULT {
+fn try_look_up(transfer: &Transfer<'_>, name: &str) -> Result<Now, Failure> {
+    if name == debian_stack::DEFAULT {
+        let Some(stack) = Stack::read_if_named(transfer.store, name)? else {
             return Ok(Now::Unreadable(format!(
                 "the stack {name} is not in the store; slugc stack create {name} makes it"
             )));
-        }
-        let documents = self
-            .transfer
-            .documents(&Source::Elsewhere(Place::parse(name)?))?;
-        Ok(Now::Image(Box::new(documents)))
+        };
+        let current = stack::identity(name).is_ok_and(|identity| identity == stack.recipe);
+        let documents = Box::new(transfer.stored(stack.run_image, None)?);
+        return Ok(if current {
+            Now::Image(documents)
+        } else {
+            Now::OldStack(documents)
+        });
     }
+    let base = Base::fresh(transfer, name)?;
+    Ok(Now::Image(Box::new(base.documents)))
 }
 
 fn text(rows: &[Row]) -> String {

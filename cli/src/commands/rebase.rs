@@ -93,10 +93,7 @@ fn rebased(
         printer.line(&format!("Stands on {} already", base.shown));
         return Ok(old.manifest.clone());
     }
-    let sink = |level: Level, line: &str| match level {
-        Level::Debug | Level::Info => printer.detail(line),
-        Level::Warn | Level::Error => printer.warning(line),
-    };
+    let sink = |level: Level, line: &str| printer.log(level, line);
     let name = base.name_for(&old.image);
     let mut image = rebase::rebase(&rebase::Inputs {
         platform_api: PLATFORM_API,

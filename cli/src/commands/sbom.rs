@@ -32,13 +32,12 @@ pub(crate) fn run(args: &SbomArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let fetched = transfer.fetch(&source)?;
-    let bill = bill(&store, &source, &fetched)?;
+    let (bill, documents) = read(&store, &source, &fetched)?;
     match &args.output_dir {
         None => {
             printer.bytes(&bill.document(args.format)?);
         }
         Some(folder) => {
-            let documents = sbom::documents_of(&store, &fetched.manifest)?;
             write(folder, &bill)?;
             write_documents(&folder.join("layers/sbom/launch"), &documents)?;
             printer.result(&folder.display().to_string());
@@ -49,6 +48,10 @@ pub(crate) fn run(args: &SbomArgs) -> Result<ExitCode, Failure> {
 
 /// The SBOM of an image that is in the store now.
 pub(crate) fn bill(store: &Store, source: &Source, fetched: &Fetched) -> Result<Bill, Failure> {
+    read(store, source, fetched).map(|(bill, _)| bill)
+}
+
+fn read(store: &Store, source: &Source, fetched: &Fetched) -> Result<(Bill, Documents), Failure> {
     let repository = match source {
         Source::Elsewhere(Place::Registry(name)) => Some(name),
         _ => None,

@@ -140,7 +140,8 @@ fn mirrors_of_registries(
                 return Err(Failure::new(
                     Exit::Usage,
                     format!("the registry {name} can have one mirror"),
-                ));
+                )
+                .hint("name the mirror to ask; registries.conf can have several"));
             };
             for host in [name, mirror].into_iter().filter(|host| *host != "*") {
                 let is_host = format!("{host}/x")

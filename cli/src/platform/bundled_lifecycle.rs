@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+/// What archives of lifecycles have, for hints.
+const ARCHIVE: &str = "name an archive as lifecycles are published, a tar with lifecycle.toml and the folder lifecycle; slugc lifecycle package writes one";
+
 /// slugc's lifecycle, or the one in the archive that the description names.
 pub(super) fn add(
     making: &Making<'_>,
@@ -97,7 +100,8 @@ fn lifecycle_of_archive(
         return Err(Failure::new(
             Exit::Input,
             format!("{} has no lifecycle.toml", archive.display()),
-        ));
+        )
+        .hint(ARCHIVE));
     }
     let read: Descriptor = toml_file::read(&descriptor).or_fail(Exit::Input, reading)?;
     let programs = folder.path().join("lifecycle");
@@ -106,7 +110,8 @@ fn lifecycle_of_archive(
             return Err(Failure::new(
                 Exit::Input,
                 format!("{} has no lifecycle/{program}", archive.display()),
-            ));
+            )
+            .hint(ARCHIVE));
         }
     }
     add_layer(store, image, "Lifecycle", |tar| {

@@ -309,7 +309,8 @@ impl BuilderToml {
                             "the builder has several {}: the order has to give a version",
                             element.id
                         ),
-                    ));
+                    )
+                    .hint("give the order's entry a version of those under [[buildpacks]]"));
                 }
             }
         }

@@ -104,6 +104,9 @@ impl Locator {
             return Err(Failure::new(
                 Exit::Input,
                 format!("cannot find the buildpack {}", path.display()),
+            )
+            .hint(
+                "check the path; it is relative to the current folder or to the file that names it",
             ));
         }
         // `oci:`, `docker-daemon:` and the like, or a registry's image. A name without a slash would be looked for

@@ -94,22 +94,23 @@ pub(crate) fn choose(
     let nothing_around = [&args.pre, &args.post].iter().all(|it| it.is_empty())
         && project.pre.is_empty()
         && project.post.is_empty();
+    let own = buildpacks::own_modules(parts)?;
     if builder.is_none() && own_order && nothing_around && args.lifecycle == LifecycleChoice::Slugc
     {
         // The usual build: nothing more is read.
         return Ok(Chosen {
-            buildpacks: Buildpacks::own(parts)?,
+            buildpacks: Buildpacks::own(&own),
             base: None,
         });
     }
     let choice = Choice {
         store,
         puller: &puller,
-        own: buildpacks::own_modules(parts)?,
+        own,
         builder: builder.as_ref(),
         refresh: puller.policy == PullPolicy::Always,
     };
-    let buildpacks = choice.buildpacks(parts, wishes)?;
+    let buildpacks = choice.buildpacks(wishes)?;
     let base = match &builder {
         Some(builder) => Some(builder.base(store, &puller, args.lifecycle, wishes.target)?),
         None if args.lifecycle == LifecycleChoice::Builder => {
@@ -132,7 +133,7 @@ struct Choice<'a> {
 }
 
 impl Choice<'_> {
-    fn buildpacks(&self, parts: &Parts, wishes: &Wishes<'_>) -> Result<Buildpacks, Failure> {
+    fn buildpacks(&self, wishes: &Wishes<'_>) -> Result<Buildpacks, Failure> {
         let (args, project) = (wishes.args, wishes.project);
         let here = Path::new("");
         let typed = |texts: &[String]| self.parse_all(texts, here);
@@ -160,7 +161,7 @@ impl Choice<'_> {
                         .map(move |version| GroupElement::new(id.as_str(), version.as_str()))
                 }),
             ),
-            None => Buildpacks::own(parts)?,
+            None => Buildpacks::own(&self.own),
         };
         let mut modules = Vec::new();
         if !group.is_empty() {

@@ -79,7 +79,8 @@ impl Puller<'_> {
             return Err(Failure::new(
                 Exit::Input,
                 format!("{what} is not in the store, and --pull-policy never forbids to fetch it"),
-            ));
+            )
+            .hint("build once without --pull-policy never, or with if-not-present"));
         }
         Ok(())
     }

@@ -130,9 +130,14 @@ impl Fetcher<'_> {
             let locator = Locator::parse(&text, folder, |_| false)?;
             packages.push(match &locator {
                 Locator::Path(path) if path.is_dir() && !path.join("oci-layout").is_file() => {
-                    let path = path.canonicalize().or_fail(Exit::Input, || {
-                        format!("cannot find the buildpack {}", path.display())
-                    })?;
+                    let path = path
+                        .canonicalize()
+                        .or_fail(Exit::Input, || {
+                            format!("cannot find the buildpack {}", path.display())
+                        })
+                        .map_err(|failure| {
+                            failure.hint(format!("{} names it; correct the path", file.display()))
+                        })?;
                     self.folder(&path, depth + 1)?
                 }
                 locator => self.fetch(locator)?,

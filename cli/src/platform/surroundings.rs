@@ -71,7 +71,8 @@ impl Surroundings {
             let print = oci_image::fingerprint::tree(&binding.folder)
                 .or_fail(Exit::Input, || {
                     format!("cannot look at the binding {}", binding.name)
-                })?;
+                })
+                .map_err(|failure| failure.hint("make its files readable"))?;
             text = format!("{text}binding {} {print}\n", binding.name);
         }
         let usual = Self::default();

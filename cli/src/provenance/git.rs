@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// A commit, and where it comes from. Whether files differ from it only git could tell, which would run what the
 /// repository names to find out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Revision {
     /// In hexadecimal.
     commit: String,
@@ -29,31 +29,9 @@ impl Revision {
 /// `None`: no repository, no commit, or a folder that the repository ignores.
 pub(super) fn revision(folder: &Path) -> Option<Revision> {
     let checkout = git::checkout(folder)?;
-    let address = checkout.remote;
     Some(Revision {
         commit: checkout.commit,
-        repository: address.and_then(|address| without_credentials(&address)),
-    })
-}
-
-/// `https://host/path` or `ssh://host/path`; folders of this machine mean nothing to others.
-fn without_credentials(address: &str) -> Option<String> {
-    let plain = address.split(['?', '#']).next()?;
-    let host_of = |authority: &str| authority.rsplit('@').next().unwrap_or_default().to_owned();
-    if let Some((scheme, rest)) = plain.split_once("://") {
-        let (authority, path) = rest.split_once('/')?;
-        let known = matches!(scheme, "https" | "http" | "ssh" | "git");
-        return known.then(|| format!("{scheme}://{}/{path}", host_of(authority)));
-    }
-    // scp's form, `git@host:path`.
-    let (authority, path) = plain.split_once(':')?;
-    let is_host = !authority.is_empty() && !authority.contains('/');
-    is_host.then(|| {
-        format!(
-            "ssh://{}/{}",
-            host_of(authority),
-            path.trim_start_matches('/')
-        )
+        repository: checkout.remote.map(|address| git::as_url(&address)),
     })
 }
 
@@ -78,7 +56,8 @@ mod tests {
             ("../repo", None),
             ("file:///home/me/repo", None),
         ] {
-            assert_eq!(without_credentials(address).as_deref(), shown);
+            let url = git::public(address).map(|address| git::as_url(&address));
+            assert_eq!(url.as_deref(), shown);
         }
     }
 }

@@ -16,20 +16,22 @@ const LONGEST_FILE: u64 = 64 << 20;
 /// Buildpacks' SBOM files stand below this folder in the layers folder.
 const LAUNCH: &str = "sbom/launch/";
 
-/// The SBOM of an image: its operating system and Debian packages, then what its buildpacks say.
+/// The SBOM of an image: its operating system and Debian packages, then what its buildpacks say, with the buildpacks'
+/// files as they are.
 pub(crate) fn of_image(
     store: &Store,
     manifest: &Descriptor,
     name: &str,
     repository: Option<&Reference>,
-) -> Result<Bill, Failure> {
+) -> Result<(Bill, Documents), Failure> {
     let image = load(store, manifest)?;
-    let files = read(store, &image, &|path| {
+    let files = read(store, manifest, &image, &|path| {
         debian::is_wanted(path) || sbom_path(path).is_some()
     })?;
     let mut components = debian::components(&files);
-    components.extend(of_buildpacks(&of_sbom_layer(files))?);
-    Ok(Bill {
+    let documents = of_sbom_layer(files);
+    components.extend(of_buildpacks(&documents)?);
+    let bill = Bill {
         subject: Subject {
             name: name.to_owned(),
             repository: repository.cloned(),
@@ -37,7 +39,8 @@ pub(crate) fn of_image(
             created: created(&image),
         },
         components: once_each(components),
-    })
+    };
+    Ok((bill, documents))
 }
 
 /// The SBOM of what an app's last build used and its image has not: of build layers and tools.
@@ -116,13 +119,6 @@ pub(crate) fn written(folder: &Path) -> Result<Documents, Failure> {
     Ok(documents)
 }
 
-/// The SBOM files of an image's buildpacks as they are.
-pub(crate) fn documents_of(store: &Store, manifest: &Descriptor) -> Result<Documents, Failure> {
-    let image = load(store, manifest)?;
-    let files = read(store, &image, &|path| sbom_path(path).is_some())?;
-    Ok(of_sbom_layer(files))
-}
-
 fn load(store: &Store, manifest: &Descriptor) -> Result<Image, Failure> {
     Image::load(store.blobs(), &manifest.digest)
         .or_fail(Exit::Store, || {
@@ -135,6 +131,7 @@ fn load(store: &Store, manifest: &Descriptor) -> Result<Image, Failure> {
 /// layers are below the layers folder and the app's.
 fn read(
     store: &Store,
+    manifest: &Descriptor,
     image: &Image,
     wanted: &dyn Fn(&str) -> bool,
 ) -> Result<BTreeMap<String, Content>, Failure> {
@@ -156,7 +153,9 @@ fn read(
         _ => image.manifest.layers.clone(),
     };
     contents::files_of(store.blobs(), &layers, LONGEST_FILE, wanted)
-        .or_fail(Exit::Store, || "cannot look into the image".to_owned())
+        .or_fail(Exit::Store, || {
+            format!("cannot look into the image {}", manifest.digest)
+        })
         .map_err(|failure| failure.hint("build or pull the image again"))
 }
 

@@ -13,7 +13,7 @@ mod documents;
 mod image;
 mod spdx;
 
-pub(crate) use image::{Documents, documents_of, of_build, of_image, written};
+pub(crate) use image::{Documents, of_build, of_image, written};
 
 use crate::failure::{Exit, Failure, OrFail};
 use cnb_spec::sbom::SbomFormat;

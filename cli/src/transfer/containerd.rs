@@ -1,13 +1,12 @@
 //! containerd, through its own program `ctr`: its API is gRPC, and `ctr` comes with it.
 
-use super::engines::{Saved, finish, is_socket, start};
+use super::engines::{Saved, feed, finish, is_socket, start};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::place;
 use crate::store::Store;
 use oci_image::{Archive, Reference};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
@@ -20,19 +19,10 @@ const SOCKETS: [&str; 2] = [
 ];
 
 /// Gives an OCI archive, whose image has the name's tag, to containerd, which unpacks it as well. The digest stays.
-pub(super) fn load(name: &Reference, mut archive: Archive) -> Result<Vec<String>, Failure> {
+pub(super) fn load(name: &Reference, archive: Archive) -> Result<Vec<String>, Failure> {
     let arguments = ["images", "import", "--base-name", &name.name(), "-"];
-    let mut child = run(&arguments, Stdio::piped(), Stdio::piped())?;
-    let mut input = child.stdin.take();
-    let sent = input
-        .as_mut()
-        .map_or(Ok(0), |input| io::copy(&mut archive, input));
-    drop(input);
-    let said = finish(PROGRAM, child)?;
-    sent.or_fail(Exit::General, || {
-        "cannot give the image to ctr images import".to_owned()
-    })?;
-    Ok(said.lines().map(str::to_owned).collect())
+    let child = run(&arguments, Stdio::piped(), Stdio::piped())?;
+    feed("ctr images import", PROGRAM, child, archive)
 }
 
 /// The OCI archive of an image.

@@ -20,7 +20,7 @@ enum Way {
 }
 
 /// Gives an archive to the engine. Returns what it says about it.
-pub(super) fn load(kind: EngineKind, mut archive: Archive) -> Result<Vec<String>, Failure> {
+pub(super) fn load(kind: EngineKind, archive: Archive) -> Result<Vec<String>, Failure> {
     match way(kind)? {
         Way::Socket(socket) => {
             let length = archive.length();
@@ -29,17 +29,8 @@ pub(super) fn load(kind: EngineKind, mut archive: Archive) -> Result<Vec<String>
                 .map_err(|error| failed(kind, error))
         }
         Way::Program(program) => {
-            let mut child = start(program, ["load", "--quiet"], Stdio::piped(), Stdio::piped())?;
-            let mut input = child.stdin.take();
-            let sent = input
-                .as_mut()
-                .map_or(Ok(0), |input| io::copy(&mut archive, input));
-            drop(input);
-            let said = finish(program, child)?;
-            sent.or_fail(Exit::General, || {
-                format!("cannot give the image to {program} load")
-            })?;
-            Ok(said.lines().map(str::to_owned).collect())
+            let child = start(program, ["load", "--quiet"], Stdio::piped(), Stdio::piped())?;
+            feed(&format!("{program} load"), program, child, archive)
         }
     }
 }
@@ -152,6 +143,26 @@ pub(super) fn start<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(
         .stderr(Stdio::piped())
         .spawn()
         .or_fail(Exit::General, || format!("cannot run {program}"))
+}
+
+/// Gives an archive to a program that reads it from its standard input. Returns what it printed, line by line.
+pub(super) fn feed(
+    command: &str,
+    program: &str,
+    mut child: Child,
+    mut archive: Archive,
+) -> Result<Vec<String>, Failure> {
+    let mut input = child.stdin.take();
+    let sent = input
+        .as_mut()
+        .map_or(Ok(0), |input| io::copy(&mut archive, input));
+    drop(input);
+    // What a program that ended early said matters more than that it took no more.
+    let said = finish(program, child)?;
+    sent.or_fail(Exit::General, || {
+        format!("cannot give the image to {command}")
+    })?;
+    Ok(said.lines().map(str::to_owned).collect())
 }
 
 /// What the program printed, once it succeeded.

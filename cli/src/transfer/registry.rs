@@ -19,6 +19,11 @@ use std::path::{Path, PathBuf};
 
 /// A connection to an image's registry, with the credentials that are kept for it.
 pub(crate) fn connect(name: &Reference, args: &RegistryArgs) -> Result<Client, Failure> {
+    connect_by(&Mirrors::read()?, name, args)
+}
+
+/// The same by what registries.conf says.
+fn connect_by(mirrors: &Mirrors, name: &Reference, args: &RegistryArgs) -> Result<Client, Failure> {
     let registry = name.registry();
     let failed = || Failure::new(Exit::Input, format!("cannot connect to {registry}"));
     let credentials = keychain().find(name).map_err(|error| {
@@ -27,7 +32,7 @@ pub(crate) fn connect(name: &Reference, args: &RegistryArgs) -> Result<Client, F
         ))
     })?;
     let mut options = options(registry, args)?;
-    if Mirrors::read()?.allows_plain(name)? {
+    if mirrors.allows_plain(name)? {
         options.insecure.push(registry.to_owned());
     }
     Client::new(registry, credentials, &options).map_err(|error| unusable(failed(), error))
@@ -39,7 +44,8 @@ fn anywhere<T>(
     name: &Reference,
     attempt: impl Fn(&Client, &Reference) -> Result<Option<T>, Failure>,
 ) -> Result<Option<T>, Failure> {
-    let endpoints = Mirrors::read()?.endpoints(name)?;
+    let mirrors = Mirrors::read()?;
+    let endpoints = mirrors.endpoints(name)?;
     for Endpoint { name, insecure, .. } in endpoints.iter().filter(|it| it.is_mirror) {
         let insecure = insecure.then(|| name.registry().to_owned());
         let args = RegistryArgs {
@@ -52,7 +58,7 @@ fn anywhere<T>(
                 .collect(),
             authorities: transfer.registry.authorities.clone(),
         };
-        match connect(name, &args).and_then(|client| attempt(&client, name)) {
+        match connect_by(&mirrors, name, &args).and_then(|client| attempt(&client, name)) {
             Ok(Some(done)) => {
                 transfer.printer.line(&format!("From the mirror {name}"));
                 return Ok(Some(done));
@@ -67,7 +73,7 @@ fn anywhere<T>(
     }
     let primary = endpoints.iter().find(|it| !it.is_mirror);
     let name = primary.map_or(name, |it| &it.name);
-    attempt(&connect(name, transfer.registry)?, name)
+    attempt(&connect_by(&mirrors, name, transfer.registry)?, name)
 }
 
 /// Settings that make no client.

@@ -1,6 +1,7 @@
 //! What a command tells while it works: headings, lines, warnings, and progress on a terminal.
 
 use crate::ui::style::Style;
+use cnb_phases::log::Level;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -66,6 +67,14 @@ impl Printer {
     pub(crate) fn detail(&self, text: &str) {
         if self.detail >= Detail::Verbose {
             out(&format!("     {}\n", self.style.dim(text)));
+        }
+    }
+
+    /// What a phase of the lifecycle says.
+    pub(crate) fn log(&self, level: Level, line: &str) {
+        match level {
+            Level::Debug | Level::Info => self.detail(line),
+            Level::Warn | Level::Error => self.warning(line),
         }
     }
 
