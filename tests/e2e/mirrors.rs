@@ -31,23 +31,37 @@ fn mirrors_are_asked_first() {
     conf("");
     let name = "registry.invalid/team/shop:1";
     let back = |arguments: &[&str]| t.slugc().args(arguments).run();
-    back(&["pull", name])
-        .success()
-        .says(&["passing over the mirror", "From the mirror", &digest]);
-    back(&["images"]).success().says(&[name]);
+    back(&["pull", name]).success().says(&[
+        &format!("passing over the mirror: cannot pull {nobody}/x/shop:1"),
+        &format!("From the mirror {}/mirrored/shop:1", registry.host),
+        &digest,
+    ]);
+    let names = back(&["images", "--output", "json"]).success().json();
+    assert_eq!(names[0]["name"], name);
+    assert_eq!(names[0]["digest"], digest);
     back(&["outdated", name, "--json"])
         .success()
         .says(&["current"]);
     conf("mirror-by-digest-only = true");
-    let pull = back(&["pull", name]);
-    pull.failure(4).says(&["registry.invalid"]);
-    back(&["pull", &format!("registry.invalid/team/shop@{digest}")])
+    // A tag is the registry's own to resolve: no mirror is asked.
+    back(&["pull", name])
+        .failure(4)
+        .says(&["no answer from https://registry.invalid"])
+        .never_says(&["mirror", &nobody, &registry.host]);
+    let by_digest = format!("shop@{digest}");
+    back(&["pull", &format!("registry.invalid/team/{by_digest}")])
         .success()
-        .says(&[&digest]);
+        .says(&[&format!(
+            "From the mirror {}/mirrored/{by_digest}",
+            registry.host
+        )]);
     conf("blocked = true");
     for arguments in [["pull", name], ["push", name]] {
         let refused = back(&arguments);
-        refused.failure(3).says(&["blocked"]);
+        refused
+            .failure(3)
+            .says(&[&format!("{name} is blocked on this machine")])
+            .never_says(&["From the mirror"]);
     }
     std::fs::write(folder.join("registries.conf"), "[[registry]\n").unwrap();
     back(&["pull", name])

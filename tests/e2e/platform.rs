@@ -52,6 +52,7 @@ fn composite(t: &TestContext) -> String {
 
 as_each_user! {
     fn buildpacks_in_every_form(t: &TestContext) {
+        requires!(Need::Program("tar"));
         let app = app(t);
         let place = |name: &str| t.scratch().join(name).display().to_string();
         let composite = composite(t);
@@ -321,7 +322,6 @@ as_each_user! {
 
 #[test]
 fn the_composite_buildpack_is_both_of_ours() {
-    requires!(Need::Program("tar"));
     let Some(t) = crate::context(Who::Plain) else {
         return;
     };

@@ -3,6 +3,7 @@
 use crate::BINARY;
 use crate::places::built;
 use crate::registry::Registry;
+use oci_image::{BlobStore, Image};
 use test_support::{Need, TestContext, Who, output_of, read_layout, requires};
 
 #[test]
@@ -44,20 +45,26 @@ fn layers_go_as_zstd_when_that_is_wanted() {
         read_layout(&plain).config.rootfs.diff_ids,
         image.config.rootfs.diff_ids
     );
-    // It comes back, and runs.
+    // It comes back, and unpacks to the same here, too.
     let back = TestContext::with_own_store(BINARY, Who::Plain).unwrap();
     back.slugc()
         .args(["pull", &target])
         .run()
         .success()
         .says(&[&pushed]);
+    let blobs = BlobStore::open(back.store().join("blobs")).unwrap();
+    let image = Image::load(&blobs, &pushed.parse().unwrap()).unwrap();
+    let unpacked = image.manifest.layers.iter();
+    let unpacked: Vec<_> = unpacked
+        .map(|layer| blobs.diff_id(&layer.digest).unwrap())
+        .collect();
+    assert_eq!(unpacked, image.config.rootfs.diff_ids);
     for refused in ["zstd:0", "zstd:20", "gzip:3", "zstd:x"] {
         let push = ["push", &target, "--compression", refused];
-        t.slugc_in(&app)
-            .args(push)
-            .run()
-            .failure(2)
-            .says(&["zstd:LEVEL"]);
+        t.slugc_in(&app).args(push).run().failure(2).says(&[
+            &format!("invalid value '{refused}'"),
+            "a level from 1 to 19",
+        ]);
     }
     let archive = format!("docker-archive:{}", t.scratch().join("x.tar").display());
     let push = ["push", &archive, "--compression", "zstd"];

@@ -150,23 +150,10 @@ pub fn manifest(
     identifier: &str,
 ) -> Result<Option<(Digest, Manifest)>, ReferrerError> {
     let listing = Listing::new(client, repository);
-    let path = format!("manifests/{identifier}");
-    let Some(bytes) = listing.document(&path, &format!("download the manifest {identifier}"))?
-    else {
+    let Some((digest, bytes)) = listing.named(identifier, identifier.parse().ok())? else {
         return Ok(None);
     };
-    let digest = Digest::of(&bytes);
-    if let Ok(expected) = identifier.parse::<Digest>()
-        && expected != digest
-    {
-        return Err(listing
-            .wrong(expected, format!("its digest is {digest}"))
-            .into());
-    }
-    let manifest = serde_json::from_slice(&bytes).map_err(|source| ReferrerError::Document {
-        document: format!("manifest {identifier}"),
-        source,
-    })?;
+    let manifest = parsed(&bytes, || format!("manifest {identifier}"))?;
     Ok(Some((digest, manifest)))
 }
 
@@ -183,22 +170,10 @@ pub fn resolve(
     }
     let listing = Listing::new(client, reference);
     let identifier = reference.identifier();
-    let path = format!("manifests/{identifier}");
-    let Some(bytes) = listing.document(&path, &format!("download the manifest {identifier}"))?
-    else {
+    let Some((digest, bytes)) = listing.named(&identifier, reference.digest())? else {
         return Ok(None);
     };
-    let digest = Digest::of(&bytes);
-    if let Some(expected) = reference.digest().filter(|expected| *expected != digest) {
-        return Err(listing
-            .wrong(expected, format!("its digest is {digest}"))
-            .into());
-    }
-    let typed: Typed =
-        serde_json::from_slice(&bytes).map_err(|source| ReferrerError::Document {
-            document: format!("manifest {identifier}"),
-            source,
-        })?;
+    let typed: Typed = parsed(&bytes, || format!("manifest {identifier}"))?;
     let media_type = typed
         .media_type
         .as_deref()
@@ -297,11 +272,7 @@ impl<'a> Listing<'a> {
             let Some(Page { bytes, next }) = self.page(&path, &operation)? else {
                 return Ok((!all.is_empty()).then_some(all));
             };
-            let index: Index =
-                serde_json::from_slice(&bytes).map_err(|source| ReferrerError::Document {
-                    document: format!("list of referrers of {subject}"),
-                    source,
-                })?;
+            let index: Index = parsed(&bytes, || format!("list of referrers of {subject}"))?;
             all.extend(index.manifests);
             // Who attaches that many has something in mind; what is there is used.
             if all.len() > MOST_REFERRERS {
@@ -348,10 +319,7 @@ impl<'a> Listing<'a> {
         let Some(bytes) = self.document(&format!("manifests/{tag}"), &operation)? else {
             return Ok(Index::new(Vec::new()));
         };
-        serde_json::from_slice(&bytes).map_err(|source| ReferrerError::Document {
-            document: format!("list of referrers {tag}"),
-            source,
-        })
+        parsed(&bytes, || format!("list of referrers {tag}"))
     }
 
     /// Two clients that do this at once may lose one of the entries: the specification has no way around that.
@@ -380,6 +348,25 @@ impl<'a> Listing<'a> {
             &[scope(self.repository, "pull,push")],
         )?;
         Ok(())
+    }
+
+    /// The manifest of this name and its digest, which is the `expected` one where there is one.
+    fn named(
+        &self,
+        identifier: &str,
+        expected: Option<Digest>,
+    ) -> Result<Option<(Digest, Vec<u8>)>, ReferrerError> {
+        let path = format!("manifests/{identifier}");
+        let operation = format!("download the manifest {identifier}");
+        let Some(bytes) = self.document(&path, &operation)? else {
+            return Ok(None);
+        };
+        let digest = Digest::of(&bytes);
+        if let Some(expected) = expected.filter(|expected| *expected != digest) {
+            let problem = format!("its digest is {digest}");
+            return Err(self.wrong(expected, problem).into());
+        }
+        Ok(Some((digest, bytes)))
     }
 
     fn document(&self, path: &str, operation: &str) -> Result<Option<Vec<u8>>, ReferrerError> {
@@ -430,6 +417,17 @@ impl<'a> Listing<'a> {
         let reason = Reason::WrongContent { expected, problem };
         self.client.error(self.repository, &operation, reason)
     }
+}
+
+/// A document's content; `document` is its name in the error.
+fn parsed<T: serde::de::DeserializeOwned>(
+    bytes: &[u8],
+    document: impl FnOnce() -> String,
+) -> Result<T, ReferrerError> {
+    serde_json::from_slice(bytes).map_err(|source| ReferrerError::Document {
+        document: document(),
+        source,
+    })
 }
 
 fn accepted() -> &'static [(header::HeaderName, String)] {

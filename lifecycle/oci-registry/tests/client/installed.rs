@@ -1,7 +1,7 @@
 //! The same against Docker's own registry, where it is installed.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,12 +22,9 @@ impl Drop for Process {
 #[test]
 fn docker_registry_takes_and_gives_back_an_image() {
     let folder = tempfile::tempdir().unwrap();
-    let address = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let host = format!("127.0.0.1:{}", test_support::free_port());
     let config = format!(
-        "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n",
+        "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {host}\n",
         folder.path().join("data").display()
     );
     fs::write(folder.path().join("config.yml"), config).unwrap();
@@ -43,12 +40,11 @@ fn docker_registry_takes_and_gives_back_an_image() {
     };
     let _process = Process(child);
     let deadline = Instant::now() + Duration::from_secs(20);
-    while TcpStream::connect(address).is_err() {
+    while TcpStream::connect(&host).is_err() {
         assert!(Instant::now() < deadline, "docker-registry did not start");
         std::thread::sleep(Duration::from_millis(50));
     }
 
-    let host = address.to_string();
     let (source, client) = (store(), client(&host));
     let built = image(&source.blobs, &[9 << 20, 3 << 20, 100_000, 7]);
     let first = reference(&host, "team/app:1");

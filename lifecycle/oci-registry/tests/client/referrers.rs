@@ -1,8 +1,8 @@
 //! Attaching documents to images, and reading them, in registries that know the referrers API and in others.
 
-use oci_image::Reference;
+use oci_image::{BlobStore, Descriptor, Reference};
 use oci_registry::referrers::{self, Artifact, Attached, ReferrerError};
-use oci_registry::{PushOptions, push};
+use oci_registry::{Client, PushOptions, push};
 
 use crate::images::{ann, client, client_as, image, reference, store};
 use crate::registry::{Auth, Profile, Registry};
@@ -17,14 +17,11 @@ fn artifact<'a>(kind: &'a str, content: &'a [u8]) -> Artifact<'a> {
     }
 }
 
-fn digest_in(reference: &Reference, registry: &Registry) -> String {
-    let listed = registry.requests("PUT", "/manifests/");
-    assert!(
-        listed
-            .iter()
-            .all(|it| it.target.contains(reference.repository()))
-    );
-    listed.last().unwrap().target.clone()
+/// An image that is in the registry as `team/app:1`.
+fn pushed(client: &Client, store: &BlobStore, target: &Reference) -> Descriptor {
+    let subject = image(store, &[10]);
+    push(client, store, &subject, target, &PushOptions::default()).unwrap();
+    subject
 }
 
 #[test]
@@ -38,15 +35,7 @@ fn the_registry_keeps_the_list_where_it_can() {
         let (registry, store) = (Registry::start(profile), store());
         let client = client_as(&registry.host(), ann());
         let target = reference(&registry.host(), "team/app:1");
-        let subject = image(&store.blobs, &[10]);
-        push(
-            &client,
-            &store.blobs,
-            &subject,
-            &target,
-            &PushOptions::default(),
-        )
-        .unwrap();
+        let subject = pushed(&client, &store.blobs, &target);
         let attach = |kind: &str, content: &[u8]| {
             let artifact = artifact(kind, content);
             referrers::attach(&client, &store.blobs, &target, &subject, &artifact).unwrap()
@@ -76,8 +65,10 @@ fn the_registry_keeps_the_list_where_it_can() {
         assert_eq!(manifest.annotations["org.example.note"], "x");
         let content = referrers::blob(&client, &target, &manifest.layers[0], 100).unwrap();
         assert_eq!(content, b"{}");
-        // No tag was made for it.
-        assert!(digest_in(&target, &registry).contains("/manifests/sha256:"));
+        assert_eq!(registry.tags("team/app"), ["1"]);
+        let named = registry.requests("PUT", "/manifests/").into_iter();
+        let tagged = named.filter(|request| !request.target.contains("/manifests/sha256:"));
+        assert_eq!(tagged.count(), 1, "only the image has a tag");
     }
 }
 
@@ -86,15 +77,7 @@ fn elsewhere_a_tag_is_the_list() {
     let (registry, store) = (Registry::start(Profile::default()), store());
     let client = client(&registry.host());
     let target = reference(&registry.host(), "team/app:1");
-    let subject = image(&store.blobs, &[10]);
-    push(
-        &client,
-        &store.blobs,
-        &subject,
-        &target,
-        &PushOptions::default(),
-    )
-    .unwrap();
+    let subject = pushed(&client, &store.blobs, &target);
     assert_eq!(
         referrers::list(&client, &target, subject.digest, None).unwrap(),
         []
@@ -108,6 +91,7 @@ fn elsewhere_a_tag_is_the_list() {
     attach(b"2");
     attach(b"1");
     let tag = referrers::tag_of(subject.digest, "");
+    assert_eq!(registry.tags("team/app"), ["1", &tag]);
     let (kind, bytes) = registry.manifest("team/app", &tag).unwrap();
     assert_eq!(kind, "application/vnd.oci.image.index.v1+json");
     let index: oci_image::Index = serde_json::from_slice(&bytes).unwrap();
@@ -139,15 +123,7 @@ fn wrong_content_is_refused() {
     let (registry, store) = (Registry::start(profile), store());
     let client = client(&registry.host());
     let target = reference(&registry.host(), "team/app:1");
-    let subject = image(&store.blobs, &[10]);
-    push(
-        &client,
-        &store.blobs,
-        &subject,
-        &target,
-        &PushOptions::default(),
-    )
-    .unwrap();
+    let subject = pushed(&client, &store.blobs, &target);
     let attached = referrers::attach(
         &client,
         &store.blobs,

@@ -256,11 +256,7 @@ fn pages_instead_of_error_documents() {
 fn nobody_there() {
     let store = store();
     let image = image(&store.blobs, &[10]);
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .to_string();
+    let free = format!("127.0.0.1:{}", test_support::free_port());
     let error = push(
         &client(&free),
         &store.blobs,

@@ -144,6 +144,18 @@ impl Registry {
             .cloned()
     }
 
+    /// The tags of a repository.
+    pub(crate) fn tags(&self, repository: &str) -> Vec<String> {
+        let content = self.state.content.lock().unwrap();
+        let names = content.manifests.keys();
+        let mut tags: Vec<String> = names
+            .filter(|(of, name)| of == repository && !name.starts_with("sha256:"))
+            .map(|(_, name)| name.clone())
+            .collect();
+        tags.sort();
+        tags
+    }
+
     /// The requests so far.
     pub(crate) fn log(&self) -> Vec<Request> {
         self.state.content.lock().unwrap().log.clone()
