@@ -92,13 +92,20 @@ fn a_project_in_trouble() {
         .run()
         .failure(3)
         .json();
-    let errors = json
+    let errors: Vec<&str> = json
         .as_array()
         .into_iter()
         .flatten()
         .filter(|finding| finding["level"] == "error")
-        .count();
-    assert!(errors >= 4, "{json:#}");
+        .filter_map(|finding| finding["title"].as_str())
+        .collect();
+    let shown: Vec<&str> = looked
+        .stdout
+        .lines()
+        .filter_map(|line| line.strip_prefix("✗ "))
+        .collect();
+    assert_eq!(errors, shown);
+    assert!(errors.len() >= 4, "{json:#}");
     assert_eq!(listing(app.path()), before, "doctor changes nothing");
 
     // The build stops for the first of them.

@@ -69,11 +69,8 @@ const INTERPRETER: &str =
     "it would choose another Python than the app's; use a .python-version file for that";
 const STANDARD_LIBRARY: &str =
     "it makes every Python of the build look for its standard library in that place";
-const MODULE_PATH: &str = concat!(
-    "it is searched before installed packages and would change what pip, uv and Django import during the build
-",
-    "(to add a folder for the app, write it in the command: web: env PYTHONPATH=src gunicorn app:app)",
-);
+const MODULE_PATH: &str = "it is searched before installed packages and would change what pip, uv and Django import during the build\n\
+     (to add a folder for the app, write it in the command: web: env PYTHONPATH=src gunicorn app:app)";
 
 /// Ways to name dependencies that can't be installed, with the way to get a `requirements.txt` from them.
 const OTHER_MANAGERS: [(&str, &str, &str); 2] = [

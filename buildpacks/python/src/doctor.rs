@@ -215,7 +215,14 @@ fn packages(
             format!("Pass it to the build: -e {name}=..."),
         );
     }
-    match project::names::not_locked(app_dir, &source) {
+    let installed = match project::names::installed(app_dir, &source, env) {
+        Ok(names) => names,
+        Err(error) => {
+            findings.failed(&BuildpackError::Project(error));
+            return None;
+        }
+    };
+    match project::names::not_locked(app_dir, &source, &installed) {
         Ok(missing) if missing.is_empty() => {}
         Ok(missing) => findings.add(
             Level::Error,
@@ -227,10 +234,7 @@ fn packages(
         ),
         Err(error) => findings.failed(&BuildpackError::Project(error)),
     }
-    if source == Source::SetupPy {
-        return None;
-    }
-    project::names::installed(app_dir, &source, env).ok()
+    (source != Source::SetupPy).then_some(installed)
 }
 
 /// Which Python it will be, and why.
@@ -240,34 +244,21 @@ fn python(
     source: Option<&Source>,
     stack: Option<PythonVersion>,
 ) {
-    let requested = match python_version::read_request(app_dir) {
-        Ok(requested) => requested,
+    let asked = match tools::asked(app_dir, source) {
+        Ok(asked) => asked,
         Err(error) => {
-            findings.failed(&BuildpackError::PythonVersion(error));
+            findings.failed(&error);
             return;
         }
     };
-    if requested.runtime_txt {
+    if asked.runtime_txt {
         findings.add(
             Level::Warning,
             "runtime.txt is deprecated",
-            errors::about_runtime_txt(requested.request),
+            errors::about_runtime_txt(asked.request),
         );
     }
-    let is_bound = !matches!(source, None | Some(Source::Requirements));
-    let of_project = match project::python::ranges(app_dir, source) {
-        Ok(ranges) => ranges,
-        Err(error) if is_bound => {
-            findings.failed(&BuildpackError::Project(error));
-            return;
-        }
-        Err(_) => Vec::new(),
-    };
-    let mut ranges: Vec<Range> = requested.range.into_iter().collect();
-    if is_bound {
-        ranges.extend(of_project.iter().cloned());
-    }
-    match decide(requested.request, &ranges, stack) {
+    match decide(asked.request, &asked.ranges, stack) {
         Ok((title, support)) => {
             findings.ok(title);
             if let Some(Support::Ended(month)) = support {
@@ -290,12 +281,6 @@ fn decide(
     stack: Option<PythonVersion>,
 ) -> Result<(String, Option<Support>), PythonVersionError> {
     if let Some(request) = request {
-        if let Some(range) = ranges.iter().find(|range| !tools::agree(request, range)) {
-            return Err(PythonVersionError::Conflict {
-                request,
-                range: range.clone(),
-            });
-        }
         let support = python_version::support(request)?;
         let how = match stack.filter(|stack| stack.series == request.series) {
             Some(stack) => format!("Python {stack} of the stack"),

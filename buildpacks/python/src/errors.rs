@@ -130,7 +130,7 @@ pub(crate) fn words(error: &BuildpackError) -> (String, String) {
 fn explanation_of(error: &BuildpackError) -> Explanation {
     match error {
         BuildpackError::Check(error) => project::check(error),
-        BuildpackError::Secret(error) => environment::broken(error),
+        BuildpackError::Secret(error) => source::secret(error),
         BuildpackError::PythonVersion(error) => project::python_version(error),
         BuildpackError::Project(error) => source::project(error),
         BuildpackError::ProjectTool(error) => environment::project_tool(error),

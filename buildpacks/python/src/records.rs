@@ -21,20 +21,28 @@ pub(crate) struct Package {
 /// The installed packages by the names of their `.dist-info` folders.
 pub(crate) type Installed = BTreeMap<OsString, Package>;
 
+/// The names of the `.dist-info` folders, sorted.
+pub(crate) fn infos(site_packages: &Path) -> io::Result<BTreeSet<OsString>> {
+    let mut names = BTreeSet::new();
+    for entry in std::fs::read_dir(site_packages)? {
+        let name = entry?.file_name();
+        if Path::new(&name)
+            .extension()
+            .is_some_and(|extension| extension == "dist-info")
+        {
+            names.insert(name);
+        }
+    }
+    Ok(names)
+}
+
 /// Reads which packages are installed.
 pub(crate) fn installed(site_packages: &Path) -> io::Result<Installed> {
     let mut installed = Installed::new();
-    for entry in std::fs::read_dir(site_packages)? {
-        let entry = entry?;
-        let is_package = Path::new(&entry.file_name())
-            .extension()
-            .is_some_and(|extension| extension == "dist-info");
-        if !is_package {
-            continue;
-        }
-        match read_record(&entry.path().join("RECORD")) {
+    for name in infos(site_packages)? {
+        match read_record(&site_packages.join(&name).join("RECORD")) {
             Ok(package) => {
-                installed.insert(entry.file_name(), package);
+                installed.insert(name, package);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),

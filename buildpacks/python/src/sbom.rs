@@ -137,17 +137,15 @@ fn identifier(
     created: &str,
 ) -> String {
     let text = format!("{python:?}\n{created}\n{distributions:?}");
-    let mut hex = fingerprint::hex(&Sha256::digest(text.as_bytes()));
-    hex.replace_range(12..13, "8");
-    hex.replace_range(16..17, "8");
-    [
+    let hex = fingerprint::hex(&Sha256::digest(text.as_bytes()));
+    format!(
+        "{}-{}-8{}-8{}-{}",
         &hex[..8],
         &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..32],
-    ]
-    .join("-")
+        &hex[13..16],
+        &hex[17..20],
+        &hex[20..32]
+    )
 }
 
 /// Seconds since 1970 as a date and time (days to civil date after Howard Hinnant's `chrono` algorithms); years after

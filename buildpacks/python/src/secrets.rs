@@ -83,9 +83,10 @@ pub(crate) fn find(app_dir: &Path) -> Vec<PathBuf> {
             };
             let path = folder.join(&name);
             if kind.is_dir() {
-                let is_stray = NOT_THE_APPS.contains(&name.as_str())
-                    || entry.path().join("pyvenv.cfg").is_file();
-                if !is_stray && depth < DEPTH {
+                let is_wanted = depth < DEPTH
+                    && !NOT_THE_APPS.contains(&name.as_str())
+                    && !entry.path().join("pyvenv.cfg").is_file();
+                if is_wanted {
                     folders.push((path, depth + 1));
                 }
                 continue;
@@ -169,14 +170,10 @@ fn rules(list: &str) -> Vec<Rule<'_>> {
 }
 
 fn is_secret(rules: &[Rule<'_>], folder: &Path, name: &str, full: &Path) -> bool {
-    let mut fitting = rules
+    let fitting: Vec<_> = rules
         .iter()
         .filter(|rule| rule.fits(folder, name))
-        .peekable();
-    if fitting.peek().is_none() {
-        return false;
-    }
-    let fitting: Vec<_> = fitting.collect();
+        .collect();
     !fitting.iter().any(|rule| rule.is_exception)
         && fitting.iter().any(|rule| match rule.text {
             None => true,

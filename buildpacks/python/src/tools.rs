@@ -45,42 +45,15 @@ impl<'a> Tools<'a> {
         &mut self,
         source: Option<&Source>,
     ) -> libcnb::Result<Interpreter, BuildpackError> {
-        let app_dir = &self.context.app_dir;
-        let Requested {
-            request,
-            range,
-            runtime_txt,
-        } = python_version::read_request(app_dir).map_err(BuildpackError::PythonVersion)?;
-        if runtime_txt {
-            errors::warn_of_runtime_txt(request);
+        let asked = asked(&self.context.app_dir, source)?;
+        if asked.runtime_txt {
+            errors::warn_of_runtime_txt(asked.request);
         }
-        let is_bound = !matches!(source, None | Some(Source::Requirements));
-        let of_project = match project::python::ranges(app_dir, source) {
-            Ok(ranges) => ranges,
-            Err(error) if is_bound => Err(BuildpackError::Project(error))?,
-            // Nothing else reads the file for these projects.
-            Err(_) => Vec::new(),
-        };
-        if let Some(request) = request {
-            if is_bound && let Some(range) = of_project.iter().find(|range| !agree(request, range))
-            {
-                Err(BuildpackError::PythonVersion(
-                    PythonVersionError::Conflict {
-                        request,
-                        range: range.clone(),
-                    },
-                ))?;
-            }
+        if let Some(request) = asked.request {
             return self.requested(request);
         }
-        let mut ranges: Vec<Range> = range.into_iter().collect();
-        if is_bound {
-            ranges.extend(of_project.iter().cloned());
-        }
-        let python = self.in_ranges(&ranges)?;
-        if !is_bound {
-            errors::warn_of_range(python.version, &of_project);
-        }
+        let python = self.in_ranges(&asked.ranges)?;
+        errors::warn_of_range(python.version, &asked.wishes);
         Ok(python)
     }
 
@@ -242,8 +215,55 @@ fn own_tool(source: &Source) -> Option<Kind> {
     }
 }
 
+/// What the app's files say of Pythons.
+pub(crate) struct Asked {
+    /// A version file's; it agrees with the ranges.
+    pub(crate) request: Option<Request>,
+    /// Those that hold.
+    pub(crate) ranges: Vec<Range>,
+    /// Those of a project whose packages come from elsewhere: they only warn.
+    pub(crate) wishes: Vec<Range>,
+    /// Whether there is a `runtime.txt`.
+    pub(crate) runtime_txt: bool,
+}
+
+/// Reads what the app's files say of Pythons.
+pub(crate) fn asked(app_dir: &Path, source: Option<&Source>) -> Result<Asked, BuildpackError> {
+    let Requested {
+        request,
+        range,
+        runtime_txt,
+    } = python_version::read_request(app_dir).map_err(BuildpackError::PythonVersion)?;
+    let is_bound = !matches!(source, None | Some(Source::Requirements));
+    let mut ranges: Vec<Range> = range.into_iter().collect();
+    let mut wishes = Vec::new();
+    match project::python::ranges(app_dir, source) {
+        Ok(of_project) if is_bound => ranges.extend(of_project),
+        Ok(of_project) => wishes = of_project,
+        Err(error) if is_bound => return Err(BuildpackError::Project(error)),
+        // Nothing else reads the file for these projects.
+        Err(_) => {}
+    }
+    if let Some(request) = request
+        && let Some(range) = ranges.iter().find(|range| !agree(request, range))
+    {
+        return Err(BuildpackError::PythonVersion(
+            PythonVersionError::Conflict {
+                request,
+                range: range.clone(),
+            },
+        ));
+    }
+    Ok(Asked {
+        request,
+        ranges,
+        wishes,
+        runtime_txt,
+    })
+}
+
 /// Whether a version that a file names is in a range.
-pub(crate) fn agree(request: Request, range: &Range) -> bool {
+fn agree(request: Request, range: &Range) -> bool {
     let Request { series, patch, .. } = request;
     match patch {
         Some(patch) => range.allows(PythonVersion { series, patch }),

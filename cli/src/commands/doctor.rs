@@ -15,10 +15,10 @@ use crate::ui::printer::{Detail, Printer};
 use crate::ui::size;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Output, Stdio};
+use std::{fs, io};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -45,6 +45,9 @@ impl Finding {
         }
     }
 }
+
+/// What to do when a program that came with slugc does not do its work.
+const REPAIR: &str = "see that programs may be run from slugc's store (no noexec mount); if they may, install slugc again";
 
 /// What the Python buildpack's program prints.
 #[derive(Debug, Deserialize)]
@@ -136,17 +139,20 @@ struct Work {
 
 impl Work {
     fn lay_out(source: &Source, env: &BTreeMap<String, String>) -> Result<Self, Failure> {
-        let making = || "cannot make a scratch folder".to_owned();
-        let folder = tempfile::tempdir().or_fail(Exit::General, making)?;
+        let failed = |error: io::Error| {
+            Failure::new(Exit::General, "cannot make a scratch folder")
+                .because(error)
+                .hint("see that the folder for temporary files (TMPDIR, else /tmp) has room and can be written to")
+        };
+        let folder = tempfile::tempdir().map_err(failed)?;
         for name in ["app", "layers", "platform/env"] {
-            fs::create_dir_all(folder.path().join(name)).or_fail(Exit::General, making)?;
+            fs::create_dir_all(folder.path().join(name)).map_err(failed)?;
         }
         source.link(&folder.path().join("app"))?;
         for (name, value) in env {
-            fs::write(folder.path().join("platform/env").join(name), value)
-                .or_fail(Exit::General, making)?;
+            fs::write(folder.path().join("platform/env").join(name), value).map_err(failed)?;
         }
-        fs::write(folder.path().join("plan.toml"), "").or_fail(Exit::General, making)?;
+        fs::write(folder.path().join("plan.toml"), "").map_err(failed)?;
         Ok(Self { folder })
     }
 
@@ -165,8 +171,11 @@ impl Work {
             .env("CNB_TARGET_DISTRO_NAME", "debian")
             .env("CNB_TARGET_DISTRO_VERSION", "13")
             .output()
-            .or_fail(Exit::General, || {
-                format!("cannot run a program of {}", buildpack.display())
+            .map_err(|error| {
+                let message = format!("cannot run a program of {}", buildpack.display());
+                Failure::new(Exit::General, message)
+                    .because(error)
+                    .hint(REPAIR)
             })
     }
 
@@ -217,11 +226,14 @@ impl Work {
                 Exit::General,
                 "the Python buildpack could not look at the project",
             )
-            .because(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+            .because(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+            .hint(REPAIR));
         }
-        let report: Report = toml::from_str(&String::from_utf8_lossy(&output.stdout))
-            .or_fail(Exit::General, || {
-                "cannot read what the Python buildpack found".to_owned()
+        let report: Report =
+            toml::from_str(&String::from_utf8_lossy(&output.stdout)).map_err(|error| {
+                Failure::new(Exit::General, "cannot read what the Python buildpack found")
+                    .because(error)
+                    .hint(REPAIR)
             })?;
         Ok(report.findings)
     }

@@ -149,10 +149,7 @@ fn package(
             Some(version) => format!("{source}@{version}"),
             None => source.to_owned(),
         };
-        qualifiers.push(format!(
-            "upstream={}",
-            encoded(&upstream).replace('@', "%40")
-        ));
+        qualifiers.push(format!("upstream={}", encoded(&upstream)));
     }
     if !qualifiers.is_empty() {
         purl = format!("{purl}?{}", qualifiers.join("&"));

@@ -135,17 +135,15 @@ impl Bill {
 
     /// A UUID of version 8 (RFC 9562), derived from the content.
     fn id(&self) -> String {
-        let mut hex = Digest::of(format!("{self:?}").as_bytes()).hex();
-        hex.replace_range(12..13, "8");
-        hex.replace_range(16..17, "8");
-        [
+        let hex = Digest::of(format!("{self:?}").as_bytes()).hex();
+        format!(
+            "{}-{}-8{}-8{}-{}",
             &hex[..8],
             &hex[8..12],
-            &hex[12..16],
-            &hex[16..20],
-            &hex[20..32],
-        ]
-        .join("-")
+            &hex[13..16],
+            &hex[17..20],
+            &hex[20..32]
+        )
     }
 }
 

@@ -6,6 +6,10 @@ use super::known::{between, find};
 use super::{Explanation, chain};
 use crate::django::{DISABLE_VARIABLE, DjangoError};
 
+/// What to do where nothing says which settings are meant.
+const NO_SETTINGS: &str = "DJANGO_SETTINGS_MODULE is not set. manage.py usually sets it:\n    \
+     os.environ.setdefault(\"DJANGO_SETTINGS_MODULE\", \"project.settings\")";
+
 pub(super) fn explain(error: &DjangoError) -> Explanation {
     let (manage, output) = match error {
         DjangoError::Look { .. } => {
@@ -73,9 +77,7 @@ fn cause(output: &str) -> (String, String) {
     if output.contains("Requested setting") && output.contains("but settings are not configured") {
         return (
             "Django does not know its settings".to_owned(),
-            "DJANGO_SETTINGS_MODULE is not set. manage.py usually sets it:\n    \
-             os.environ.setdefault(\"DJANGO_SETTINGS_MODULE\", \"project.settings\")"
-                .to_owned(),
+            NO_SETTINGS.to_owned(),
         );
     }
     if exception.contains("OperationalError") || output.contains("Connection refused") {

@@ -4,6 +4,7 @@ use super::{Explanation, chain, project as other};
 use crate::hooks::HookError;
 use crate::layers::nltk::{INDEX_VARIABLE, NLTK_TXT, NltkError};
 use crate::project::{MANAGER_VARIABLE, ORDER, ProjectError};
+use crate::secrets::SecretError;
 
 pub(super) fn project(error: &ProjectError) -> Explanation {
     match error {
@@ -104,6 +105,19 @@ pub(super) fn project(error: &ProjectError) -> Explanation {
             ),
         ),
     }
+}
+
+pub(super) fn secret(error: &SecretError) -> Explanation {
+    let path = error.path.display();
+    Explanation::new(
+        format!("The secret file {path} could not be kept out of the image"),
+        format!(
+            "{}.\n\nFiles with secrets are removed from the build's copy of the app. Give whoever builds the right to write to the \
+             file's\nfolder; or leave the file out (.slugignore, project.toml); or, if the image is meant to have it, write !{path} in \
+             .slugignore.",
+            chain(error)
+        ),
+    )
 }
 
 pub(super) fn hook(error: &HookError) -> Explanation {

@@ -35,33 +35,40 @@ pub(crate) fn installed(
     })
 }
 
-/// What the project's description asks for and its lock does not have: the lock is out of date. For files that are no lock,
+/// What the project's description asks for and its lock, which has `installed`, does not: the lock is out of date. For files that are no lock,
 /// and for what only some systems need, nothing.
-pub(crate) fn not_locked(app_dir: &Path, source: &Source) -> Result<Vec<String>, ProjectError> {
+pub(crate) fn not_locked(
+    app_dir: &Path,
+    source: &Source,
+    installed: &BTreeSet<String>,
+) -> Result<Vec<String>, ProjectError> {
+    if !matches!(
+        source,
+        Source::UvLock | Source::PdmLock | Source::PoetryLock | Source::PipfileLock
+    ) {
+        return Ok(Vec::new());
+    }
+    let project = toml_of(app_dir, PYPROJECT_TOML)?;
     let wanted = match source {
-        Source::UvLock | Source::PdmLock => {
-            let project = toml_of(app_dir, PYPROJECT_TOML)?;
-            listed(at(&project, &["project", "dependencies"]))
-        }
         Source::PoetryLock => {
-            let project = toml_of(app_dir, PYPROJECT_TOML)?;
             let mut wanted = listed(at(&project, &["project", "dependencies"]));
             wanted.extend(keys(at(&project, &["tool", "poetry", "dependencies"])));
             wanted.remove("python");
             wanted
         }
         Source::PipfileLock => keys(toml_of(app_dir, "Pipfile")?.get("packages")),
-        _ => return Ok(Vec::new()),
+        _ => listed(at(&project, &["project", "dependencies"])),
     };
-    let mut known = installed(app_dir, source, &Env::new())?;
     // A project may ask for itself with extras; Poetry's lock does not name it.
-    let project = toml_of(app_dir, PYPROJECT_TOML)?;
     let own = [&["project", "name"][..], &["tool", "poetry", "name"]];
-    known.extend(
-        own.into_iter()
-            .filter_map(|keys| Some(normalized(at(&project, keys)?.as_str()?))),
-    );
-    Ok(wanted.difference(&known).cloned().collect())
+    let own: BTreeSet<String> = own
+        .into_iter()
+        .filter_map(|keys| Some(normalized(at(&project, keys)?.as_str()?)))
+        .collect();
+    Ok(wanted
+        .into_iter()
+        .filter(|name| !installed.contains(name) && !own.contains(name))
+        .collect())
 }
 
 fn toml_of(app_dir: &Path, name: &str) -> Result<Table, ProjectError> {
@@ -118,6 +125,11 @@ mod tests {
         app
     }
 
+    fn missing(app_dir: &Path, source: &Source) -> Vec<String> {
+        let installed = installed(app_dir, source, &Env::new()).unwrap();
+        not_locked(app_dir, source, &installed).unwrap()
+    }
+
     #[test]
     fn a_lock_lacks_what_was_added_since() {
         let project =
@@ -125,16 +137,13 @@ mod tests {
         let lock = "[[package]]\nname = \"flask\"\n";
         for source in [Source::UvLock, Source::PdmLock, Source::PoetryLock] {
             let app = app(&[(PYPROJECT_TOML, project), (source.file(), lock)]);
-            assert_eq!(not_locked(app.path(), &source).unwrap(), ["zope-interface"]);
+            assert_eq!(missing(app.path(), &source), ["zope-interface"]);
         }
         let app = app(&[
             ("Pipfile", "[packages]\nDjango = \"*\"\nredis = \"*\"\n"),
             ("Pipfile.lock", "{\"default\": {\"django\": {}}}"),
         ]);
-        assert_eq!(
-            not_locked(app.path(), &Source::PipfileLock).unwrap(),
-            ["redis"]
-        );
+        assert_eq!(missing(app.path(), &Source::PipfileLock), ["redis"]);
     }
 
     #[test]

@@ -39,11 +39,17 @@ pub(super) fn document(bill: &Bill) -> Result<Vec<u8>, SbomError> {
 }
 
 fn component(distribution: &Distribution) -> Value {
+    let purl = distribution.purl();
+    let reference = purl.clone().unwrap_or_else(|| {
+        format!(
+            "{}@{}",
+            distribution.comparable_name(),
+            distribution.version
+        )
+    });
     let mut component = json!({
         "type": "library",
-        "bom-ref": distribution
-            .purl()
-            .unwrap_or_else(|| format!("{}@{}", distribution.comparable_name(), distribution.version)),
+        "bom-ref": reference,
         "name": distribution.name,
         "version": distribution.version,
     });
@@ -53,7 +59,7 @@ fn component(distribution: &Distribution) -> Value {
     if !distribution.licences.is_empty() {
         component["licenses"] = distribution.licences.iter().map(licence).collect();
     }
-    if let Some(purl) = distribution.purl() {
+    if let Some(purl) = purl {
         component["purl"] = purl.into();
     }
     component

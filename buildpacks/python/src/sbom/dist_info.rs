@@ -2,6 +2,7 @@
 //! specifications).
 
 use super::licence::{self, Licence};
+use crate::records;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -75,15 +76,8 @@ impl Distribution {
 /// All packages in an environment, by name.
 pub(super) fn read_all(site_packages: &Path) -> io::Result<Vec<Distribution>> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(site_packages)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if Path::new(&name)
-            .extension()
-            .is_some_and(|extension| extension == "dist-info")
-        {
-            found.extend(read(&entry.path(), &name)?);
-        }
+    for name in records::infos(site_packages)? {
+        found.extend(read(&site_packages.join(&name), &name)?);
     }
     found.sort_by_key(|one| (one.comparable_name(), one.version.clone()));
     Ok(found)
@@ -241,7 +235,7 @@ pub(super) fn is_sha256(text: &str) -> bool {
 }
 
 /// Percent-encoded, but for what package URLs leave as it is.
-pub(super) fn encoded(text: &str) -> String {
+fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b".-_~:/@".contains(&byte) {

@@ -23,6 +23,12 @@ pub(super) fn add(
     app_dir: &Path,
     source: &Source,
 ) -> Result<(), SbomError> {
+    if matches!(
+        source,
+        Source::Pyproject { .. } | Source::SetupPy | Source::Script(_)
+    ) {
+        return Ok(());
+    }
     let path = app_dir.join(source.file());
     let text = match std::fs::read(&path) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -33,8 +39,7 @@ pub(super) fn add(
     let locked = match source {
         Source::Requirements => of_requirements(&text),
         Source::PipfileLock => of_pipfile_lock(&text),
-        Source::UvLock | Source::PoetryLock | Source::PdmLock | Source::Pylock => of_toml(&text),
-        Source::Pyproject { .. } | Source::SetupPy | Source::Script(_) => return Ok(()),
+        _ => of_toml(&text),
     };
     for distribution in distributions {
         let key = (

@@ -112,18 +112,8 @@ fn purl_reference(purl: &str) -> Value {
 
 /// Letters, digits, dots and hyphens are all that SPDX has in identifiers.
 fn idstring(text: &str) -> String {
-    let mut id: String = text
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || c == '.' {
-                c
-            } else {
-                '-'
-            }
-        })
-        .collect();
-    while id.contains("--") {
-        id = id.replace("--", "-");
-    }
-    id.trim_matches('-').to_owned()
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '.')
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("-")
 }

@@ -234,8 +234,7 @@ pub(super) const TABLE: &[Known] = &[
     plain(
         &[&["No Django settings specified"]],
         "Django does not know its settings",
-        "DJANGO_SETTINGS_MODULE is not set. manage.py usually sets it:\n    \
-         os.environ.setdefault(\"DJANGO_SETTINGS_MODULE\", \"project.settings\")",
+        super::NO_SETTINGS,
     ),
     named(
         &[&["AttributeError: ", " has no attribute '"]],

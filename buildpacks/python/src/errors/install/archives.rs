@@ -31,28 +31,27 @@ pub(super) const TABLE: &[Known] = &[
          correct\n[project.scripts] in its pyproject.toml (name = \"module:function\").",
     ),
     named(
-        &[&["does not match given name `"]],
-        &[("does not match given name `", "`")],
+        &[
+            &["does not match given name `"],
+            &["has inconsistent name: expected '"],
+        ],
+        &[
+            ("does not match given name `", "`"),
+            ("has inconsistent name: expected '", "'"),
+        ],
         "{} calls itself by another name",
         "The requirement asks for {}, and what its address or file leads to describes itself as another package; both names are \
          above.\nWrite the name that the package has, in front of the \"@\" (or behind #egg=).",
     ),
     named(
-        &[&["has inconsistent name: expected '"]],
-        &[("has inconsistent name: expected '", "'")],
-        "{} calls itself by another name",
-        "The requirement asks for {}, and what its address or file leads to describes itself as another package; both names are \
-         above.\nWrite the name that the package has, in front of the \"@\" (or behind #egg=).",
-    ),
-    named(
-        &[&["in the distribution filename"]],
-        &[("Requested package name `", "`")],
-        "The address of {} leads to another package",
-        "The file's name in the address begins with another package's. Correct the address, or the name in front of the \"@\".",
-    ),
-    named(
-        &[&["AssertionError: '", " for wheel"]],
-        &[("AssertionError: '", "'")],
+        &[
+            &["in the distribution filename"],
+            &["AssertionError: '", " for wheel"],
+        ],
+        &[
+            ("Requested package name `", "`"),
+            ("AssertionError: '", "'"),
+        ],
         "The address of {} leads to another package",
         "The file's name in the address begins with another package's. Correct the address, or the name in front of the \"@\".",
     ),
