@@ -2,21 +2,17 @@
 
 use crate::failure::{Exit, Failure, OrFail};
 use crate::parts::{PHASES, Parts};
+use crate::platform::image::COMPRESSION;
 use crate::platform::module::{Module, Package};
 use crate::store::{self, Store};
 use cnb_spec::api;
 use cnb_spec::group::GroupElement;
 use cnb_spec::names::escape_id;
-use oci_image::{
-    Compression, Digest, LayerBlob, LayerError, LayerTar, Owner, TreeRules, write_layer,
-};
+use oci_image::{Digest, LayerBlob, LayerError, LayerTar, Owner, TreeRules, write_layer};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-
-/// Archives are made once and fetched often.
-const COMPRESSION: Compression = Compression { level: 6 };
 
 /// Puts the lifecycle into the store, as a blob that is an archive for pack.
 pub(crate) fn lifecycle(store: &Store, parts: &Parts) -> Result<LayerBlob, Failure> {

@@ -23,6 +23,34 @@ fn with_cache(registry: &Registry) -> (Flow, String) {
     (flow, cache)
 }
 
+/// What a test of one build after the other begins with.
+struct Begun {
+    registry: &'static Registry,
+    store: BlobStore,
+    world: World,
+    flow: Flow,
+    cache: String,
+    /// The store's folder, which goes with it.
+    scratch: tempfile::TempDir,
+}
+
+fn begin() -> Begun {
+    let registry = registry::started().unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let store = BlobStore::open(scratch.path()).unwrap();
+    let world = World::new();
+    flow::lay_out(&world, "echo run > file");
+    let (flow, cache) = with_cache(registry);
+    Begun {
+        registry,
+        store,
+        world,
+        flow,
+        cache,
+        scratch,
+    }
+}
+
 /// The diffIDs of an image's layers, sorted: the reference lifecycle adds a layer that it reuses once more.
 fn diff_ids(registry: &Registry, store: &BlobStore, name: &str) -> Vec<String> {
     let (_, image) = registry.image(store, name).unwrap();
@@ -115,12 +143,14 @@ fn the_creator_takes_it_from_the_environment() {
 fn a_damaged_image_is_an_empty_cache() {
     let _turn = turn();
     requires!(Need::Program("docker-registry"));
-    let registry = registry::started().unwrap();
-    let scratch = tempfile::tempdir().unwrap();
-    let store = BlobStore::open(scratch.path()).unwrap();
-    let world = World::new();
-    flow::lay_out(&world, "echo run > file");
-    let (flow, cache) = with_cache(registry);
+    let Begun {
+        registry,
+        store,
+        world,
+        flow,
+        cache,
+        scratch: _scratch,
+    } = begin();
 
     // An image that is none of a lifecycle's.
     registry.push_run_image(&cache, "no cache");
@@ -169,12 +199,14 @@ fn a_damaged_image_is_an_empty_cache() {
 fn a_lost_layer_comes_back() {
     let _turn = turn();
     requires!(Need::Program("docker-registry"));
-    let registry = registry::started().unwrap();
-    let scratch = tempfile::tempdir().unwrap();
-    let store = BlobStore::open(scratch.path()).unwrap();
-    let world = World::new();
-    flow::lay_out(&world, "echo run > file");
-    let (flow, cache) = with_cache(registry);
+    let Begun {
+        registry,
+        store,
+        world,
+        flow,
+        cache,
+        scratch: _scratch,
+    } = begin();
     flow::five_phases(&world, Which::Ours, &flow);
     let (_, image) = registry.image(&store, &cache).unwrap();
     for layer in &image.manifest.layers {
@@ -199,10 +231,9 @@ fn a_lost_layer_comes_back() {
 fn a_registry_that_is_not_there_costs_the_cache_only() {
     let _turn = turn();
     requires!(Need::Program("docker-registry"));
-    let registry = registry::started().unwrap();
-    let world = World::new();
-    flow::lay_out(&world, "echo run > file");
-    let (mut flow, _) = with_cache(registry);
+    let Begun {
+        world, mut flow, ..
+    } = begin();
     flow.cache = Vec::new();
     flow.env
         .insert("CNB_CACHE_IMAGE".to_owned(), "127.0.0.1:1/cache".to_owned());

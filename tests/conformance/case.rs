@@ -15,7 +15,7 @@ pub(crate) struct Table {
     pub(crate) case: Vec<Case>,
 }
 
-/// A case. Texts may name `{root}`, the folder of all, and with a registry `{app}`, `{run}`, `{cache}`.
+/// A case. Its texts may have the names of [`Places`] in them.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Case {
@@ -108,6 +108,7 @@ pub(crate) fn read(name: &str) -> Table {
 /// Runs all cases of a table with each lifecycle; prints what went wrong, all of it, before it panics.
 pub(crate) fn check(name: &str) {
     let table = read(name);
+    assert!(!table.case.is_empty(), "{name} has no cases");
     let world = World::new();
     let mut wrong = Vec::new();
     for case in &table.case {
@@ -122,6 +123,12 @@ pub(crate) fn check(name: &str) {
 
 impl Case {
     fn check(&self, world: &World, which: Which) -> Result<(), String> {
+        if self.run.is_empty() {
+            return Err("nothing runs".to_owned());
+        }
+        if self.upstream.as_ref().is_some_and(|it| it.why.is_empty()) {
+            return Err("a difference without a reason".to_owned());
+        }
         let difference = self.upstream.as_ref().filter(|_| which == Which::Upstream);
         if difference.is_some_and(|it| it.skip) {
             return Ok(());
@@ -153,9 +160,6 @@ impl Case {
         let mut made = self.made.clone();
         if let Some(difference) = difference {
             made.extend(difference.made.clone());
-            if difference.why.is_empty() {
-                return Err("a difference without a reason".to_owned());
-            }
         }
         for (path, expected) in &made {
             check_file(world, path, &places.fill(expected))?;
@@ -170,7 +174,8 @@ impl Case {
             world.order(&order);
         }
         for (name, it) in &self.buildpacks {
-            world.buildpack(name, &it.more, &it.api, [&it.detect, &it.build]);
+            let [more, detect, build] = [&it.more, &it.detect, &it.build].map(|it| places.fill(it));
+            world.buildpack(name, &more, &it.api, [&detect, &build]);
         }
         for (name, content) in &self.files {
             world.write(name, &places.fill(content));
@@ -180,9 +185,7 @@ impl Case {
 
     fn needs_registry(&self) -> bool {
         let text = format!("{self:?}");
-        ["{app}", "{run}", "{cache}"]
-            .iter()
-            .any(|name| text.contains(name))
+        Places::OF_REGISTRY.iter().any(|name| text.contains(name))
     }
 }
 
@@ -218,7 +221,8 @@ impl Run {
                 ));
             }
         }
-        match self.silent.iter().find(|part| text.contains(*part)) {
+        let unwanted = self.silent.iter().map(|part| places.fill(part));
+        match unwanted.into_iter().find(|part| text.contains(part)) {
             Some(part) => Err(format!("the log of {} has {part:?}:\n{text}", self.phase)),
             None => Ok(()),
         }
@@ -253,13 +257,16 @@ fn check_file(world: &World, path: &str, expected: &str) -> Result<(), String> {
     Err(format!("{path} is\n{text}\nand not\n{expected}"))
 }
 
-/// What placeholders stand for.
+/// Where a case runs: `{root}` is the folder of all that phases read and write. With a registry, `{app}` and `{cache}`
+/// are images of its own that are not there yet, `{run}` the run image and `{run-digest}` its digest.
 struct Places {
     root: String,
     registry: Option<(&'static Registry, String)>,
 }
 
 impl Places {
+    const OF_REGISTRY: [&str; 4] = ["{app}", "{cache}", "{run}", "{run-digest}"];
+
     fn new(case: &Case, world: &World) -> Result<Self, String> {
         let registry = if case.needs_registry() {
             let registry = registry::started().ok_or("no registry")?;
@@ -277,11 +284,15 @@ impl Places {
         let mut text = text.replace("{root}", &self.root);
         if let Some((registry, folder)) = &self.registry {
             let of_case = |name: &str| format!("{}/{folder}/{name}", registry.host);
-            text = text
-                .replace("{app}", &of_case("app"))
-                .replace("{cache}", &of_case("cache"))
-                .replace("{run}", &registry.run_image)
-                .replace("{run-digest}", &registry.run_digest);
+            let values = [
+                of_case("app"),
+                of_case("cache"),
+                registry.run_image.clone(),
+                registry.run_digest.clone(),
+            ];
+            for (name, value) in Self::OF_REGISTRY.iter().zip(values) {
+                text = text.replace(name, &value);
+            }
         }
         text
     }

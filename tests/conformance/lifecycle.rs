@@ -1,7 +1,10 @@
 //! The two lifecycles.
 
 use std::path::{Path, PathBuf};
-use std::sync::Once;
+use test_support::{Need, skipped};
+
+/// What the comparison needs; README.md beside this file says how to build it.
+const REFERENCE: Need = Need::Program("upstream-lifecycle");
 
 /// Which lifecycle runs a phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,11 +15,13 @@ pub(crate) enum Which {
 }
 
 impl Which {
-    /// The lifecycles that this machine has, ours first.
+    /// The lifecycles that this machine has, ours first. Each test that could have compared says when it did not.
     pub(crate) fn all() -> Vec<Self> {
         let mut all = vec![Self::Ours];
         if upstream().is_some() {
             all.push(Self::Upstream);
+        } else {
+            skipped(&REFERENCE);
         }
         all
     }
@@ -31,7 +36,6 @@ impl Which {
 
 /// Where the reference lifecycle is: `target/upstream/lifecycle`, else `upstream-lifecycle` on `PATH`.
 fn upstream() -> Option<PathBuf> {
-    static SAID: Once = Once::new();
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/upstream/lifecycle");
     let on_path = std::env::var_os("PATH").into_iter().flat_map(|path| {
         let folders = std::env::split_paths(&path);
@@ -39,16 +43,7 @@ fn upstream() -> Option<PathBuf> {
             .map(|folder| folder.join("upstream-lifecycle"))
             .collect::<Vec<_>>()
     });
-    let found = std::iter::once(built)
+    std::iter::once(built)
         .chain(on_path)
-        .find(|path| path.is_file());
-    if found.is_none() {
-        SAID.call_once(|| {
-            eprintln!(
-                "skipped: the comparison with the reference lifecycle, which is neither target/upstream/lifecycle \
-                 nor upstream-lifecycle on PATH; tests/conformance/README.md says how to build it"
-            );
-        });
-    }
-    found
+        .find(|path| path.is_file())
 }

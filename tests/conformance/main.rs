@@ -8,6 +8,7 @@
 
 mod cache_image;
 mod case;
+mod configuration;
 mod flow;
 mod images;
 mod layouts;

@@ -1,16 +1,13 @@
 //! The tables, one test each.
 
 use crate::case;
-use crate::registry;
 use crate::world::turn;
+use test_support::{Need, requires};
 
 /// Tables whose cases need a registry.
 fn with_registry(name: &str) {
     let _turn = turn();
-    if registry::started().is_none() {
-        test_support::skipped(&test_support::Need::Program("docker-registry"));
-        return;
-    }
+    requires!(Need::Program("docker-registry"));
     case::check(name);
 }
 

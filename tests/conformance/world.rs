@@ -89,7 +89,7 @@ impl World {
         self.write("launcher", "the launcher\n");
     }
 
-    /// Writes a file; one that begins as a script does is executable, as is what is in a `bin` folder.
+    /// Writes a file; one that begins as a script does is executable.
     pub(crate) fn write(&self, name: &str, content: &str) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -15,9 +15,6 @@ use std::error::Error;
 use std::fmt;
 use std::fs::File;
 
-/// When every cache image says that it was made.
-const CREATED: &str = "1980-01-01T00:00:01Z";
-
 /// The image's place, and what the last build of anybody left there.
 pub(crate) struct CacheRepository<'a> {
     name: Reference,
@@ -58,7 +55,7 @@ impl<'a> CacheRepository<'a> {
     /// The cache's layers.
     pub(super) fn layers(&self) -> CacheImage<'_> {
         let image = self.image.as_ref().map(|(_, image)| image);
-        CacheImage::new(self, self.blobs, image, architecture(), CREATED)
+        CacheImage::new(self, self.blobs, image)
     }
 }
 

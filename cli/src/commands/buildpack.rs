@@ -102,7 +102,6 @@ fn fetch(
         settings: &settings,
     };
     let fetcher = Fetcher {
-        store,
         puller: &puller,
         again: puller.policy == PullPolicy::Always,
     };

@@ -13,12 +13,10 @@ use crate::args::LifecycleChoice;
 use crate::build::foundation::{BuildersLifecycle, Foundation};
 use crate::build::run_image::find_in;
 use crate::failure::{Exit, Failure, OrFail};
-use crate::parts::PHASES;
 use crate::store::Store;
 use cnb_spec::api::{self, ApiVersion};
 use cnb_spec::env_vars;
 use cnb_spec::group::GroupElement;
-use cnb_spec::names::escape_id;
 use cnb_spec::order::{Order, OrderGroup};
 use cnb_spec::run::RunImageNames;
 use oci_image::{Descriptor, Image, Reference};
@@ -361,10 +359,7 @@ impl Builder {
             .filter(|api| api::PLATFORM.contains(api) && api.at_least(10))
             .max()
             .ok_or_else(|| unusable("it speaks no Platform API from 0.10 to 0.15".to_owned()))?;
-        for program in PHASES
-            .iter()
-            .filter(|name| ["detector", "builder"].contains(name))
-        {
+        for program in ["detector", "builder"] {
             let path = Path::new("cnb/lifecycle").join(program);
             if !lowers
                 .iter()
@@ -400,11 +395,6 @@ fn bare_name(name: &str) -> String {
         Some(("docker-daemon" | "podman", name)) => name.to_owned(),
         _ => name.to_owned(),
     }
-}
-
-/// `/cnb/buildpacks/<escaped id>/<version>`.
-pub(crate) fn folder_inside(id: &str, version: &str) -> String {
-    format!("/cnb/buildpacks/{}/{version}", escape_id(id))
 }
 
 pub(crate) fn null_is_default<'de, D: serde::Deserializer<'de>, T: Deserialize<'de> + Default>(

@@ -225,7 +225,6 @@ impl BuilderToml {
     fn modules(&self, making: &Making<'_>, base: &Path) -> Result<Vec<Module>, Failure> {
         let own = buildpacks::own_modules(making.parts)?;
         let fetcher = Fetcher {
-            store: making.store,
             puller: making.puller,
             again: false,
         };

@@ -1,7 +1,7 @@
 //! Images with buildpacks: layers below `/cnb/buildpacks`, and the labels that tell of them. Packages and builders are
 //! made alike.
 
-use super::builder::{LAYERS_LABEL, Layers, folder_inside};
+use super::builder::{LAYERS_LABEL, Layers};
 use super::module::Module;
 use super::source::PACKAGE_LABEL;
 use crate::failure::{Exit, Failure, OrFail};
@@ -49,7 +49,7 @@ pub(crate) fn add_buildpack(
     module: &Module,
 ) -> Result<(), Failure> {
     let element = &module.element;
-    let at = folder_inside(&element.id, &element.version);
+    let at = format!("/cnb/buildpacks/{}", module.place());
     let layer = add_layer(store, image, &format!("Buildpack {element}"), |tar| {
         // Not /cnb itself: the base may have given it other rights.
         if let Some(parent) = Path::new(&at).parent() {

@@ -104,11 +104,9 @@ pub(crate) fn choose(
         });
     }
     let choice = Choice {
-        store,
         puller: &puller,
         own,
         builder: builder.as_ref(),
-        refresh: puller.policy == PullPolicy::Always,
     };
     let buildpacks = choice.buildpacks(wishes)?;
     let base = match &builder {
@@ -125,11 +123,9 @@ pub(crate) fn choose(
 }
 
 struct Choice<'a> {
-    store: &'a Store,
     puller: &'a Puller<'a>,
     own: Vec<Module>,
     builder: Option<&'a Builder>,
-    refresh: bool,
 }
 
 impl Choice<'_> {
@@ -288,9 +284,8 @@ impl Choice<'_> {
             Locator::Known { id, version } => self.known(id, version, buildpacks),
             _ => {
                 let fetcher = Fetcher {
-                    store: self.store,
                     puller: self.puller,
-                    again: self.refresh,
+                    again: self.puller.policy == PullPolicy::Always,
                 };
                 let Package {
                     main,

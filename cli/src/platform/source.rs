@@ -34,7 +34,6 @@ const DEEPEST: usize = 16;
 
 /// Gets what locators name.
 pub(crate) struct Fetcher<'a> {
-    pub(crate) store: &'a Store,
     pub(crate) puller: &'a Puller<'a>,
     /// Downloads what the store has already.
     pub(crate) again: bool,
@@ -56,6 +55,10 @@ struct Dependency {
 }
 
 impl Fetcher<'_> {
+    fn store(&self) -> &Store {
+        self.puller.store
+    }
+
     /// The package behind a locator that is neither of a builder's nor slugc's own.
     pub(crate) fn fetch(&self, locator: &Locator) -> Result<Package, Failure> {
         match locator {
@@ -202,7 +205,7 @@ impl Fetcher<'_> {
             .with_config()
             .limit(LARGEST_DOWNLOAD)
             .reader();
-        let mut staged = tempfile::tempfile_in(self.store.root()).or_fail(Exit::Store, failed)?;
+        let mut staged = tempfile::tempfile_in(self.store().root()).or_fail(Exit::Store, failed)?;
         io::copy(&mut { body }, &mut staged).or_fail(Exit::Network, failed)?;
         io::Seek::rewind(&mut staged).or_fail(Exit::Store, failed)?;
         store::remove_tree(&self.place(&key))?;
@@ -220,7 +223,7 @@ impl Fetcher<'_> {
             return Ok(package);
         }
         let reading = || format!("cannot read the buildpack's image {name}");
-        let blobs = self.store.blobs();
+        let blobs = self.store().blobs();
         let image = Image::load(blobs, manifest).or_fail(Exit::Input, reading)?;
         let label = image.config.config.labels.get(PACKAGE_LABEL).ok_or_else(|| {
             Failure::new(Exit::Input, format!("{name} is no image of a buildpack"))
@@ -315,7 +318,7 @@ impl Fetcher<'_> {
         let root = staging.path();
         let is_layout = fs::symlink_metadata(root.join("oci-layout")).is_ok_and(|it| it.is_file());
         if is_layout {
-            let imported = oci_image::layout::import(root, self.store.blobs(), None)
+            let imported = oci_image::layout::import(root, self.store().blobs(), None)
                 .or_fail(Exit::Input, || {
                     format!("cannot read the buildpack's image in {shown}")
                 })?;
@@ -332,7 +335,7 @@ impl Fetcher<'_> {
     }
 
     fn staging(&self) -> Result<tempfile::TempDir, Failure> {
-        let folder = self.store.buildpacks();
+        let folder = self.store().buildpacks();
         let making = || format!("cannot make a folder in {}", folder.display());
         fs::create_dir_all(&folder).or_fail(Exit::Store, making)?;
         let staging = tempfile::Builder::new()
@@ -346,7 +349,7 @@ impl Fetcher<'_> {
     }
 
     fn place(&self, key: &Digest) -> PathBuf {
-        self.store.buildpacks().join(key.hex())
+        self.store().buildpacks().join(key.hex())
     }
 
     /// Keeps the one buildpack in `folder`.
@@ -403,7 +406,7 @@ impl Fetcher<'_> {
         if let Some(see) = see {
             text["see"] = serde_json::json!(see.to_string());
         }
-        fs::create_dir_all(self.store.buildpacks())
+        fs::create_dir_all(self.store().buildpacks())
             .or_fail(Exit::Store, || "cannot keep a buildpack".to_owned())?;
         app::write_json(&self.place(key).with_extension("json"), &text)
     }

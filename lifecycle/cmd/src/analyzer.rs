@@ -87,12 +87,7 @@ pub(crate) fn run(inputs: &Inputs, output: &Output, images: &Images) -> Result<A
     let previous_name = inputs.previous_image.as_deref().unwrap_or(target);
     let warn = |message: &str| output.log(Level::Warn, message);
     let previous = images.find_previous(store, previous_name, CODE, warn)?;
-    let run_image = images.find(store, &run_name, CODE)?.ok_or_else(|| {
-        Failure::new(
-            CODE,
-            format!("failed to analyze: there is no run image {run_name}"),
-        )
-    })?;
+    let run_image = images.find_run_image(store, &run_name, CODE, "analyze")?;
     for name in inputs.images.iter().chain(&inputs.tags) {
         images.check_write(name, CODE)?;
     }

@@ -11,13 +11,9 @@ use cnb_phases::cache::folder::CacheFolder;
 use cnb_phases::cache::image::{CacheImage, Repository};
 use cnb_phases::log::Level;
 use cnb_spec::exit_code;
-use cnb_spec::target::oci_architecture;
 use oci_image::{BlobStore, Descriptor};
 use std::error::Error;
 use std::fs::File;
-
-/// When every cache image says that it was made: the reference lifecycle's instant for what has to be reproducible.
-const CREATED: &str = "1980-01-01T00:00:01Z";
 
 /// Where a cache image is.
 pub(crate) struct CacheRepository<'a> {
@@ -93,8 +89,7 @@ pub(crate) fn open<'a>(
 ) -> Result<Option<Box<dyn LayerCache + 'a>>, Failure> {
     if let Some(repository) = repository {
         let image = repository.image.as_ref().map(|found| &found.image);
-        let architecture = oci_architecture(std::env::consts::ARCH);
-        let cache = CacheImage::new(repository, repository.store, image, architecture, CREATED);
+        let cache = CacheImage::new(repository, repository.store, image);
         return Ok(Some(Box::new(cache)));
     }
     let Some(folder) = &inputs.cache_dir else {

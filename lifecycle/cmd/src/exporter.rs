@@ -43,6 +43,9 @@ pub(crate) fn names(inputs: &Inputs) -> Result<Vec<String>, Failure> {
     if inputs.deprecated_image.is_some() {
         return Err(failed("-image is unsupported"));
     }
+    if !inputs.daemon && inputs.layout.is_none() {
+        analyzer::check_registries(inputs)?;
+    }
     let mut names = inputs.images.clone();
     names.extend(inputs.cache_image.clone());
     let analyzed = analyzed(inputs)?;
@@ -123,14 +126,7 @@ pub(crate) fn export(
                 "failed to resolve inputs: run image not found in analyzed metadata",
             )
         })?;
-    let run_image = images
-        .find(&scratch.blobs, run_reference, CODE)?
-        .ok_or_else(|| {
-            Failure::new(
-                CODE,
-                format!("failed to export: there is no run image {run_reference}"),
-            )
-        })?;
+    let run_image = images.find_run_image(&scratch.blobs, run_reference, CODE, "export")?;
     let previous = previous(inputs, output, images, scratch, analyzed)?;
     let names: Vec<String> = inputs.images.iter().chain(&inputs.tags).cloned().collect();
     let restored = Restored::read(&inputs.layers);

@@ -160,6 +160,22 @@ impl Images {
         }
     }
 
+    /// The run image, which has to be there. `phase` completes "failed to …".
+    pub(crate) fn find_run_image(
+        &self,
+        store: &BlobStore,
+        name: &str,
+        code: u8,
+        phase: &str,
+    ) -> Result<Found, Failure> {
+        self.find(store, name, code)?.ok_or_else(|| {
+            Failure::new(
+                code,
+                format!("failed to {phase}: there is no run image {name}"),
+            )
+        })
+    }
+
     /// The image of the last build, which can be done without: one for other machines is passed over with `warn`.
     pub(crate) fn find_previous(
         &self,

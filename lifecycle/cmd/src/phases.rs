@@ -54,16 +54,17 @@ pub(crate) fn generate(
     if detected.group.group_extensions.is_empty() {
         return Ok(());
     }
-    let target = target(inputs, output)?;
+    let analyzed: Option<Analyzed> = read_if_exists(&inputs.analyzed, "read what was analyzed")?;
+    let analyzed = analyzed.unwrap_or_default();
+    let target = target_of(&analyzed);
     let temp_dir = std::env::temp_dir();
     let sink = |level: Level, line: &str| output.log(level, line);
-    let analyzed: Option<Analyzed> = read_if_exists(&inputs.analyzed, "read what was analyzed")?;
     let generated = generate::generate(&generate::Inputs {
         platform: platform(inputs, &target, &temp_dir),
         generated_dir: &inputs.generated,
         extensions: &detected.group.group_extensions,
         plan: &detected.plan,
-        analyzed: &analyzed.unwrap_or_default(),
+        analyzed: &analyzed,
         run_images: &analyzer::offered(inputs)?,
         log: Logger::new(&sink),
     })
@@ -105,7 +106,7 @@ fn platform<'a>(inputs: &'a Inputs, target: &'a Target, temp_dir: &'a Path) -> P
     }
 }
 
-/// The run image's target from `analyzed.toml`, with what it leaves open taken from this system.
+/// [`target_of`] what `analyzed.toml` says, if it is there.
 fn target(inputs: &Inputs, output: &Output) -> Result<Target, Failure> {
     let analyzed: Option<Analyzed> = read_if_exists(&inputs.analyzed, "read what was analyzed")?;
     if analyzed.is_none() {
@@ -115,12 +116,14 @@ fn target(inputs: &Inputs, output: &Output) -> Result<Target, Failure> {
         );
         output.log(Level::Warn, &message);
     }
+    Ok(target_of(&analyzed.unwrap_or_default()))
+}
+
+/// The run image's target, with what is not known of it taken from this system.
+fn target_of(analyzed: &Analyzed) -> Target {
     let os_release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     let distro = Distro::from_os_release(&os_release);
-    Ok(analyzed
-        .unwrap_or_default()
-        .run_target()
-        .or_from(distro.as_ref()))
+    analyzed.run_target().or_from(distro.as_ref())
 }
 
 /// The group that detection chose, for phases whose own failures have this code.

@@ -138,12 +138,7 @@ fn look_at_run_image(
     };
     let name = run_image.image.as_ref().unwrap_or(&run_image.reference);
     let scratch = Scratch::new(CODE)?;
-    let found = images.find(&scratch.blobs, name, CODE)?.ok_or_else(|| {
-        Failure::new(
-            CODE,
-            format!("failed to restore: there is no run image {name}"),
-        )
-    })?;
+    let found = images.find_run_image(&scratch.blobs, name, CODE, "restore")?;
     run_image.reference = found.identifier;
     run_image.target = inputs
         .api

@@ -36,11 +36,12 @@ pub enum FileError {
         reason: String,
     },
     /// The descriptor's `api` is no version.
-    #[error("{}: api: {source}", path.display())]
+    #[error("{}: api", path.display())]
     Api {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
+        #[source]
         source: ApiVersionError,
     },
     /// The value has no TOML form.

@@ -52,8 +52,13 @@ pub fn met(need: &Need) -> bool {
 /// Where `SLUGC_TEST_NO_SKIP` is set: there, everything that can be made ready has been.
 pub fn skipped(need: &Need) {
     let what = need.describe();
-    // A mirror is the machine's owner's business, and pack needs a newer Go than every machine has.
-    let may_lack = [Need::AptMirror, Need::Program("pack")];
+    // A mirror is the machine's owner's business; pack and the reference lifecycle need a newer Go than every machine
+    // has.
+    let may_lack = [
+        Need::AptMirror,
+        Need::Program("pack"),
+        Need::Program("upstream-lifecycle"),
+    ];
     assert!(
         std::env::var_os("SLUGC_TEST_NO_SKIP").is_none() || may_lack.contains(need),
         "needs {what}, and SLUGC_TEST_NO_SKIP forbids to skip"

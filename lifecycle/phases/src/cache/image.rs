@@ -8,6 +8,7 @@ use super::folder::CacheError;
 use super::{Entries, LayerCache, NextState, Origin};
 use cnb_spec::json;
 use cnb_spec::labels::{CACHE_METADATA, CacheMetadata};
+use cnb_spec::target::oci_architecture;
 use oci_image::{
     BlobStore, Compression, Descriptor, Digest, History, Image, LayerBlob, LayerError, write_layer,
 };
@@ -16,6 +17,9 @@ use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
+
+/// When every cache image says that it was made: the reference lifecycle's instant for what has to be reproducible.
+const CREATED: &str = "1980-01-01T00:00:01Z";
 
 /// Where the image is. Its errors name the image.
 pub trait Repository: Sync {
@@ -50,11 +54,9 @@ impl<'a> CacheImage<'a> {
         repository: &'a dyn Repository,
         store: &'a BlobStore,
         image: Option<&Image>,
-        architecture: &str,
-        created: &str,
     ) -> Self {
-        let mut empty = Image::empty("linux", architecture);
-        empty.config.created = Some(created.to_owned());
+        let mut empty = Image::empty("linux", oci_architecture(std::env::consts::ARCH));
+        empty.config.created = Some(CREATED.to_owned());
         let label = image.and_then(|image| image.config.config.labels.get(CACHE_METADATA));
         let metadata = label.and_then(|text| serde_json::from_str(text).ok());
         let layers = image.map(|image| {
