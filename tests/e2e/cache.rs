@@ -29,6 +29,7 @@ fn check(t: &TestContext) {
     );
 
     assert!(before["tools"].as_u64() > Some(0), "{before}");
+    assert_eq!(before["buildpacks"], 0, "{before}");
 
     // What an older build left behind, once no release is made of it any more.
     kept.append("worker.py", "\n# A line more.\n");
@@ -124,12 +125,14 @@ fn check_leftovers(t: &TestContext) {
         make(&t.store().join("parts/.tmp-old/lifecycle")),
         make(&addon.join("backups/.tmpold")),
         make(&addon.join("data/redis.conf")),
+        make(&t.store().join(".tmp-unpacked/lifecycle.toml")),
+        make(&t.store().join("buildpacks/.tmp-old/buildpack.toml")),
         make(&folder.join(".tmp-old")),
         make(&folder.join("releases/.tmp-old")),
     ];
     let fresh = make(&folder.join(".tmp-fresh"));
     let two_hours_ago = SystemTime::now() - Duration::from_hours(2);
-    for old in &gone[7..] {
+    for old in &gone[9..] {
         let file = fs::File::options().write(true).open(old).unwrap();
         file.set_modified(two_hours_ago).unwrap();
     }
@@ -137,6 +140,8 @@ fn check_leftovers(t: &TestContext) {
     for made in [
         "images",
         "addons",
+        ".tmp-unpacked",
+        "buildpacks",
         "parts/.tmp-old",
         "stacks/slug-13/.tmp-old",
     ] {

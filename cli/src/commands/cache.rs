@@ -53,6 +53,8 @@ struct Usage {
     stacks: u64,
     parts: u64,
     tools: u64,
+    /// Buildpacks that were fetched.
+    buildpacks: u64,
     addons: u64,
     apps: BTreeMap<String, u64>,
     /// Of `blobs`, what no app and no stack needs; unknown where that cannot be found out.
@@ -86,6 +88,7 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
         stacks: measure(&store.stacks())?,
         parts: measure(&store.parts())?,
         tools: measure(&store.tools())?,
+        buildpacks: measure(&store.buildpacks())?,
         addons: measure(&store.addons())?,
         apps,
         unused_blobs: unused,
@@ -114,6 +117,7 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
                 ("Stacks", usage.stacks),
                 ("Programs", usage.parts),
                 ("Tools", usage.tools),
+                ("Buildpacks", usage.buildpacks),
                 ("Add-ons", usage.addons),
             ] {
                 printer.result(&format!("{name:<10} {:>9}", size::bytes(count)));
