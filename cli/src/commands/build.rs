@@ -5,7 +5,7 @@ use crate::args::{BuildArgs, PlatformArgs, RegistryArgs};
 use crate::build::cache_image::CacheRepository;
 use crate::build::{self, Request, run_image};
 use crate::build_env;
-use crate::commands::sbom;
+use crate::commands::{cache, sbom};
 use crate::failure::Failure;
 use crate::images::Images;
 use crate::place::{self, Place, Source};
@@ -17,6 +17,7 @@ use crate::referrers::Attachments;
 use crate::release;
 use crate::store::Store;
 use crate::transfer::{Fetched, Transfer};
+use crate::ui::error::chain;
 use crate::ui::printer::{Detail, Printer};
 use oci_image::Reference;
 use std::path::Path;
@@ -88,7 +89,7 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     let project = project::read_for(&args.path, descriptor, &surroundings.exec_env)?;
     let env = build_env::collect(&project.env, &args.env_file, &args.env)?;
     let store = Store::open()?;
-    let _used = store.use_lock()?;
+    let used = store.use_lock()?;
     let app = App::of(&store, name);
     let transfer = Transfer::new(&store, &printer, &args.registry, None)?;
     let run_image = match args.base.run_image.as_deref() {
@@ -148,5 +149,12 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     }
     let release = release::deploy(&printer, &store, &app)?;
     build::summary::print(&printer, &app, &built, release.as_ref());
+    drop(used);
+    if !built.up_to_date {
+        // The image is made: what cannot be removed is no failure of the build.
+        Settings::read(&store)
+            .and_then(|settings| cache::keep_within(&printer, &store, settings.cache_limit()))
+            .unwrap_or_else(|failure| printer.warning(&chain(&failure)));
+    }
     Ok(ExitCode::SUCCESS)
 }
