@@ -59,7 +59,9 @@ pub(crate) fn attest(
     };
     let envelope = Envelope::sign(MEDIA_TYPE, document, key);
     if form == Form::Bundle {
-        if bundles(target)?.iter().any(same) {
+        let mut is_there = false;
+        each_bundle(target, |envelope| is_there |= same(envelope))?;
+        if is_there {
             return Ok(Signed::Already);
         }
         let bundle = Bundle {
@@ -142,9 +144,9 @@ pub(crate) fn verify(
             Err(failure) => found.unread = Some(failure),
         }
     }
-    for envelope in bundles(target)? {
-        found.add(target, key, predicate_type, &envelope);
-    }
+    each_bundle(target, |envelope| {
+        found.add(target, key, predicate_type, envelope);
+    })?;
     if !found.statements.is_empty() {
         return Ok(found.statements);
     }
@@ -213,9 +215,9 @@ fn tagged(target: &Target<'_>) -> Result<Vec<Descriptor>, Failure> {
     Ok(layers)
 }
 
-/// The envelopes in the bundles that are attached to the image. What is no bundle, or one without an envelope, is
-/// passed over: anybody may attach anything.
-fn bundles(target: &Target<'_>) -> Result<Vec<Envelope>, Failure> {
+/// Looks at the envelopes in the bundles that are attached to the image, one after the other. What is no bundle, or one
+/// without an envelope, is passed over: anybody may attach anything.
+fn each_bundle(target: &Target<'_>, mut look: impl FnMut(&Envelope)) -> Result<(), Failure> {
     let reading = |error| {
         failure(
             error,
@@ -232,7 +234,6 @@ fn bundles(target: &Target<'_>) -> Result<Vec<Envelope>, Failure> {
     if listed.len() > MOST_SIGNATURES {
         return Err(too_many(target, listed.len()));
     }
-    let mut envelopes = Vec::new();
     for entry in listed {
         let digest = entry.digest.to_string();
         let found = referrers::manifest(client, reference, &digest).map_err(reading)?;
@@ -240,10 +241,12 @@ fn bundles(target: &Target<'_>) -> Result<Vec<Envelope>, Failure> {
         if let Some(blob) = blob.filter(|blob| blob.media_type.starts_with(ANY_BUNDLE)) {
             let bytes = target.blob(&blob, LONGEST)?;
             let bundle = serde_json::from_slice::<Bundle>(&bytes).ok();
-            envelopes.extend(bundle.and_then(|bundle| bundle.dsse_envelope));
+            if let Some(envelope) = bundle.and_then(|bundle| bundle.dsse_envelope) {
+                look(&envelope);
+            }
         }
     }
-    Ok(envelopes)
+    Ok(())
 }
 
 fn too_many(target: &Target<'_>, count: usize) -> Failure {
