@@ -246,6 +246,8 @@ pub(crate) struct BuildArgs {
     #[arg(long, requires = "tags")]
     pub(crate) publish: bool,
     #[command(flatten)]
+    pub(crate) attach: AttachmentArgs,
+    #[command(flatten)]
     pub(crate) base: BaseArgs,
     #[command(flatten)]
     pub(crate) sbom: SbomOutputArgs,

@@ -31,6 +31,13 @@ pub(crate) fn sweep(store: &Store) -> Result<(), Failure> {
     for name in store::folders(&store.stacks())? {
         remove(&store.stack(&name), STAGED, at_once)?;
     }
+    // What a killed command unpacked there. Settings are written there without the store's lock.
+    remove(store.root(), STAGED, ABANDONED)?;
+    for folder in entries(store.root(), STAGED)? {
+        if folder.is_dir() {
+            store::remove_tree(&folder)?;
+        }
+    }
     let of_images = ["", "pushed", "indexes"].map(|name| store.images().join(name));
     for folder in of_images.into_iter().chain([store.parts()]) {
         remove(&folder, STAGED, at_once)?;

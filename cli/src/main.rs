@@ -34,6 +34,7 @@ mod setup;
 mod signing;
 mod source;
 mod stack;
+mod statements;
 mod store;
 mod supervisor;
 mod tools;

@@ -20,7 +20,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Real ones have a few lines.
+/// Real ones have a few lines. In bytes.
 const LONGEST: u64 = 1 << 20;
 const SYSTEM: &str = "/etc/containers";
 /// Instead of the user's and the system's file; drop-ins are read all the same.
@@ -32,7 +32,6 @@ pub(crate) struct Endpoint {
     pub(crate) name: Reference,
     /// Whether it may be spoken to without encryption.
     pub(crate) insecure: bool,
-    pub(crate) is_mirror: bool,
 }
 
 /// What the files say.
@@ -136,28 +135,38 @@ impl Mirrors {
         Ok(registry.insecure)
     }
 
-    /// Where to pull an image from, what is to be asked first first.
+    /// Where to pull an image from when the user's settings name another registry in the place of its own: nowhere else,
+    /// whatever the files say of mirrors. What they block stays blocked.
+    pub(crate) fn instead(
+        &self,
+        name: &Reference,
+        instead: Reference,
+    ) -> Result<Vec<Endpoint>, Failure> {
+        self.allows_plain(name)?;
+        let insecure = self.allows_plain(&instead)?;
+        Ok(vec![Endpoint {
+            name: instead,
+            insecure,
+        }])
+    }
+
+    /// Where to pull an image from, what is to be asked first first; the last one is no mirror.
     pub(crate) fn endpoints(&self, name: &Reference) -> Result<Vec<Endpoint>, Failure> {
         let insecure = self.allows_plain(name)?;
         let Some((registry, length)) = self.find(name) else {
             return Ok(vec![Endpoint {
                 name: name.clone(),
                 insecure,
-                is_mirror: false,
             }]);
         };
         let by_digest = name.digest().is_some();
-        let at = |location: &str, insecure, is_mirror| {
+        let at = |location: &str, insecure| {
             let text = name.to_string();
             let moved = format!("{location}{}", text.get(length..).unwrap_or_default());
             let name = moved.parse().or_fail(Exit::Input, || {
                 format!("registries.conf moves {name} to {moved}, which is no image's name")
             })?;
-            Ok(Endpoint {
-                name,
-                insecure,
-                is_mirror,
-            })
+            Ok(Endpoint { name, insecure })
         };
         let mut endpoints = Vec::new();
         for mirror in &registry.mirror {
@@ -167,17 +176,16 @@ impl Mirrors {
                 PullFrom::All | PullFrom::Unsaid => by_digest || !registry.mirror_by_digest_only,
             };
             if wanted {
-                endpoints.push(at(&mirror.location, mirror.insecure, true)?);
+                endpoints.push(at(&mirror.location, mirror.insecure)?);
             }
         }
         endpoints.push(if registry.location.is_empty() {
             Endpoint {
                 name: name.clone(),
                 insecure,
-                is_mirror: false,
             }
         } else {
-            at(&registry.location, insecure, false)?
+            at(&registry.location, insecure)?
         });
         Ok(endpoints)
     }
@@ -209,10 +217,15 @@ fn text(file: &Path) -> Result<Option<String>, Failure> {
         opened => opened.or_fail(Exit::Input, reading)?,
     };
     let mut text = String::new();
-    opened
-        .take(LONGEST)
+    let read = opened
+        .take(LONGEST + 1)
         .read_to_string(&mut text)
         .or_fail(Exit::Input, reading)?;
+    if read as u64 > LONGEST {
+        return Err(Failure::new(Exit::Input, reading())
+            .because(format!("it has more than {LONGEST} bytes"))
+            .hint("correct it by containers-registries.conf(5)"));
+    }
     Ok(Some(text))
 }
 

@@ -199,14 +199,23 @@ impl Source {
         }))
     }
 
+    /// Whether it is [`Source::app`] of that app.
+    pub(crate) fn is_of_app(&self, app: &str) -> bool {
+        matches!(self, Self::Stored { shown, .. } if *shown == shown_app(app))
+    }
+
     /// An app's last image.
     pub(crate) fn app(app: &AppName, manifest: Descriptor) -> Result<Self, Failure> {
         Ok(Self::Stored {
             manifest: Box::new(manifest),
             name: reference(app.as_str())?,
-            shown: format!("the app {}", app.as_str()),
+            shown: shown_app(app.as_str()),
         })
     }
+}
+
+fn shown_app(name: &str) -> String {
+    format!("the app {name}")
 }
 
 /// An image's name as typed.

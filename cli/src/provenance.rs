@@ -11,21 +11,19 @@ use crate::build::foundation::Foundation;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::place::Source;
 use crate::sbom::Bill;
+use crate::signing::statement;
 use crate::store::Store;
 use cnb_spec::group::Group;
 use git::Revision;
-use oci_image::{Descriptor, Reference};
+use oci_image::{Descriptor, Digest, Reference};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// The media type of statements.
-pub(crate) const MEDIA_TYPE: &str = "application/vnd.in-toto+json";
 /// SLSA's provenance, version 1.
 pub(crate) const PREDICATE_TYPE: &str = "https://slsa.dev/provenance/v1";
 
-const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// A build by Cloud Native Buildpacks on somebody's machine.
 const BUILD_TYPE: &str = "urn:slugc:build:buildpacks:v1";
 const BUILDER: &str = "urn:slugc:builder";
@@ -112,14 +110,40 @@ impl Begun {
             started_on: instant(self.started),
             finished_on: instant(jiff::Timestamp::now()),
         };
-        // A file that cannot be read is begun anew.
-        let mut builds = read(request.app).unwrap_or_default();
-        builds.builds.retain(|known| known.image != build.image);
-        builds.builds.push(build);
-        let surplus = builds.builds.len().saturating_sub(REMEMBERED);
-        builds.builds.drain(..surplus);
-        write(request.app, &builds)
+        add(request.app, build)
     }
+}
+
+/// Remembers that the last build's image was described anew, as that of another revision.
+pub(crate) fn renew(
+    app: &App,
+    folder: &Path,
+    last: &Digest,
+    manifest: &Descriptor,
+) -> Result<(), Failure> {
+    let builds = read(app).unwrap_or_default().builds;
+    let last = last.to_string();
+    match builds.into_iter().find(|build| build.image == last) {
+        Some(build) => {
+            let build = Build {
+                image: manifest.digest.to_string(),
+                revision: git::revision(folder),
+                ..build
+            };
+            add(app, build)
+        }
+        None => Ok(()),
+    }
+}
+
+fn add(app: &App, build: Build) -> Result<(), Failure> {
+    // A file that cannot be read is begun anew.
+    let mut builds = read(app).unwrap_or_default();
+    builds.builds.retain(|known| known.image != build.image);
+    builds.builds.push(build);
+    let surplus = builds.builds.len().saturating_sub(REMEMBERED);
+    builds.builds.drain(..surplus);
+    write(app, &builds)
 }
 
 /// Staged and renamed, but not waited for until it is on disk: a build must not take longer for it, and what a power
@@ -152,14 +176,17 @@ pub(crate) fn statement(
     manifest: &Descriptor,
     target: &Reference,
     bill: &Bill,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<Value, Failure> {
     let digest = manifest.digest.to_string();
-    let apps = App::all(store)?;
-    let found = apps.iter().find_map(|app| {
+    let of_app = |app: App| {
         // What cannot be read tells nothing.
-        let mut builds = read(app).unwrap_or_default().builds.into_iter();
-        builds.find(|build| build.image == digest)
-    });
+        let builds = read(&app).unwrap_or_default().builds;
+        builds.into_iter().find(|build| build.image == digest)
+    };
+    let builds = App::all(store)?.into_iter().filter_map(of_app);
+    // The same source makes the same image in every app: told is the build of the app that is meant, else the newest.
+    let named = |build: &Build| Source::is_of_app(source, &build.app);
+    let found = builds.max_by(|a, b| (named(a), &a.finished_on).cmp(&(named(b), &b.finished_on)));
     let Some(build) = found else {
         return Err(Failure::new(
             Exit::Input,
@@ -167,15 +194,12 @@ pub(crate) fn statement(
         )
         .hint("only what this slugc built has provenance; build again with --refresh, or push without --provenance"));
     };
-    let statement = json!({
-        "_type": STATEMENT_TYPE,
-        "subject": [{ "name": target.name(), "digest": { "sha256": manifest.digest.hex() } }],
-        "predicateType": PREDICATE_TYPE,
-        "predicate": predicate(&build, bill),
-    });
-    serde_json::to_vec_pretty(&statement).or_fail(Exit::General, || {
-        "cannot write the provenance as JSON".to_owned()
-    })
+    Ok(statement::on_image(
+        &target.name(),
+        manifest.digest,
+        PREDICATE_TYPE,
+        &predicate(&build, bill),
+    ))
 }
 
 fn predicate(build: &Build, bill: &Bill) -> Value {

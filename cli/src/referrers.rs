@@ -6,6 +6,7 @@ use crate::failure::{Exit, Failure, OrFail};
 use crate::place::{Place, Source};
 use crate::provenance;
 use crate::sbom::{Bill, Format};
+use crate::signing::statement;
 use crate::transfer::registry::{self, refused};
 use crate::transfer::{Fetched, Transfer};
 use oci_image::{Descriptor, Reference};
@@ -22,6 +23,16 @@ pub(crate) struct Attachments<'a> {
 }
 
 impl<'a> Attachments<'a> {
+    /// Where several places get the image, those in registries get what is attached: one there has to be.
+    pub(crate) fn check(args: &'a AttachmentArgs, targets: &[Place]) -> Result<(), Failure> {
+        let is_in_registry = |place: &&Place| matches!(place, Place::Registry(_));
+        match targets.iter().find(is_in_registry).or(targets.first()) {
+            Some(place) => Self::choose(args, place).map(drop),
+            None if args.sbom || args.provenance => Err(nowhere()),
+            None => Ok(()),
+        }
+    }
+
     /// Nothing can be attached to images in files and engines.
     pub(crate) fn choose(args: &'a AttachmentArgs, target: &Place) -> Result<Self, Failure> {
         let target = match target {
@@ -29,13 +40,7 @@ impl<'a> Attachments<'a> {
             _ => None,
         };
         if (args.sbom || args.provenance) && target.is_none() {
-            return Err(Failure::new(
-                Exit::Usage,
-                "--sbom and --provenance attach to images in registries only",
-            )
-            .hint(
-                "push to REGISTRY/REPOSITORY[:TAG], or write an SBOM with slugc sbom --output-dir",
-            ));
+            return Err(nowhere());
         }
         Ok(Self { args, target })
     }
@@ -77,10 +82,13 @@ impl<'a> Attachments<'a> {
         if self.args.provenance {
             let statement =
                 provenance::statement(transfer.store, source, &image.manifest, target, &bill)?;
+            let statement = serde_json::to_vec_pretty(&statement).or_fail(Exit::General, || {
+                "cannot write the provenance as JSON".to_owned()
+            })?;
             sending.attach(
                 "provenance",
                 &Artifact {
-                    artifact_type: provenance::MEDIA_TYPE,
+                    artifact_type: statement::MEDIA_TYPE,
                     content: &statement,
                     annotations: &[("in-toto.io/predicate-type", provenance::PREDICATE_TYPE)],
                 },
@@ -88,6 +96,14 @@ impl<'a> Attachments<'a> {
         }
         Ok(())
     }
+}
+
+fn nowhere() -> Failure {
+    Failure::new(
+        Exit::Usage,
+        "--sbom and --provenance attach to images in registries only",
+    )
+    .hint("push to REGISTRY/REPOSITORY[:TAG], or write an SBOM with slugc sbom --output-dir")
 }
 
 struct Sending<'a> {

@@ -106,10 +106,15 @@ impl Store {
         lock(&self.root.join("use.lock"), FlockOperation::LockShared)
     }
 
+    /// The store for this command alone; `None` while another one uses it.
+    pub(crate) fn try_exclusive_lock(&self) -> Result<Option<Lock>, Failure> {
+        try_lock(&self.root.join("use.lock"))
+    }
+
     /// Waits until no other command uses the store, and says for which ones.
     pub(crate) fn exclusive_lock(&self, printer: &Printer) -> Result<Lock, Failure> {
         let path = self.root.join("use.lock");
-        if let Some(lock) = try_lock(&path)? {
+        if let Some(lock) = self.try_exclusive_lock()? {
             return Ok(lock);
         }
         let commands = holders(&path)

@@ -336,3 +336,67 @@ fn apps_are_built_on_another_run_image() {
     let after = t.slugc_in(&app).args(["inspect", "--output", "json"]).run();
     assert_eq!(after.success().json()["digest"], local);
 }
+
+/// `--run-image` obeys the pull policy; in builds, `slugc settings registry-mirrors` comes before registries.conf.
+#[test]
+fn run_images_are_pulled_by_the_policy() {
+    requires!(Need::Program("docker-registry"));
+    let Some(t) = TestContext::with_own_store(BINARY, Who::Plain) else {
+        return;
+    };
+    let registry = Registry::start(&t);
+    let (old, newer) = bases(&t);
+    let run = format!("{}/base/run:13", registry.host);
+    let copy = |base: &Path| {
+        let call = t.slugc().args(["copy", &place(base), &run]);
+        call.run().success();
+    };
+    copy(&old);
+    let app = t.fixture("worker-only");
+    let on = |base: &str, more: &[&str]| {
+        let call = t.slugc_in(&app).args(["build", ".", "--run-image", base]);
+        call.args(more).run()
+    };
+    on(&run, &["--pull-policy", "never"]).failure(3).says(&[
+        "there is no image",
+        &run,
+        "slugc pull",
+    ]);
+    let first = on(&run, &[]).success().digest();
+    copy(&newer);
+    let unasked = on(&run, &["--pull-policy", "never"]).success();
+    assert_eq!(unasked.says(&["up to date"]).digest(), first);
+    let always = on(&run, &["--pull-policy", "always"]).success().digest();
+    assert_ne!(always, first);
+
+    let settings = |words: &[&str]| t.slugc().arg("settings").args(words).run().success();
+    let mirrored = "registry.invalid/base/run:13";
+    settings(&[
+        "registry-mirrors",
+        "add",
+        "registry.invalid",
+        "-m",
+        &registry.host,
+    ]);
+    let folder = t.home().join(".config/containers");
+    std::fs::create_dir_all(&folder).unwrap();
+    let conf = |text: &str| {
+        std::fs::write(folder.join("registries.conf"), text).unwrap();
+        t.give(&t.home());
+    };
+    let mirror = "[[registry]]\nprefix = \"registry.invalid\"\n[[registry.mirror]]\nlocation = \"mirror.invalid\"\n";
+    conf(mirror);
+    let built = on(mirrored, &[]).success();
+    assert_ne!(built.never_says(&["passing over"]).digest(), always);
+    // Other commands know registries.conf alone.
+    let pull = t.slugc().args(["pull", mirrored]).run();
+    pull.failure(4)
+        .says(&["passing over the mirror", "registry.invalid"]);
+    conf("[[registry]]\nprefix = \"registry.invalid\"\nblocked = true\n");
+    on(mirrored, &["--pull-policy", "always"])
+        .failure(3)
+        .says(&["blocked"]);
+    settings(&["pull-policy", "always"]);
+    drop(registry);
+    on(&run, &[]).failure(4).says(&[&run]);
+}

@@ -29,6 +29,7 @@ fn check(t: &TestContext) {
     );
 
     assert!(before["tools"].as_u64() > Some(0), "{before}");
+    assert_eq!(before["buildpacks"], 0, "{before}");
 
     // What an older build left behind, once no release is made of it any more.
     kept.append("worker.py", "\n# A line more.\n");
@@ -124,12 +125,14 @@ fn check_leftovers(t: &TestContext) {
         make(&t.store().join("parts/.tmp-old/lifecycle")),
         make(&addon.join("backups/.tmpold")),
         make(&addon.join("data/redis.conf")),
+        make(&t.store().join(".tmp-unpacked/lifecycle.toml")),
+        make(&t.store().join("buildpacks/.tmp-old/buildpack.toml")),
         make(&folder.join(".tmp-old")),
         make(&folder.join("releases/.tmp-old")),
     ];
     let fresh = make(&folder.join(".tmp-fresh"));
     let two_hours_ago = SystemTime::now() - Duration::from_hours(2);
-    for old in &gone[7..] {
+    for old in &gone[9..] {
         let file = fs::File::options().write(true).open(old).unwrap();
         file.set_modified(two_hours_ago).unwrap();
     }
@@ -137,6 +140,8 @@ fn check_leftovers(t: &TestContext) {
     for made in [
         "images",
         "addons",
+        ".tmp-unpacked",
+        "buildpacks",
         "parts/.tmp-old",
         "stacks/slug-13/.tmp-old",
     ] {
@@ -163,6 +168,61 @@ fn check_leftovers(t: &TestContext) {
     t.give(&left);
     edit("true").success();
     assert!(!left.exists());
+}
+
+/// Builds keep the store within its bound, and never remove what another command uses.
+fn check_limit(t: &TestContext) {
+    let app = t.empty_app("bounded");
+    app.write("Procfile", "web: sleep 1000\n");
+    app.write("requirements.txt", "");
+    let mut count = 0;
+    let mut build = || {
+        count += 1;
+        app.write("main.py", format!("print({count})\n"));
+        t.slugc_in(&app).args(["build", "."]).run().success()
+    };
+    let unused = || {
+        let shown = t.slugc().args(["cache", "--output", "json"]).run();
+        shown.success().json()["unused_blobs"].as_u64().unwrap()
+    };
+    let settings = |size: &str| t.slugc().args(["settings", "cache-limit", size]).run();
+    build();
+    build();
+    let releases = t.store().join("apps").join(app.name()).join("releases");
+    fs::remove_file(releases.join("v1.json")).unwrap();
+    build().never_says(&["that nobody needs"]);
+    assert!(unused() > 0);
+    settings("1 parsec").failure(2).says(&["20GB"]);
+    settings("1MB").success().says(&["1.0 MB"]);
+    let mut busy = t
+        .slugc_in(&app)
+        .args(["run", "echo begun; sleep 1000"])
+        .start();
+    busy.wait_for("begun");
+    build().never_says(&["that nobody needs"]);
+    assert!(unused() > 0);
+    busy.signal(Signal::TERM);
+    busy.wait(Duration::from_secs(40));
+    build().says(&["that nobody needs", "more than 1.0 MB"]);
+    assert_eq!(unused(), 0);
+    // What is needed is still there.
+    let again = t.slugc_in(&app).args(["run", "python", "main.py"]).run();
+    again.success().says(&["5"]);
+    t.slugc_in(&app).args(["rollback", "v2"]).run().success();
+}
+
+#[test]
+fn builds_keep_the_bound_as_root() {
+    if let Some(t) = TestContext::with_own_store(BINARY, Who::Root) {
+        check_limit(&t);
+    }
+}
+
+#[test]
+fn builds_keep_the_bound_as_plain_user() {
+    if let Some(t) = TestContext::with_own_store(BINARY, Who::Plain) {
+        check_limit(&t);
+    }
 }
 
 /// An app is not forgotten while a release of it is made, nor the other way round.

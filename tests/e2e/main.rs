@@ -9,6 +9,7 @@
 mod addons;
 mod apps;
 mod attachments;
+mod attestations;
 mod bad_app;
 mod bad_machine;
 mod bad_mirror;
@@ -36,6 +37,7 @@ mod places;
 mod platform;
 mod projects;
 mod ps;
+mod published;
 mod push;
 mod registry;
 mod releases;

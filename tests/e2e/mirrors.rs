@@ -2,7 +2,8 @@
 
 use crate::BINARY;
 use crate::places::built;
-use crate::registry::Registry;
+use crate::registry::{Registry, Wire, beside_registry};
+use std::net::{IpAddr, UdpSocket};
 use test_support::{Need, TestContext, Who, free_port, requires};
 
 /// As podman's: `registries.conf` in the user's folder.
@@ -67,4 +68,54 @@ fn mirrors_are_asked_first() {
     back(&["pull", name])
         .failure(3)
         .says(&["registries.conf", "containers-registries.conf(5)"]);
+}
+
+/// An address that others on the network reach this machine by. Nothing is sent.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}
+
+/// What registries.conf says of a registry holds for its other location, too.
+fn check_locations(who: Who) {
+    let Some(t) = TestContext::with_own_store(BINARY, who) else {
+        return;
+    };
+    let registry = Registry::start(&t);
+    let (app, digest) = built(&t, &[]);
+    let at = format!("{}/moved/shop:1", registry.host);
+    t.slugc_in(&app).args(["push", &at]).run().success();
+    let folder = t.home().join(".config/containers");
+    std::fs::create_dir_all(&folder).unwrap();
+    let conf = |text: &str| {
+        std::fs::write(folder.join("registries.conf"), text).unwrap();
+        t.give(&t.home());
+    };
+    let name = "registry.invalid/team/shop:1";
+    let pull = || t.slugc().args(["pull", name]).run();
+    conf(&format!("# {}\n", "x".repeat(1 << 20)));
+    pull()
+        .failure(3)
+        .says(&["registries.conf", "more than 1048576 bytes"]);
+    let Some(address) = own_address() else {
+        println!("skipped: needs an address on a network");
+        return;
+    };
+    let wire = Wire::at(address, &registry, u64::MAX);
+    let moved = |insecure: bool| {
+        conf(&format!(
+            "[[registry]]\nprefix = \"registry.invalid/team\"\nlocation = \"{}/moved\"\ninsecure = {insecure}\n",
+            wire.host
+        ));
+    };
+    moved(false);
+    pull().failure(4).says(&[&wire.host]);
+    moved(true);
+    pull().success().says(&[&digest]);
+}
+
+beside_registry! {
+    check_locations => locations_as_root, locations_as_plain_user;
 }

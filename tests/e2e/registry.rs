@@ -1,7 +1,7 @@
 //! Docker's own registry, and a wire to it that can be cut.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -89,7 +89,12 @@ pub(crate) struct Wire {
 impl Wire {
     /// After `limit` bytes from the registry nothing more comes; connections stay open.
     pub(crate) fn to(registry: &Registry, limit: u64) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at(Ipv4Addr::LOCALHOST.into(), registry, limit)
+    }
+
+    /// The same at another address of this machine.
+    pub(crate) fn at(address: IpAddr, registry: &Registry, limit: u64) -> Self {
+        let listener = TcpListener::bind((address, 0)).unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let received = Arc::new(AtomicU64::new(0));
         let (to, counter) = (registry.host.clone(), Arc::clone(&received));
@@ -128,3 +133,28 @@ fn pass(mut from: TcpStream, mut to: TcpStream, counter: &AtomicU64, limit: u64)
         drop(to.shutdown(Shutdown::Write));
     }
 }
+
+/// Defines tests that run as root and as a plain user where there are `docker-registry` and `curl`.
+macro_rules! beside_registry {
+    ($($check:ident => $root:ident, $plain:ident;)*) => {$(
+        #[test]
+        fn $root() {
+            test_support::requires!(
+                test_support::Need::Program("docker-registry"),
+                test_support::Need::Program("curl"),
+                test_support::Need::Root
+            );
+            $check(test_support::Who::Root);
+        }
+
+        #[test]
+        fn $plain() {
+            test_support::requires!(
+                test_support::Need::Program("docker-registry"),
+                test_support::Need::Program("curl")
+            );
+            $check(test_support::Who::Plain);
+        }
+    )*};
+}
+pub(crate) use beside_registry;

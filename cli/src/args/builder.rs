@@ -91,6 +91,15 @@ pub(crate) enum SettingsAction {
         #[arg(short, long)]
         unset: bool,
     },
+    /// Show, set or forget how much the store's blobs may take before builds remove what nobody needs
+    CacheLimit {
+        /// Such as 20GB, 500MB
+        #[arg(value_name = "SIZE", conflicts_with = "unset")]
+        size: Option<String>,
+        /// Forget it
+        #[arg(short, long)]
+        unset: bool,
+    },
     /// Other places of run images, tried before the names that a builder gives
     RunImageMirrors {
         #[command(subcommand)]

@@ -1,5 +1,6 @@
 //! What `slugc build` may be told about buildpacks, builders and what a build sees; the names are pack's.
 
+use crate::platform::settings::Settings;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -34,6 +35,16 @@ pub(crate) struct PlatformArgs {
     pub(crate) trust_builder: bool,
     #[arg(long, hide = true)]
     pub(crate) trust_extra_buildpacks: bool,
+}
+
+impl PlatformArgs {
+    /// The policy that holds, where `refresh` asks for newer versions.
+    pub(crate) fn policy(&self, refresh: bool, settings: &Settings) -> PullPolicy {
+        self.pull_policy
+            .or(refresh.then_some(PullPolicy::Always))
+            .or(settings.pull_policy)
+            .unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Args)]

@@ -21,7 +21,7 @@ use crate::parts::{self, Parts};
 use crate::platform::order::{self, Chosen, Wishes};
 use crate::platform::surroundings::Surroundings;
 use crate::project::Project;
-use crate::provenance::Begun;
+use crate::provenance::{self, Begun};
 use crate::source::Source;
 use crate::stack;
 use crate::store::{self, Store};
@@ -100,7 +100,7 @@ pub(crate) fn build(
     if let Some(record) = last.still_good(store, &inputs)
         && !request.refresh
     {
-        let manifest = described(store, request, &stack, record, &description)?;
+        let manifest = described(store, request, &source, &stack, record, &description)?;
         let base = base_name(request, &stack);
         remember(app, known.as_ref(), &source, base, &manifest)?;
         write_report(request, &manifest)?;
@@ -414,6 +414,7 @@ fn base_name<'a>(request: &Request<'a>, stack: &'a Foundation) -> &'a str {
 fn described(
     store: &Store,
     request: &Request<'_>,
+    source: &Source,
     stack: &Foundation,
     record: &Record,
     description: &Description,
@@ -424,6 +425,7 @@ fn described(
     let base = phases::run_image(store, stack, request.run_image)?;
     let (last, digest) = (&record.description, record.manifest.digest);
     let manifest = description.renew(store, &digest, &base, last)?;
+    provenance::renew(request.app, source.root(), &digest, &manifest)?;
     Record {
         inputs: record.inputs.clone(),
         manifest: manifest.clone(),

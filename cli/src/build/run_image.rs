@@ -3,8 +3,8 @@
 use crate::bases::Base;
 use crate::build::foundation::Foundation;
 use crate::failure::{Exit, Failure, OrFail};
-use crate::images::Images;
 use crate::place::{Place, Source};
+use crate::platform::pull::Puller;
 use crate::stack::Stack;
 use crate::store::Store;
 use crate::transfer::{Fetched, Transfer};
@@ -27,23 +27,26 @@ const BASH: &str = "/bin/bash";
 /// Larger ones are no os-release(5).
 const LONGEST_OS_RELEASE: u64 = 64 << 10;
 
-/// The base that `--run-image` names. A registry's is pulled once and then is in the store under its name, so that a
-/// build that changes nothing needs no network; `refresh` pulls it again.
-pub(crate) fn find(transfer: &Transfer<'_>, text: &str, refresh: bool) -> Result<Base, Failure> {
+/// The base that `--run-image` names. A registry's is pulled by the policy: unless that says otherwise once, and then
+/// is in the store under its name, so that a build that changes nothing needs no network.
+pub(crate) fn find(
+    transfer: &Transfer<'_>,
+    puller: &Puller<'_>,
+    text: &str,
+) -> Result<Base, Failure> {
     if let Some(stack) = Stack::read_if_named(transfer.store, text)? {
         return Base::of_stack(transfer, &stack);
     }
-    let mut source = Source::find(transfer.store, text)?;
-    if refresh
-        && text.contains('/')
-        && let Source::Stored { name, .. } = &source
-    {
-        source = Source::Elsewhere(Place::Registry(name.clone()));
-    }
-    let Fetched { manifest, name, .. } = transfer.fetch(&source)?;
-    if let Source::Elsewhere(Place::Registry(name)) = &source {
-        Images::of(transfer.store).set(&name.clone().or_latest(), &manifest)?;
-    }
+    let source = Source::find(transfer.store, text)?;
+    let of_registry = match &source {
+        Source::Stored { .. } => text.contains('/'),
+        Source::Elsewhere(place) => matches!(place, Place::Registry(_)),
+    };
+    let Fetched { manifest, name, .. } = if of_registry {
+        puller.image(text)?
+    } else {
+        transfer.fetch(&source)?
+    };
     let digest = manifest.digest;
     let documents = transfer.stored(manifest, name.clone())?;
     // A path on this machine would say nothing to anybody else, and makes other images of the same app.

@@ -5,16 +5,21 @@ use crate::args::{BuildArgs, PlatformArgs, RegistryArgs};
 use crate::build::cache_image::CacheRepository;
 use crate::build::{self, Request, run_image};
 use crate::build_env;
-use crate::commands::sbom;
+use crate::commands::{cache, sbom};
 use crate::failure::Failure;
 use crate::images::Images;
-use crate::place::{self, Place};
+use crate::place::{self, Place, Source};
+use crate::platform::pull::Puller;
+use crate::platform::settings::Settings;
 use crate::platform::surroundings::Surroundings;
 use crate::project;
+use crate::referrers::Attachments;
 use crate::release;
 use crate::store::Store;
 use crate::transfer::{Fetched, Transfer};
+use crate::ui::error::chain;
 use crate::ui::printer::{Detail, Printer};
+use oci_image::Reference;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -54,6 +59,16 @@ pub(crate) fn of_app(
     Ok(())
 }
 
+/// Everywhere that the image goes: what `-o` names, then the registries of its names.
+fn targets(args: &BuildArgs, outputs: Vec<Place>, names: &[Reference]) -> Vec<Place> {
+    let outputs = outputs.into_iter().map(|mut place| {
+        place.default_tag(args.tags.first().map(String::as_str));
+        place
+    });
+    let published = names.iter().filter(|_| args.publish).cloned();
+    outputs.chain(published.map(Place::Registry)).collect()
+}
+
 pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     let printer = Printer::new(Detail::from(&args.detail));
     let outputs = args
@@ -66,21 +81,31 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
         .iter()
         .map(|name| place::new_name(name))
         .collect::<Result<Vec<_>, _>>()?;
+    let targets = targets(args, outputs, &names);
+    Attachments::check(&args.attach, &targets)?;
     let name = AppName::choose(&args.app, &args.path)?;
     let surroundings = Surroundings::of(&args.surroundings, &printer)?;
     let descriptor = args.platform.descriptor.as_deref();
     let project = project::read_for(&args.path, descriptor, &surroundings.exec_env)?;
     let env = build_env::collect(&project.env, &args.env_file, &args.env)?;
     let store = Store::open()?;
-    let _used = store.use_lock()?;
+    let used = store.use_lock()?;
     let app = App::of(&store, name);
     let transfer = Transfer::new(&store, &printer, &args.registry, None)?;
-    let run_image = args
-        .base
-        .run_image
-        .as_deref()
-        .map(|text| run_image::find(&transfer, text, args.refresh))
-        .transpose()?;
+    let run_image = match args.base.run_image.as_deref() {
+        Some(text) => {
+            let settings = Settings::read(&store)?;
+            let puller = Puller {
+                store: &store,
+                printer: &printer,
+                registry: &args.registry,
+                policy: args.platform.policy(args.refresh, &settings),
+                settings: &settings,
+            };
+            Some(run_image::find(&transfer, &puller, text)?)
+        }
+        None => None,
+    };
     let cache = args.cache.cache_image.as_deref();
     let cache = cache
         .map(|name| CacheRepository::open(&store, &printer, name, &args.registry))
@@ -112,17 +137,24 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
         name: names.first().cloned().or(app.name.as_str().parse().ok()),
         origin: None,
     };
-    for mut place in outputs {
-        place.default_tag(args.tags.first().map(String::as_str));
-        transfer.deliver(&image, &place)?;
-    }
-    for name in names.into_iter().filter(|_| args.publish) {
-        transfer.deliver(&image, &Place::Registry(name))?;
+    let source = Source::app(&app.name, built.manifest.clone())?;
+    for place in &targets {
+        transfer.deliver(&image, place)?;
+        if matches!(place, Place::Registry(_)) {
+            Attachments::choose(&args.attach, place)?.send(&transfer, &image, &source)?;
+        }
     }
     if let Some(folder) = &args.sbom.folder {
         sbom::copy(&printer, &app, folder)?;
     }
     let release = release::deploy(&printer, &store, &app)?;
     build::summary::print(&printer, &app, &built, release.as_ref());
+    drop(used);
+    if !built.up_to_date {
+        // The image is made: what cannot be removed is no failure of the build.
+        Settings::read(&store)
+            .and_then(|settings| cache::keep_within(&printer, &store, settings.cache_limit()))
+            .unwrap_or_else(|failure| printer.warning(&chain(&failure)));
+    }
     Ok(ExitCode::SUCCESS)
 }

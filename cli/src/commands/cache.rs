@@ -53,6 +53,8 @@ struct Usage {
     stacks: u64,
     parts: u64,
     tools: u64,
+    /// Buildpacks that were fetched.
+    buildpacks: u64,
     addons: u64,
     apps: BTreeMap<String, u64>,
     /// Of `blobs`, what no app and no stack needs; unknown where that cannot be found out.
@@ -86,6 +88,7 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
         stacks: measure(&store.stacks())?,
         parts: measure(&store.parts())?,
         tools: measure(&store.tools())?,
+        buildpacks: measure(&store.buildpacks())?,
         addons: measure(&store.addons())?,
         apps,
         unused_blobs: unused,
@@ -114,6 +117,7 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
                 ("Stacks", usage.stacks),
                 ("Programs", usage.parts),
                 ("Tools", usage.tools),
+                ("Buildpacks", usage.buildpacks),
                 ("Add-ons", usage.addons),
             ] {
                 printer.result(&format!("{name:<10} {:>9}", size::bytes(count)));
@@ -155,22 +159,11 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
     for (app, _lock) in &apps {
         store::remove_tree(app.folder())?;
     }
-    for (digest, _) in all_blobs(store)? {
-        if !needed.blobs.contains(&digest) {
-            store
-                .blobs()
-                .remove(&digest)
-                .or_fail(Exit::Store, || format!("cannot remove the blob {digest}"))?;
-        }
-    }
+    remove_blobs(store, &needed)?;
     store.blobs().remove_partials().or_fail(Exit::Store, || {
         "cannot remove what broken-off downloads left".to_owned()
     })?;
-    for name in store::folders(&store.roots())? {
-        if !needed.roots.contains(&name) {
-            store::remove_tree(&store.roots().join(name))?;
-        }
-    }
+    remove_roots(store, &needed)?;
     Roots::open(store.roots())
         .and_then(|roots| roots.sweep())
         .or_fail(Exit::Store, || {
@@ -210,6 +203,53 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
         "Removed {}",
         size::bytes(before.saturating_sub(after))
     ));
+    Ok(())
+}
+
+/// Returns how many bytes of blobs nobody needs any more.
+fn remove_blobs(store: &Store, needed: &Needed) -> Result<u64, Failure> {
+    let mut removed = 0;
+    for (digest, size) in all_blobs(store)? {
+        if !needed.blobs.contains(&digest) {
+            store
+                .blobs()
+                .remove(&digest)
+                .or_fail(Exit::Store, || format!("cannot remove the blob {digest}"))?;
+            removed += size;
+        }
+    }
+    Ok(removed)
+}
+
+fn remove_roots(store: &Store, needed: &Needed) -> Result<(), Failure> {
+    for name in store::folders(&store.roots())? {
+        if !needed.roots.contains(&name) {
+            store::remove_tree(&store.roots().join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes blobs that nobody needs, and what was unpacked of them, if all blobs take more than `limit` bytes and no other
+/// command uses the store. The caller has let go of the store's lock.
+pub(crate) fn keep_within(printer: &Printer, store: &Store, limit: u64) -> Result<(), Failure> {
+    let taken: u64 = all_blobs(store)?.iter().map(|(_, size)| size).sum();
+    if taken <= limit {
+        return Ok(());
+    }
+    let Some(_alone) = store.try_exclusive_lock()? else {
+        return Ok(());
+    };
+    let needed = Needed::find(printer, store, &[])?;
+    let removed = remove_blobs(store, &needed)?;
+    if removed > 0 {
+        remove_roots(store, &needed)?;
+        printer.line(&format!(
+            "Removed {} of blobs that nobody needs: the store has more than {} (slugc settings cache-limit)",
+            size::bytes(removed),
+            size::bytes(limit)
+        ));
+    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use crate::place::{self, Place};
 use crate::platform::settings::Settings;
 use crate::store::Store;
 use crate::ui::printer::{Detail, Printer};
+use crate::ui::size;
 use clap::ValueEnum;
 use slug_runtime::nearest::nearest;
 use std::process::ExitCode;
@@ -41,6 +42,15 @@ pub(crate) fn run(args: &SettingsArgs) -> Result<ExitCode, Failure> {
             }
             printer.result(&policy_name(settings.pull_policy.unwrap_or_default()));
         }
+        Some(SettingsAction::CacheLimit { size, unset }) => {
+            if *unset {
+                settings.cache_limit = None;
+            }
+            if let Some(text) = size {
+                settings.cache_limit = Some(limit(text)?);
+            }
+            printer.result(&size::bytes(settings.cache_limit()));
+        }
         Some(SettingsAction::RunImageMirrors { action }) => {
             mirrors_of_run_images(&printer, &mut settings, action.as_ref())?;
         }
@@ -66,6 +76,9 @@ fn list(printer: &Printer, settings: &Settings, output: Output) -> Result<(), Fa
     printer.result(&format!("default-builder    {builder}"));
     let policy = policy_name(settings.pull_policy.unwrap_or_default());
     printer.result(&format!("pull-policy        {policy}"));
+    if let Some(limit) = settings.cache_limit {
+        printer.result(&format!("cache-limit        {}", size::bytes(limit)));
+    }
     for (name, mirrors) in &settings.run_image_mirrors {
         printer.result(&format!(
             "run-image-mirrors  {name}: {}",
@@ -76,6 +89,28 @@ fn list(printer: &Printer, settings: &Settings, output: Output) -> Result<(), Fa
         printer.result(&format!("registry-mirrors   {name}: {mirror}"));
     }
     Ok(())
+}
+
+/// A whole number of bytes, or of a decimal unit: `20GB`.
+fn limit(text: &str) -> Result<u64, Failure> {
+    let end = text.find(|c: char| !c.is_ascii_digit());
+    let (number, unit) = text.split_at(end.unwrap_or(text.len()));
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        _ => 0,
+    };
+    let limit = number.parse::<u64>().ok();
+    limit
+        .and_then(|number| number.checked_mul(factor))
+        .filter(|limit| *limit > 0)
+        .ok_or_else(|| {
+            Failure::new(Exit::Usage, format!("{text:?} is no size"))
+                .hint("write a whole number with B, kB, MB, GB or TB, for example 20GB")
+        })
 }
 
 fn policy_name(policy: PullPolicy) -> String {

@@ -3,10 +3,12 @@
 use crate::args::{SignArgs, VerifyArgs};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::place::Place;
+use crate::signing::attestation::{self, Form, Wanted};
 use crate::signing::key::{KeyError, PrivateKey, PublicKey};
 use crate::signing::{self, Signed, Target};
+use crate::statements;
 use crate::store::Store;
-use crate::transfer::registry;
+use crate::transfer::{Transfer, registry};
 use crate::ui::password;
 use crate::ui::printer::{Detail, Printer};
 use oci_image::Reference;
@@ -30,9 +32,23 @@ pub(crate) fn run(args: &SignArgs) -> Result<ExitCode, Failure> {
     let _used = store.use_lock()?;
     let client = registry::connect(&reference, &args.registry)?;
     let target = Target::find(&client, &reference)?;
-    match signing::sign(store.blobs(), &target, &key)? {
-        Signed::Added => printer.line(&format!("Signed with {}", args.key.display())),
-        Signed::Already => printer.line(&format!("Signed with {} already", args.key.display())),
+    let transfer = Transfer::new(&store, &printer, &args.registry, None)?;
+    // Found out before anything is signed: what stops it must not do half of it.
+    let statements = statements::on(&transfer, &target, &args.attest)?;
+    let with = |signed: Signed| match signed {
+        Signed::Added => format!("with {}", args.key.display()),
+        Signed::Already => format!("with {} already", args.key.display()),
+    };
+    let blobs = store.blobs();
+    let (form, signed) = if args.bundle {
+        (Form::Bundle, signing::sign_in_bundle(blobs, &target, &key)?)
+    } else {
+        (Form::Tag, signing::sign(blobs, &target, &key)?)
+    };
+    printer.line(&format!("Signed {}", with(signed)));
+    for (kind, statement) in statements {
+        let signed = attestation::attest(blobs, &target, &key, &statement, form)?;
+        printer.line(&format!("Signed the {} {}", kind.title(), with(signed)));
     }
     printer.result(&target.shown());
     Ok(ExitCode::SUCCESS)
@@ -44,10 +60,42 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     let key = PublicKey::parse(&text(&args.key)?).map_err(|error| unusable(&args.key, error))?;
     let client = registry::connect(&reference, &args.registry)?;
     let target = Target::find(&client, &reference)?;
-    signing::verify(&target, &key)?;
-    printer.line(&format!("Verified with {}", args.key.display()));
-    printer.result(&target.shown());
+    let with = args.key.display();
+    if args.attest.is_empty() {
+        signing::verify(&target, &key)?;
+        printer.line(&format!("Verified with {with}"));
+    }
+    for kind in &args.attest {
+        let title = kind.title();
+        let wanted = Wanted {
+            predicate_type: kind.predicate_type(),
+            plural: &format!("signed statements ({title})"),
+            none: &format!("it has no signed {title}"),
+            hint: &format!(
+                "sign one where it was built: slugc sign REF --key FILE --attest {}",
+                kind.option()
+            ),
+        };
+        let statements = attestation::verify(&target, &key, &wanted)?;
+        if args.json {
+            for statement in statements {
+                printer.result(&line(&statement)?);
+            }
+        } else {
+            printer.line(&format!("Verified the {title} with {with}"));
+        }
+    }
+    if !args.json {
+        printer.result(&target.shown());
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A JSON document on one line.
+fn line(document: &[u8]) -> Result<String, Failure> {
+    let value: serde_json::Value = serde_json::from_slice(document)
+        .or_fail(Exit::Network, || "cannot print the statement".to_owned())?;
+    Ok(value.to_string())
 }
 
 fn in_registry(text: &str) -> Result<Reference, Failure> {

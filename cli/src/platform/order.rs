@@ -61,11 +61,7 @@ pub(crate) fn choose(
         store,
         printer,
         registry: wishes.registry,
-        policy: args
-            .pull_policy
-            .or(wishes.refresh.then_some(PullPolicy::Always))
-            .or(settings.pull_policy)
-            .unwrap_or_default(),
+        policy: args.policy(wishes.refresh, &settings),
         settings: &settings,
     };
     // `slugc` names slugc's own stack and buildpacks where a project or a setting names a builder.

@@ -48,11 +48,9 @@ impl Puller<'_> {
                 "pull it first: slugc pull {text}; or leave out --pull-policy never"
             )));
         }
-        let mirrored = self.settings.mirror_of_registry(&name)?;
-        let from = mirrored.as_ref().unwrap_or(&name);
         let fetched = self
             .transfer()?
-            .fetch(&Source::Elsewhere(Place::Registry(from.clone())))?;
+            .fetch(&Source::Elsewhere(Place::Registry(name.clone())))?;
         Images::of(self.store).set(&name, &fetched.manifest)?;
         Ok(Fetched {
             name: Some(name),
@@ -86,7 +84,11 @@ impl Puller<'_> {
     }
 
     fn transfer(&self) -> Result<Transfer<'_>, Failure> {
-        Transfer::new(self.store, self.printer, self.registry, None)
+        let transfer = Transfer::new(self.store, self.printer, self.registry, None)?;
+        Ok(Transfer {
+            settings: Some(self.settings),
+            ..transfer
+        })
     }
 }
 

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// What the store's blobs may take where the user says nothing, in bytes.
+const USUAL_LIMIT: u64 = 20_000_000_000;
+
 /// `settings.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -21,6 +24,9 @@ pub(crate) struct Settings {
     pub(crate) default_builder: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pull_policy: Option<PullPolicy>,
+    /// How much the store's blobs may take, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cache_limit: Option<u64>,
     /// Run images and where else they are; tried before the names that a builder gives.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) run_image_mirrors: BTreeMap<String, Vec<String>>,
@@ -48,6 +54,11 @@ impl Settings {
         let text = toml::to_string(self)
             .or_fail(Exit::Store, || "cannot write the settings".to_owned())?;
         store::write_file(&file(store), text.as_bytes())
+    }
+
+    /// How much the store's blobs may take before builds remove what nobody needs, in bytes.
+    pub(crate) fn cache_limit(&self) -> u64 {
+        self.cache_limit.unwrap_or(USUAL_LIMIT)
     }
 
     /// The user's mirrors of a run image, whichever way its name is spelled.

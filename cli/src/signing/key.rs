@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use crypto_secretbox::aead::Aead;
 use crypto_secretbox::{KeyInit, XSalsa20Poly1305};
+use oci_image::Digest;
 use p256::ecdsa::signature::{Signer, Verifier};
 use p256::ecdsa::{Signature, SigningKey, VerifyingKey};
 use p256::pkcs8::{
@@ -130,6 +131,12 @@ impl PublicKey {
         self.0
             .to_public_key_pem(LineEnding::LF)
             .map_err(|_| KeyError::Curve)
+    }
+
+    /// What bundles call the key: the SHA-256 of its DER form, in base64.
+    pub(crate) fn hint(&self) -> Result<String, KeyError> {
+        let der = self.0.to_public_key_der().map_err(|_| KeyError::Curve)?;
+        Ok(STANDARD.encode(Digest::of(der.as_bytes()).as_bytes()))
     }
 
     /// Whether this is the private key's signature over the document.

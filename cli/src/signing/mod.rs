@@ -4,11 +4,15 @@
 //! the tag `sha256-<hex>.sig` of the same repository; the signature (ECDSA on P-256 over SHA-256) is an annotation of
 //! the layer (cosign's `SIGNATURE_SPEC.md`).
 
+pub(crate) mod attestation;
+mod dsse;
 pub(crate) mod key;
 mod payload;
+pub(crate) mod statement;
 
 use crate::failure::{Exit, Failure, OrFail};
 use crate::referrers::failure;
+use attestation::{Form, Wanted};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use key::{PrivateKey, PublicKey};
@@ -16,6 +20,10 @@ use oci_image::{BlobStore, Descriptor, Digest, Manifest, Reference, media_type};
 use oci_registry::{Client, referrers};
 use serde_json::json;
 
+/// What the tag of signatures ends with.
+const SUFFIX: &str = ".sig";
+const UNSIGNED: &str = "it has no signature";
+const SIGN: &str = "sign it: slugc sign REF --key FILE, or have its maker do so";
 /// The media type of what is signed.
 const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 /// The annotation of a layer that holds its signature, in base64.
@@ -52,23 +60,24 @@ impl<'a> Target<'a> {
         format!("{}@{}", self.reference.name(), self.image.digest)
     }
 
-    fn tag(&self) -> String {
-        referrers::tag_of(self.image.digest, ".sig")
-    }
-
-    fn signatures(&self) -> Result<Option<Manifest>, Failure> {
-        let found =
-            referrers::manifest(self.client, self.reference, &self.tag()).map_err(|error| {
-                failure(
-                    error,
-                    format!("cannot read the signatures of {}", self.shown()),
-                )
-            })?;
+    /// What is under the image's tag with this ending.
+    fn tagged(&self, suffix: &str) -> Result<Option<Manifest>, Failure> {
+        let tag = referrers::tag_of(self.image.digest, suffix);
+        let found = referrers::manifest(self.client, self.reference, &tag).map_err(|error| {
+            failure(
+                error,
+                format!("cannot read the signatures of {}", self.shown()),
+            )
+        })?;
         Ok(found.map(|(_, manifest)| manifest))
     }
 
     fn payload(&self, layer: &Descriptor) -> Result<Vec<u8>, Failure> {
-        referrers::blob(self.client, self.reference, layer, LONGEST_PAYLOAD).map_err(|error| {
+        self.blob(layer, LONGEST_PAYLOAD)
+    }
+
+    fn blob(&self, layer: &Descriptor, longest: u64) -> Result<Vec<u8>, Failure> {
+        referrers::blob(self.client, self.reference, layer, longest).map_err(|error| {
             failure(
                 error,
                 format!("cannot read a signature of {}", self.shown()),
@@ -102,7 +111,7 @@ pub(crate) fn sign(
         .or_fail(Exit::General, putting)?;
     let public = key.public();
     let mut layers = Vec::new();
-    if let Some(manifest) = target.signatures()? {
+    if let Some(manifest) = target.tagged(SUFFIX)? {
         if manifest.layers.len() >= MOST_SIGNATURES {
             return Err(Failure::new(
                 Exit::Input,
@@ -130,7 +139,23 @@ pub(crate) fn sign(
     let signature = STANDARD.encode(key.sign(&document));
     layer.annotations.insert(SIGNATURE.to_owned(), signature);
     layers.push(layer);
+    publish(store, target, SUFFIX, layers)?;
+    Ok(Signed::Added)
+}
 
+/// Puts layers that are in the store, as an image without files, under the image's tag with this ending.
+fn publish(
+    store: &BlobStore,
+    target: &Target<'_>,
+    suffix: &str,
+    layers: Vec<Descriptor>,
+) -> Result<(), Failure> {
+    let putting = || {
+        format!(
+            "cannot put the signature of {} into the store",
+            target.shown()
+        )
+    };
     let diff_ids: Vec<&Digest> = layers.iter().map(|layer| &layer.digest).collect();
     let config = json!({
         "architecture": "",
@@ -146,7 +171,7 @@ pub(crate) fn sign(
         target.client,
         store,
         target.reference,
-        &target.tag(),
+        &referrers::tag_of(target.image.digest, suffix),
         &manifest,
     )
     .map_err(|error| {
@@ -155,19 +180,46 @@ pub(crate) fn sign(
             format!("cannot attach the signature to {}", target.shown()),
         )
     })?;
-    Ok(Signed::Added)
+    Ok(())
 }
 
-/// Succeeds if one of the image's signatures was made with this key over this image.
+/// Signs the image as cosign 3 does it: a statement that says nothing else.
+pub(crate) fn sign_in_bundle(
+    store: &BlobStore,
+    target: &Target<'_>,
+    key: &PrivateKey,
+) -> Result<Signed, Failure> {
+    let document = statement::on_image(
+        &target.reference.name(),
+        target.image.digest,
+        statement::SIGNED,
+        &json!({}),
+    );
+    let document = document.to_string();
+    attestation::attest(store, target, key, document.as_bytes(), Form::Bundle)
+}
+
+/// Succeeds if one of the image's signatures was made with this key over this image: under its tag, or in a bundle.
 pub(crate) fn verify(target: &Target<'_>, key: &PublicKey) -> Result<(), Failure> {
-    let unsigned = || {
-        unverified(
-            target,
-            "it has no signature",
-            "sign it: slugc sign REF --key FILE, or have its maker do so",
-        )
+    let in_bundles = || {
+        let wanted = Wanted {
+            predicate_type: statement::SIGNED,
+            plural: "signatures",
+            none: UNSIGNED,
+            hint: SIGN,
+        };
+        attestation::verify(target, key, &wanted).map(drop)
     };
-    let manifest = target.signatures()?.ok_or_else(unsigned)?;
+    let Some(manifest) = target.tagged(SUFFIX)? else {
+        return in_bundles();
+    };
+    match verify_tagged(target, &manifest, key) {
+        Err(failure) if failure.exit == Exit::Unverified => in_bundles().map_err(|_| failure),
+        verified => verified,
+    }
+}
+
+fn verify_tagged(target: &Target<'_>, manifest: &Manifest, key: &PublicKey) -> Result<(), Failure> {
     let mut other_image = None;
     let mut count = 0;
     let mut unread = None;
@@ -194,7 +246,7 @@ pub(crate) fn verify(target: &Target<'_>, key: &PublicKey) -> Result<(), Failure
         }
     }
     match (count, other_image) {
-        (0, _) => Err(unsigned()),
+        (0, _) => Err(unverified(target, UNSIGNED, SIGN)),
         (_, Some(problem)) => Err(unverified(
             target,
             &problem,

@@ -11,6 +11,7 @@ pub(crate) use documents::Documents;
 use crate::args::RegistryArgs;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::place::{Place, Source};
+use crate::platform::settings::Settings;
 use crate::store::Store;
 use crate::ui::printer::Printer;
 use oci_image::archive::{self, Archive, Imported};
@@ -24,6 +25,8 @@ pub(crate) struct Transfer<'a> {
     pub(crate) printer: &'a Printer,
     pub(crate) registry: &'a RegistryArgs,
     pub(crate) platform: Wanted,
+    /// The user's settings, where they count: for what builds ask for.
+    pub(crate) settings: Option<&'a Settings>,
 }
 
 /// An image that is in the store now.
@@ -48,6 +51,7 @@ impl<'a> Transfer<'a> {
             printer,
             registry,
             platform: wanted(platform)?,
+            settings: None,
         })
     }
 

@@ -19,11 +19,12 @@ use std::path::{Path, PathBuf};
 
 /// A connection to an image's registry, with the credentials that are kept for it.
 pub(crate) fn connect(name: &Reference, args: &RegistryArgs) -> Result<Client, Failure> {
-    connect_by(&Mirrors::read()?, name, args)
+    let insecure = Mirrors::read()?.allows_plain(name)?;
+    connect_to(name, insecure, args)
 }
 
-/// The same by what registries.conf says.
-fn connect_by(mirrors: &Mirrors, name: &Reference, args: &RegistryArgs) -> Result<Client, Failure> {
+/// The same, where it is known whether the registry may be spoken to without encryption.
+fn connect_to(name: &Reference, insecure: bool, args: &RegistryArgs) -> Result<Client, Failure> {
     let registry = name.registry();
     let failed = || Failure::new(Exit::Input, format!("cannot connect to {registry}"));
     let credentials = keychain().find(name).map_err(|error| {
@@ -32,33 +33,37 @@ fn connect_by(mirrors: &Mirrors, name: &Reference, args: &RegistryArgs) -> Resul
         ))
     })?;
     let mut options = options(registry, args)?;
-    if mirrors.allows_plain(name)? {
+    if insecure {
         options.insecure.push(registry.to_owned());
     }
     Client::new(registry, credentials, &options).map_err(|error| unusable(failed(), error))
 }
 
-/// Does something with the image at the first place that can: its mirrors in their order, then the registry itself.
+/// Does something with the image at the first place that can: for builds, what the user's settings name in the place of
+/// its registry; else its mirrors in their order, then the registry itself. Returns the image's name there, too.
 fn anywhere<T>(
     transfer: &Transfer<'_>,
     name: &Reference,
     attempt: impl Fn(&Client, &Reference) -> Result<Option<T>, Failure>,
-) -> Result<Option<T>, Failure> {
+) -> Result<Option<(T, Reference)>, Failure> {
     let mirrors = Mirrors::read()?;
-    let endpoints = mirrors.endpoints(name)?;
-    for Endpoint { name, insecure, .. } in endpoints.iter().filter(|it| it.is_mirror) {
-        let insecure = insecure.then(|| name.registry().to_owned());
-        let args = RegistryArgs {
-            insecure: transfer
-                .registry
-                .insecure
-                .iter()
-                .cloned()
-                .chain(insecure)
-                .collect(),
-            authorities: transfer.registry.authorities.clone(),
-        };
-        match connect_by(&mirrors, name, &args).and_then(|client| attempt(&client, name)) {
+    let instead = match transfer.settings {
+        Some(settings) => settings.mirror_of_registry(name)?,
+        None => None,
+    };
+    let mut endpoints = match instead {
+        Some(instead) => mirrors.instead(name, instead)?,
+        None => mirrors.endpoints(name)?,
+    };
+    let last = endpoints.pop();
+    let attempt_at = |endpoint: &Endpoint| {
+        let client = connect_to(&endpoint.name, endpoint.insecure, transfer.registry)?;
+        let done = attempt(&client, &endpoint.name)?;
+        Ok::<_, Failure>(done.map(|done| (done, endpoint.name.clone())))
+    };
+    for endpoint in &endpoints {
+        let name = &endpoint.name;
+        match attempt_at(endpoint) {
             Ok(Some(done)) => {
                 transfer.printer.line(&format!("From the mirror {name}"));
                 return Ok(Some(done));
@@ -71,9 +76,7 @@ fn anywhere<T>(
                 .warning(&format!("passing over the mirror: {}", chain(&failure))),
         }
     }
-    let primary = endpoints.iter().find(|it| !it.is_mirror);
-    let name = primary.map_or(name, |it| &it.name);
-    attempt(&connect_by(&mirrors, name, transfer.registry)?, name)
+    last.as_ref().map_or(Ok(None), attempt_at)
 }
 
 /// Settings that make no client.
@@ -173,7 +176,7 @@ pub(super) fn pull(transfer: &Transfer<'_>, name: &Reference) -> Result<Fetched,
             .map_err(|error| pull_failure(&format!("cannot pull {from}"), error))
     });
     bar.finish_and_clear();
-    let pulled = pulled?.ok_or_else(|| no_such_image(name))?;
+    let (pulled, from) = pulled?.ok_or_else(|| no_such_image(name))?;
     printer.line(&format!(
         "Received {} blobs ({}); {} were there",
         pulled.received,
@@ -183,7 +186,7 @@ pub(super) fn pull(transfer: &Transfer<'_>, name: &Reference) -> Result<Fetched,
     Ok(Fetched {
         manifest: pulled.manifest,
         name: Some(name.clone()),
-        origin: Some(name.clone()),
+        origin: Some(from),
     })
 }
 
@@ -197,7 +200,7 @@ pub(super) fn documents(
         oci_registry::pull_documents(client, blobs, from, &transfer.platform)
             .map_err(|error| pull_failure(&format!("cannot read {from}"), error))
     })?;
-    let Some(pulled) = pulled else {
+    let Some((pulled, _)) = pulled else {
         return Ok(None);
     };
     let documents = transfer.stored(pulled.manifest, Some(name.clone()))?;
@@ -218,7 +221,7 @@ pub(super) fn all_documents(
         oci_registry::pull_all_documents(client, blobs, from)
             .map_err(|error| pull_failure(&format!("cannot read {from}"), error))
     })?;
-    let Some(images) = images else {
+    let Some((images, _)) = images else {
         return Ok(None);
     };
     let of_index = images.len() > 1;
@@ -256,7 +259,7 @@ pub(super) fn bring(
             .map(Some)
             .map_err(|error| pull_failure(&format!("cannot bring layers of {from}"), error))
     })?;
-    brought.ok_or_else(|| no_such_image(name))
+    brought.map(drop).ok_or_else(|| no_such_image(name))
 }
 
 fn pull_failure(message: &str, error: PullError) -> Failure {
@@ -299,13 +302,25 @@ pub(super) fn push_from(
     printer.heading(&format!("Pushing to {target}"));
     let bar = printer.bytes_bar(0, "layers");
     let watch = |progress| advance(&bar, progress);
-    let remotes = sources.iter().filter_map(|source| source.remote.clone());
-    let mount_from: Vec<Reference> = remotes
+    let remotes = sources.iter().filter_map(|source| {
+        let layers = source.image.manifest.layers.iter();
+        Some((
+            source.remote.clone()?,
+            layers.map(|layer| layer.digest).collect(),
+        ))
+    });
+    let relatives: Vec<Relative> = remotes
         .chain(relatives(transfer, image, &target)?)
         .collect();
+    let mount_from: Vec<Reference> = relatives.iter().map(|(name, _)| name.clone()).collect();
+    let knows = |name: &Reference, blob: &Digest| {
+        let mut of_name = relatives.iter().filter(|(known, _)| known == name);
+        of_name.any(|(_, layers)| layers.contains(blob))
+    };
     let options = PushOptions {
         watch: Some(&watch),
         mount_from: &mount_from,
+        knows: Some(&knows),
         remote_layers: !sources.is_empty(),
         thorough: false,
     };
@@ -351,13 +366,16 @@ fn push_failure(target: &Reference, error: PushError) -> Failure {
     }
 }
 
+/// An image in a registry, with layers that it is known to have.
+type Relative = (Reference, BTreeSet<Digest>);
+
 /// Repositories of the target's registry that may have layers of this image: where it came from, then what was pulled,
-/// named or pushed before, those that share the most first.
+/// named or pushed before, those that share the most first; with the layers that they are known to have.
 fn relatives(
     transfer: &Transfer<'_>,
     image: &Fetched,
     target: &Reference,
-) -> Result<Vec<Reference>, Failure> {
+) -> Result<Vec<Relative>, Failure> {
     let blobs = transfer.store.blobs();
     let layers = |manifest: &Descriptor| -> BTreeSet<Digest> {
         let layers = layers_of(blobs, manifest);
@@ -372,17 +390,16 @@ fn relatives(
     for (named, _) in known.into_iter().flatten().flatten() {
         let elsewhere = named.name.repository() != target.repository();
         if elsewhere && named.name.registry() == target.registry() {
-            let shared = layers(&named.manifest).intersection(&ours).count();
-            relatives.push((shared, named.name));
+            let shared: BTreeSet<Digest> = &layers(&named.manifest) & &ours;
+            relatives.push((named.name, shared));
         }
     }
-    relatives.retain(|(shared, _)| *shared > 0);
-    relatives.sort_by_key(|(shared, _)| std::cmp::Reverse(*shared));
-    Ok(image
-        .origin
-        .iter()
-        .cloned()
-        .chain(relatives.into_iter().map(|(_, name)| name))
+    relatives.retain(|(_, shared)| !shared.is_empty());
+    relatives.sort_by_key(|(_, shared)| std::cmp::Reverse(shared.len()));
+    let origin = image.origin.iter().cloned();
+    Ok(origin
+        .map(|name| (name, ours.clone()))
+        .chain(relatives)
         .collect())
 }
 

@@ -46,3 +46,6 @@ pub enum Progress {
 
 /// Receives [`Progress`].
 pub type Watch<'a> = &'a (dyn Fn(Progress) + Sync);
+
+/// Tells whether an image is known to have a blob.
+pub type Knows<'a> = &'a (dyn Fn(&oci_image::Reference, &oci_image::Digest) -> bool + Sync);

@@ -13,14 +13,16 @@ use ureq::http::{Method, StatusCode, header};
 use crate::client::{Call, Client, Target, scope};
 use crate::transport::error::RequestError;
 use crate::transport::exchange::{Body, read_small};
-use crate::upload::{CONTENT_DIGEST, Outcome, Uploads, check_stored};
-use crate::{Progress, Watch};
+use crate::upload::{CONTENT_DIGEST, Neighbour, Outcome, Uploads, check_stored};
+use crate::{Knows, Progress, Watch};
 
 /// How to push.
 #[derive(Default)]
 pub struct PushOptions<'a> {
     /// Images in the same registry that may share layers with this one; those in other registries are passed over.
     pub mount_from: &'a [Reference],
+    /// Tells whether one of `mount_from` is known to have a blob: those are asked for it before the others.
+    pub knows: Option<Knows<'a>>,
     /// Whether layers may be missing in the store: they are the registry's already, or mounted. One that is neither
     /// ends the push with [`PushError::Incomplete`].
     pub remote_layers: bool,
@@ -184,23 +186,22 @@ pub fn push(
         return Ok(pushed);
     }
 
-    let mount_from: Vec<String> = options
+    let neighbours: Vec<Neighbour<'_>> = options
         .mount_from
         .iter()
         .filter(|from| client.serves(from.registry()) && from.repository() != repository)
-        .map(|from| from.repository().to_owned())
-        .collect();
-    let mount_scopes: Vec<Vec<String>> = mount_from
-        .iter()
-        .map(|from| vec![scopes[0].clone(), scope(from, "pull")])
+        .map(|image| Neighbour {
+            image,
+            scopes: [scopes[0].clone(), scope(image.repository(), "pull")],
+        })
         .collect();
     let uploads = Uploads {
         client,
         store,
         repository,
-        mount_from: &mount_from,
+        neighbours: &neighbours,
+        knows: options.knows,
         scopes: &scopes,
-        mount_scopes: &mount_scopes,
         cancelled: &AtomicBool::new(false),
         watch: options.watch.unwrap_or(&|_| {}),
     };

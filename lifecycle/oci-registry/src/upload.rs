@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use oci_image::{BlobStore, Descriptor, Digest, StoreError, VerifyingReader};
+use oci_image::{BlobStore, Descriptor, Digest, Reference, StoreError, VerifyingReader};
 use ureq::http::{HeaderName, Method, Response, StatusCode, header};
 
 use crate::client::{Answer, Call, Client, Target};
@@ -13,7 +13,7 @@ use crate::push::{PushError, check_complete};
 use crate::transport::error::Reason;
 use crate::transport::exchange::{Body, Content, Failed, read_small};
 use crate::transport::url::{Url, encode};
-use crate::{Progress, Watch};
+use crate::{Knows, Progress, Watch};
 
 pub(crate) const CONTENT_DIGEST: &str = "docker-content-digest";
 
@@ -23,19 +23,29 @@ const CHUNK_MIN_LENGTH: &str = "oci-chunk-min-length";
 /// proxies let through without being configured.
 const CHUNKS: [u64; 3] = [4 << 20, 1 << 20, 256 << 10];
 
+/// How many repositories are asked for a blob that could be sent as well: each costs a round trip.
+const MOST_MOUNTS: usize = 3;
+
 /// Where blobs go, and what all uploads of one push share.
 pub(crate) struct Uploads<'a> {
     pub(crate) client: &'a Client,
     pub(crate) store: &'a BlobStore,
     pub(crate) repository: &'a str,
-    /// Repositories of the same registry that may have the blob.
-    pub(crate) mount_from: &'a [String],
+    /// Images in other repositories of the same registry that may have the blob.
+    pub(crate) neighbours: &'a [Neighbour<'a>],
+    /// See [`crate::PushOptions::knows`].
+    pub(crate) knows: Option<Knows<'a>>,
     /// To push here.
     pub(crate) scopes: &'a [String],
-    /// To push here and to mount from there, for each of `mount_from`.
-    pub(crate) mount_scopes: &'a [Vec<String>],
     pub(crate) cancelled: &'a AtomicBool,
     pub(crate) watch: Watch<'a>,
+}
+
+/// An image that a blob may be mounted from.
+pub(crate) struct Neighbour<'a> {
+    pub(crate) image: &'a Reference,
+    /// To push here and to mount from there.
+    pub(crate) scopes: [String; 2],
 }
 
 /// How a blob got there.
@@ -198,18 +208,37 @@ impl Uploads<'_> {
         Ok(length.is_none_or(|length| length == blob.size))
     }
 
+    /// The images to ask for a blob, those that are known to have it first. A blob that is not here to be sent is worth
+    /// asking for in every repository; for another one, those that may have it are asked if none is known to, as the
+    /// answer opens an upload session as well.
+    fn candidates(&self, blob: &Digest, is_here: bool) -> Vec<&Neighbour<'_>> {
+        let has = |neighbour: &&Neighbour<'_>| {
+            self.knows.is_some_and(|knows| knows(neighbour.image, blob))
+        };
+        let (mut known, others): (Vec<_>, Vec<_>) = self.neighbours.iter().partition(has);
+        match (is_here, known.is_empty()) {
+            (false, _) => known.extend(others),
+            (true, true) => known.extend(others.first()),
+            (true, false) => known.truncate(MOST_MOUNTS),
+        }
+        known
+    }
+
     /// Opens an upload session, or gets the blob mounted from another repository. A registry that will not mount
-    /// opens a session instead, in the same answer; one that refuses to be asked is asked without. A blob that is not
-    /// here to be sent is worth asking for in every repository.
+    /// opens a session instead, in the same answer; one that refuses to be asked is asked without.
     fn open(&self, blob: &Descriptor, operation: &str, is_here: bool) -> Result<Opened, Failed> {
-        for (from, scopes) in self.mount_from.iter().zip(self.mount_scopes) {
+        let mut candidates = self
+            .candidates(&blob.digest, is_here)
+            .into_iter()
+            .peekable();
+        while let Some(neighbour) = candidates.next() {
             let path = format!(
                 "blobs/uploads/?mount={}&from={}",
                 encode(&blob.digest.to_string()),
-                encode(from)
+                encode(neighbour.image.repository())
             );
             let call = Call {
-                scopes,
+                scopes: &neighbour.scopes,
                 ..self.call(Method::POST, operation, &path)
             };
             match self.client.attempt(&call) {
@@ -219,7 +248,7 @@ impl Uploads<'_> {
                         check_stored(&answer.response, blob.digest)?;
                         return Ok(Opened::Mounted);
                     }
-                    if is_here {
+                    if is_here && candidates.peek().is_none() {
                         return self.session(&answer);
                     }
                     self.give_up(&answer, operation);

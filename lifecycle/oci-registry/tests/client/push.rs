@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use oci_image::{Index, media_type};
+use oci_image::{Digest, Index, Reference, media_type};
 use oci_registry::{Credentials, Progress, PushOptions, push};
 
 use crate::images::{ann, client, client_as, image, image_for, manifest, noise, reference, store};
@@ -314,6 +314,37 @@ fn layers_that_are_not_here_are_mounted_from_wherever_they_are() {
     for layer in &layers {
         assert!(registry.blob("rebased", layer.digest).is_some());
     }
+}
+
+/// A layer that could be sent is asked for where it is known to be, in several repositories if need be.
+#[test]
+fn layers_that_are_here_are_mounted_from_where_they_are_known() {
+    let mounts = |known: &[&str], held_by: &str| {
+        let (registry, store) = (Registry::start(Profile::default()), store());
+        let image = image(&store.blobs, &[5000]);
+        let layer = manifest(&store.blobs, &image).layers[0].digest;
+        registry.put_blob(held_by, &store.blobs.read(&layer).unwrap());
+        let from = ["a:1", "b:1", "c:1", "d:1"].map(|name| reference(&registry.host(), name));
+        let knows = |image: &Reference, blob: &Digest| {
+            *blob == layer && known.contains(&image.repository())
+        };
+        let options = PushOptions {
+            mount_from: &from,
+            knows: Some(&knows),
+            ..PushOptions::default()
+        };
+        let target = reference(&registry.host(), "app");
+        let client = client(&registry.host());
+        let pushed = push(&client, &store.blobs, &image, &target, &options).unwrap();
+        let posts = registry.requests("POST", "/uploads/").len();
+        (pushed.mounted, posts)
+    };
+    // One more is that of the configuration.
+    assert_eq!(mounts(&["b"], "b"), (1, 2));
+    assert_eq!(mounts(&["a", "b", "c"], "c"), (1, 4));
+    assert_eq!(mounts(&["a", "b", "c", "d"], "d"), (0, 4));
+    assert_eq!(mounts(&[], "a"), (1, 2));
+    assert_eq!(mounts(&[], "b"), (0, 2));
 }
 
 #[test]
