@@ -19,7 +19,7 @@ const BATCHES: u64 = 2;
 /// No input of a few kilobytes may take longer, on a machine that does other things as well.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Where mutations stop making an input longer, in bytes.
-const LONGEST: usize = 1 << 20;
+const LONGEST: usize = 64 << 10;
 
 /// Numbers at which something changes.
 const NUMBERS: [&str; 16] = [

@@ -59,6 +59,7 @@ impl Url {
         let (authority, target) = rest.split_at(end);
         if authority.is_empty()
             || authority.contains('@')
+            || !has_brackets_around_all(authority)
             || !rest.bytes().all(|b| b.is_ascii_graphic())
         {
             return None;
@@ -166,6 +167,18 @@ impl fmt::Debug for Url {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, formatter)
     }
+}
+
+/// Brackets are for an IPv6 address as a whole: anywhere else, readers differ in what the host is.
+fn has_brackets_around_all(authority: &str) -> bool {
+    let outside = match authority.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((inside, after)) if after.is_empty() || after.starts_with(':') => [inside, after],
+            _ => return false,
+        },
+        None => [authority, ""],
+    };
+    outside.iter().all(|part| !part.contains(['[', ']']))
 }
 
 /// Host and port of `host`, `host:port`, `[v6]` and `[v6]:port`.
@@ -305,6 +318,22 @@ mod tests {
         assert!(!same("https://h/", "http://h/"));
         assert!(!same("http://h/", "http://h:81/"));
         assert!(!same("https://h/", "https://h.evil/"));
+    }
+
+    #[test]
+    fn brackets_are_for_whole_addresses() {
+        for good in ["http://[::1]/", "http://[::1]:5000/x"] {
+            assert!(Url::parse(good).is_some(), "{good}");
+        }
+        for bad in [
+            "http://f[e80::1]:5000/x",
+            "http://[::1",
+            "http://[::1]a/",
+            "http://a]/",
+            "http://[[::1]]/",
+        ] {
+            assert!(Url::parse(bad).is_none(), "{bad}");
+        }
     }
 
     #[test]
