@@ -108,3 +108,32 @@ fn errors_have_a_place() {
         assert!(error.starts_with("app.json:"), "{error}");
     }
 }
+
+#[test]
+fn fuzzed_descriptions() {
+    let text = r#"{ "name": "Shop", "env": { "LANG": "en", "KEY": { "generator": "secret", "required": true } },
+        "formation": { "web": { "quantity": 2, "size": "standard-1x" } }, "addons": ["heroku-postgresql:mini",
+        { "plan": "heroku-redis", "as": "CACHE", "options": { "x": 1 } }], "scripts": { "postdeploy": "true" },
+        "environments": { "test": {} }, "buildpacks": [{ "url": "heroku/python" }] }"#;
+    let inputs = [text.as_bytes().to_vec()];
+    let seeds = test_support::Seeds {
+        inputs: &inputs,
+        words: &[
+            "null",
+            "{}",
+            "[]",
+            "\"\"",
+            "-1",
+            "1e999",
+            "true",
+            "\\ud800",
+            "é",
+            "[[[[[[[[[[",
+        ],
+    };
+    test_support::fuzz("app.json", seeds, |bytes| {
+        if let Ok(app) = AppJson::parse(bytes, Path::new("app.json")) {
+            drop(app.left_out());
+        }
+    });
+}

@@ -96,3 +96,52 @@ fn blocked_registries() {
             .is_ok()
     );
 }
+
+#[test]
+fn fuzzed_settings() {
+    let inputs = [CONF.as_bytes().to_vec()];
+    let seeds = test_support::Seeds {
+        inputs: &inputs,
+        words: &[
+            "[[registry]]\n",
+            "[[registry.mirror]]\n",
+            "prefix = \"\"\n",
+            "location = \"\"\n",
+            "*.",
+            "/",
+            ":",
+            "@",
+            "é",
+            "docker.io",
+            "\"",
+            "tag-only",
+        ],
+    };
+    let names: Vec<Reference> = [
+        "python",
+        "docker.io/team/app:1",
+        "x.bad.example/a",
+        "pinned.example/a/b",
+    ]
+    .map(|name| name.parse().unwrap())
+    .to_vec();
+    test_support::fuzz("registries.conf", seeds, |bytes| {
+        let Ok(settings) = toml::from_str(&String::from_utf8_lossy(bytes)) else {
+            return;
+        };
+        let mut mirrors = Mirrors::default();
+        mirrors.add(settings);
+        for name in &names {
+            let Ok(endpoints) = mirrors.endpoints(name) else {
+                continue;
+            };
+            // Whatever is moved where, it stays the same tag.
+            for endpoint in endpoints {
+                assert_eq!(
+                    endpoint.name.or_latest().tag(),
+                    name.clone().or_latest().tag()
+                );
+            }
+        }
+    });
+}

@@ -91,3 +91,31 @@ fn new_names_have_a_tag_and_no_digest() {
     let digest = oci_image::Digest::of(b"");
     assert!(new_name(&format!("shop@{digest}")).is_err());
 }
+
+#[test]
+fn fuzzed_places() {
+    let inputs = [
+        "registry.example:5000/team/shop:1.4",
+        "oci:dir/sub:1",
+        "oci-archive:file.tar:1.4",
+        "docker-archive:shop.tar:team/shop:1.4",
+        "docker-daemon:shop:1",
+        "podman:localhost/shop",
+        "containerd:registry.example/shop:1",
+        "docker://shop@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    ]
+    .map(|text| text.as_bytes().to_vec());
+    let seeds = test_support::Seeds {
+        inputs: &inputs,
+        words: &[":", "/", "@", "oci:", "..", "://", "é", "\0", "[", " "],
+    };
+    test_support::fuzz("places", seeds, |bytes| {
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            return;
+        };
+        if let Ok(place) = Place::parse(text) {
+            assert_eq!(Place::parse(&place.to_string()).unwrap(), place);
+        }
+        drop(Place::target(text));
+    });
+}

@@ -112,3 +112,39 @@ fn what_a_project_says_about_itself() {
     );
     assert_eq!(project.slices[0].paths, ["static"]);
 }
+
+#[test]
+fn fuzzed_descriptors() {
+    let new = "[_]\nschema-version = \"0.2\"\nid = \"shop\"\n[io.buildpacks]\nexclude = [\"*.md\", \"/docs\"]\n\
+        builder = \"r.example/builder\"\n[[io.buildpacks.group]]\nid = \"a/b\"\nversion = \"1.0\"\n\
+        [[io.buildpacks.post.group]]\nid = \"last\"\n[io.buildpacks.post.group.script]\napi = \"0.10\"\n\
+        inline = \"echo hi\"\n[[io.buildpacks.build.env]]\nname = \"A\"\nvalue = \"1\"\n";
+    let old = "[project]\nid = \"shop\"\n[build]\ninclude = [\"*.py\"]\n[[build.env]]\nname = \"A\"\nvalue = \"1\"\n\
+        [[build.buildpacks]]\nuri = \"./mine\"\n";
+    let inputs = [new, old].map(|text| text.as_bytes().to_vec());
+    let seeds = test_support::Seeds {
+        inputs: &inputs,
+        words: &[
+            "[[",
+            "]]",
+            "\"\"\"",
+            "é",
+            "\u{feff}",
+            "0.1",
+            "0.2",
+            "{",
+            "inf",
+            "!",
+            "**",
+            "\\",
+            "uri = ",
+            "1979-05-27",
+        ],
+    };
+    test_support::fuzz("project.toml", seeds, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        if let Err(error) = parse(Path::new("/app/project.toml"), &text, PRODUCTION) {
+            assert!(error.to_string().contains("project.toml"), "{error}");
+        }
+    });
+}

@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 mod error;
+#[cfg(test)]
+mod fuzz_tests;
 mod launch;
 mod procfile;
 

@@ -13,6 +13,8 @@ mod doctor;
 mod errors;
 mod files;
 mod fingerprint;
+#[cfg(test)]
+mod fuzz_tests;
 mod hooks;
 mod install;
 mod interpreter;

@@ -185,6 +185,10 @@ impl Reader<'_> {
                 self.add(candidate.as_os_str().as_encoded_bytes());
                 // The target of a link is what gets installed.
                 let real = full.canonicalize().unwrap_or(full);
+                // `/`, or `..` of an app that is at the top, is no package: the installer says so.
+                if real.parent().is_none() {
+                    continue;
+                }
                 fingerprint::add_path(&mut self.hash, &real).map_err(RequirementsError::Local)?;
             }
         }

@@ -62,6 +62,29 @@ pub enum RootsError {
     },
 }
 
+impl RootsError {
+    /// Whether what the image holds is the reason, and not this machine.
+    pub fn is_of_the_image(&self) -> bool {
+        match self {
+            Self::WrongLayer { .. } => true,
+            Self::Unpack { source, .. } => match source {
+                // Entries that stand in each other's way.
+                UnpackError::Write { source, .. } => matches!(
+                    source.kind(),
+                    ErrorKind::NotFound
+                        | ErrorKind::NotADirectory
+                        | ErrorKind::IsADirectory
+                        | ErrorKind::AlreadyExists
+                        | ErrorKind::InvalidFilename
+                ),
+                UnpackError::Into { .. } => false,
+                _ => true,
+            },
+            Self::Folder { .. } | Self::Blob { .. } => false,
+        }
+    }
+}
+
 impl Roots {
     /// Opens the folder, making it where it is missing.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, RootsError> {

@@ -13,6 +13,15 @@ pub(crate) struct RegistryArgs {
     /// Certificate authorities in PEM to trust besides this machine's; may be repeated
     #[arg(long = "ca-file", value_name = "FILE")]
     pub(crate) authorities: Vec<PathBuf>,
+    /// How long a registry may be silent before a request counts as failed, in seconds
+    #[arg(
+        long = "registry-timeout",
+        value_name = "SECONDS",
+        env = "SLUGC_REGISTRY_TIMEOUT",
+        value_parser = clap::value_parser!(u64).range(1..=3600),
+        hide_env_values = true
+    )]
+    pub(crate) timeout: Option<u64>,
 }
 
 #[derive(Debug, Args)]

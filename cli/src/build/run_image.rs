@@ -2,7 +2,7 @@
 
 use crate::bases::Base;
 use crate::build::foundation::Foundation;
-use crate::failure::{Exit, Failure, OrFail};
+use crate::failure::{Exit, Failure, OrFail, not_unpacked};
 use crate::place::{Place, Source};
 use crate::platform::pull::Puller;
 use crate::stack::Stack;
@@ -132,9 +132,7 @@ pub(super) fn check_files(store: &Store, base: &Base, layers_dir: &Path) -> Resu
 fn unpacked(store: &Store, base: &Base) -> Result<Vec<PathBuf>, Failure> {
     Roots::open(store.roots())
         .and_then(|roots| roots.lowers(&base.documents.image, store.blobs()))
-        .or_fail(Exit::Store, || {
-            format!("cannot unpack the run image {}", base.shown)
-        })
+        .map_err(|error| not_unpacked(format!("cannot unpack the run image {}", base.shown), error))
 }
 
 fn shown(target: &Target) -> String {

@@ -12,7 +12,7 @@ use super::pull::{Puller, nearest_first};
 use crate::args::LifecycleChoice;
 use crate::build::foundation::{BuildersLifecycle, Foundation};
 use crate::build::run_image::find_in;
-use crate::failure::{Exit, Failure, OrFail};
+use crate::failure::{Exit, Failure, OrFail, not_unpacked};
 use crate::store::Store;
 use cnb_spec::api::{self, ApiVersion};
 use cnb_spec::env_vars;
@@ -283,7 +283,7 @@ impl Builder {
         let lowers =
             Roots::open(store.roots()).and_then(|roots| roots.lowers(&self.image, store.blobs()));
         spinner.finish_and_clear();
-        let lowers = lowers.or_fail(Exit::Store, unpacking)?;
+        let lowers = lowers.map_err(|error| not_unpacked(unpacking(), error))?;
         let lifecycle = match lifecycle {
             LifecycleChoice::Slugc => None,
             LifecycleChoice::Builder => Some(self.own_lifecycle(&lowers)?),

@@ -4,7 +4,7 @@
 use super::{Stack, identity};
 use crate::addon_root;
 use crate::app;
-use crate::failure::{Exit, Failure, OrFail};
+use crate::failure::{Exit, Failure, OrFail, not_unpacked};
 use crate::place::{Place, Source};
 use crate::store;
 use crate::transfer::{Fetched, Transfer};
@@ -82,7 +82,7 @@ impl Stack {
         let unpacking = || format!("cannot unpack the stack {}", stack.name);
         Roots::open(store.roots())
             .and_then(|roots| roots.lowers(&image, store.blobs()))
-            .or_fail(Exit::Store, unpacking)?;
+            .map_err(|error| not_unpacked(unpacking(), error))?;
         let folder = store.stack(&stack.name);
         fs::create_dir_all(&folder)
             .or_fail(Exit::Store, || format!("cannot make {}", folder.display()))?;

@@ -12,10 +12,11 @@ use oci_image::{BlobStore, Descriptor, Digest, Image, Index, Reference, media_ty
 use oci_registry::keychain::Source;
 use oci_registry::{
     Client, ClientError, Identity, Keychain, Options, Progress, PullError, PullOptions, PushError,
-    PushOptions, Pushed, RequestError,
+    PushOptions, Pushed, RequestError, Timeouts,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A connection to an image's registry, with the credentials that are kept for it.
 pub(crate) fn connect(name: &Reference, args: &RegistryArgs) -> Result<Client, Failure> {
@@ -99,6 +100,16 @@ pub(crate) fn options(registry: &str, args: &RegistryArgs) -> Result<Options, Fa
         proxy: host::proxy_for(&format!("https://{registry}/")),
         ..Options::default()
     };
+    if let Some(seconds) = args.timeout {
+        let silence = Duration::from_secs(seconds);
+        let usual = options.timeouts;
+        options.timeouts = Timeouts {
+            connect: silence.min(usual.connect),
+            idle: silence,
+            // As in the usual ones: what was uploaded may have to be copied before it is confirmed.
+            answer: silence.saturating_mul(3),
+        };
+    }
     let mut authorities = args.authorities.clone();
     if let Some(folder) = certificates_of(registry) {
         for file in sorted_files(&folder) {

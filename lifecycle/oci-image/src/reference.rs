@@ -103,7 +103,8 @@ impl Reference {
         format!("{}/{}", self.registry, self.repository)
     }
 
-    /// As people write it: without the default registry and namespace.
+    /// As people write it: without the default registry and namespace, where that still is the same image's name.
+    /// `docker.io/team.example/app` is not: what is left would name another registry.
     pub fn familiar(&self) -> String {
         let full = self.to_string();
         let Some(short) = full
@@ -112,9 +113,14 @@ impl Reference {
         else {
             return full;
         };
-        match short.strip_prefix(DEFAULT_NAMESPACE) {
-            Some(official) if !official.contains('/') => official.to_owned(),
-            _ => short.to_owned(),
+        let short = match short.strip_prefix(DEFAULT_NAMESPACE) {
+            Some(official) if !official.contains('/') => official,
+            _ => short,
+        };
+        if short.parse().as_ref() == Ok(self) {
+            short.to_owned()
+        } else {
+            full
         }
     }
 }

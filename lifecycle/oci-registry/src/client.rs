@@ -291,6 +291,12 @@ impl Client {
                 asked = true;
                 continue;
             }
+            let unusable = authorization.is_none() && url.same_origin(home);
+            if status == StatusCode::UNAUTHORIZED && unusable && authentication.has_credentials() {
+                return Err(Failed::protocol(
+                    "it answers 401 and asks for neither basic nor bearer authentication, so that the login cannot be used",
+                ));
+            }
             let credentials = authorization.and_then(|_| authentication.origin());
             return Err(Failed::status(&response, &body, credentials));
         }

@@ -433,6 +433,9 @@ pub fn check_push(client: &Client, target: &Reference) -> Result<(), RequestErro
     Ok(())
 }
 
+/// How the operation begins that gives an image its name.
+pub(crate) const UPLOAD_MANIFEST: &str = "upload the manifest";
+
 pub(crate) fn put_manifest(
     client: &Client,
     repository: &str,
@@ -441,7 +444,7 @@ pub(crate) fn put_manifest(
     bytes: &[u8],
     scopes: &[String],
 ) -> Result<(), RequestError> {
-    let operation = format!("upload the manifest {name}");
+    let operation = format!("{UPLOAD_MANIFEST} {name}");
     let cancelled = AtomicBool::new(false);
     let call = Call {
         repository,

@@ -4,6 +4,8 @@ pub(crate) mod bearer;
 pub(crate) mod certificates;
 pub(crate) mod error;
 pub(crate) mod exchange;
+#[cfg(test)]
+mod fuzz_tests;
 pub(crate) mod ping;
 pub(crate) mod resolver;
 pub(crate) mod retry;

@@ -56,6 +56,17 @@ pub(crate) enum Outcome {
     Sent,
 }
 
+/// How a blob's bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// One PUT of them all.
+    Whole,
+    /// One PATCH of them all, without a range: old registries know no PUT with content.
+    Streamed,
+    /// PATCH after PATCH of so many bytes.
+    Chunks(u64),
+}
+
 enum Stop {
     Request(Failed),
     Image(PushError),
@@ -82,11 +93,11 @@ impl Uploads<'_> {
     ) -> Result<Outcome, PushError> {
         let operation = format!("upload the blob {}", blob.digest);
         let mut chunks = CHUNKS.into_iter();
-        let mut chunk = None;
+        let mut way = Way::Whole;
         let mut failures = 0;
         loop {
             let transferred = Cell::new(0);
-            let failed = match self.try_upload((blob, diff_id), &operation, chunk, &transferred) {
+            let failed = match self.try_upload((blob, diff_id), &operation, way, &transferred) {
                 Ok(Outcome::Sent) => return Ok(Outcome::Sent),
                 Ok(outcome) => {
                     (self.watch)(Progress::Passed(
@@ -100,10 +111,10 @@ impl Uploads<'_> {
             if transferred.get() > 0 {
                 (self.watch)(Progress::Repeated(transferred.get()));
             }
-            if matches!(failed.reason, Reason::Status { status: 413, .. })
-                && let Some(smaller) = chunks.find(|size| *size < chunk.unwrap_or(blob.size))
+            if let Reason::Status { status, .. } = failed.reason
+                && let Some(other) = other_way(status, way, blob.size, &mut chunks)
             {
-                chunk = Some(smaller);
+                way = other;
                 continue;
             }
             failures += 1;
@@ -116,7 +127,7 @@ impl Uploads<'_> {
         &self,
         (blob, diff_id): (&Descriptor, Option<Digest>),
         operation: &str,
-        chunk: Option<u64>,
+        way: Way,
         passed: &Cell<u64>,
     ) -> Result<Outcome, Stop> {
         if self.is_present(blob, operation)? {
@@ -139,28 +150,26 @@ impl Uploads<'_> {
             trouble: &trouble,
         };
         let digest = blob.digest.to_string();
-        let answer = match chunk {
-            None => {
+        let whole = Body::Stream {
+            size: blob.size,
+            content: &content,
+        };
+        let last = |url: &Url| {
+            let url = url.with_query("digest", &digest);
+            self.put(operation, &url, Body::Bytes(&[]))
+        };
+        let answer = match way {
+            Way::Whole => {
                 let url = url.with_query("digest", &digest);
-                self.put(
-                    operation,
-                    &url,
-                    Body::Stream {
-                        size: blob.size,
-                        content: &content,
-                    },
-                )
+                self.put(operation, &url, whole)
             }
-            Some(size) => match content.open() {
+            Way::Streamed => self
+                .patch(operation, &mut url, whole, None)
+                .and_then(|()| last(&url)),
+            Way::Chunks(size) => match content.open() {
                 Ok(mut reader) => self
                     .send_chunks(operation, &mut url, size.max(least_chunk), &mut reader)
-                    .and_then(|()| {
-                        self.put(
-                            operation,
-                            &url.with_query("digest", &digest),
-                            Body::Bytes(&[]),
-                        )
-                    }),
+                    .and_then(|()| last(&url)),
                 Err(error) => Err(Failed::protocol(error.to_string())),
             },
         };
@@ -197,7 +206,8 @@ impl Uploads<'_> {
     fn is_present(&self, blob: &Descriptor, operation: &str) -> Result<bool, Failed> {
         let path = format!("blobs/{}", blob.digest);
         let answer = self.client.attempt(&Call {
-            expected: &[404],
+            // An answer to HEAD gives no reason. What is refused for one will be refused to the upload, with words.
+            expected: &[400, 403, 404, 405, 501],
             ..self.call(Method::HEAD, operation, &path)
         })?;
         if answer.response.status() != StatusCode::OK {
@@ -316,21 +326,32 @@ impl Uploads<'_> {
                 return Ok(());
             }
             let end = start + chunk.len() as u64;
-            let headers = [
-                octets(),
-                (header::CONTENT_RANGE, format!("{start}-{}", end - 1)),
-            ];
-            let call = Call {
-                target: Target::Given(url),
-                headers: &headers,
-                body: Body::Bytes(&chunk),
-                ..self.call(Method::PATCH, operation, "")
-            };
-            let mut answer = self.client.attempt(&call).map_err(again_if_forgotten)?;
-            read_small(&mut answer.response);
-            *url = self.client.location(&answer)?;
+            let range = format!("{start}-{}", end - 1);
+            self.patch(operation, url, Body::Bytes(&chunk), Some(range))?;
             start = end;
         }
+    }
+
+    /// Sends a part of a blob; `url` becomes where the next one goes.
+    fn patch(
+        &self,
+        operation: &str,
+        url: &mut Url,
+        body: Body<'_>,
+        range: Option<String>,
+    ) -> Result<(), Failed> {
+        let range = range.map(|range| (header::CONTENT_RANGE, range));
+        let headers: Vec<_> = std::iter::once(octets()).chain(range).collect();
+        let call = Call {
+            target: Target::Given(url),
+            headers: &headers,
+            body,
+            ..self.call(Method::PATCH, operation, "")
+        };
+        let mut answer = self.client.attempt(&call).map_err(again_if_forgotten)?;
+        read_small(&mut answer.response);
+        *url = self.client.location(&answer)?;
+        Ok(())
     }
 
     fn call<'a>(&'a self, method: Method, operation: &'a str, path: &'a str) -> Call<'a> {
@@ -351,6 +372,21 @@ impl Uploads<'_> {
             expected: &[],
             cancelled: self.cancelled,
         }
+    }
+}
+
+/// What to try after a refusal that says that another way may do: no further way is another failure.
+fn other_way(
+    status: u16,
+    way: Way,
+    size: u64,
+    chunks: &mut impl Iterator<Item = u64>,
+) -> Option<Way> {
+    match (status, way) {
+        (405 | 501, Way::Whole) => Some(Way::Streamed),
+        (413, Way::Whole | Way::Streamed) => chunks.find(|it| *it < size).map(Way::Chunks),
+        (413, Way::Chunks(last)) => chunks.find(|it| *it < last).map(Way::Chunks),
+        _ => None,
     }
 }
 

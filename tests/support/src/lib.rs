@@ -11,23 +11,28 @@ mod confined;
 mod content_watch;
 mod context;
 mod fixture;
+mod fuzzing;
 mod http;
 mod layout;
 mod mirror;
+pub mod registry;
 mod requirement;
 mod snapshot;
+mod tar;
 mod user;
 
 pub use command::{Finished, Running, Slugc, kill, output_of};
 pub use content_watch::ContentWatch;
 pub use context::{Binary, TestContext};
 pub use fixture::{App, fixtures};
+pub use fuzzing::{Seeds, fuzz};
 pub use http::{FileServer, Response, free_port, get, post, wait_for_http};
 pub use layout::{LayoutImage, read_layout};
 pub use mirror::{Lie, LyingMirror};
 pub use requirement::{Need, met, processes_with, skipped};
 pub use rustix::process::Signal;
 pub use snapshot::with_filters;
+pub use tar::{seal_headers, tar_entry, tar_entry_of, tar_of};
 pub use user::Who;
 
 /// Returns from the test, saying why, where the machine lacks something.

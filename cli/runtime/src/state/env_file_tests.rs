@@ -156,3 +156,32 @@ fn what_is_printed_for_a_shell_reads_back() {
         );
     }
 }
+
+#[test]
+fn fuzzed_files() {
+    let inputs = [
+        b"# ours\nA=1\nexport B='two words' # why\nC=\"x\\n$HOME\"\n\nD=\nE\n".to_vec(),
+        b"KEY=\"-----BEGIN\nlines\n-----END\"\r\nF='it'\\''s'\r\n".to_vec(),
+    ];
+    let seeds = test_support::Seeds {
+        inputs: &inputs,
+        words: &[
+            "'", "\"", "\\", "=", "#", "\n", "export ", "$", "`", "\u{feff}", "\0", "é",
+        ],
+    };
+    test_support::fuzz(".env", seeds, |bytes| match parse(bytes) {
+        Ok(entries) => {
+            for entry in entries {
+                let first = entry.name.bytes().next();
+                assert!(
+                    first.is_some_and(|byte| !byte.is_ascii_digit()),
+                    "{}",
+                    entry.name
+                );
+                let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+                assert!(entry.name.bytes().all(good), "{}", entry.name);
+            }
+        }
+        Err(error) => assert!(error.to_string().starts_with("line ")),
+    });
+}

@@ -196,9 +196,16 @@ impl<'r> Place<'r> {
         let Some((target_name, target_parent)) = target.split_last() else {
             return Err(refused(&entry.path, "it is a hard link to the root"));
         };
-        let found = self
-            .resolve(&target_parent.join(&b'/'), SEARCH)
-            .map_err(|error| failed(entry, error))?;
+        let missing = || {
+            let why = "it is a hard link to what the layer does not have before it";
+            refused(&entry.path, why)
+        };
+        let found =
+            self.resolve(&target_parent.join(&b'/'), SEARCH)
+                .map_err(|error| match error {
+                    Errno::NOENT | Errno::NOTDIR => missing(),
+                    error => failed(entry, error),
+                })?;
         let parent = self.parent(entry, components)?;
         rustix::fs::linkat(
             found,
@@ -208,10 +215,7 @@ impl<'r> Place<'r> {
             AtFlags::empty(),
         )
         .map_err(|error| match error {
-            Errno::NOENT => refused(
-                &entry.path,
-                "it is a hard link to what the layer does not have before it",
-            ),
+            Errno::NOENT => missing(),
             Errno::PERM => refused(
                 &entry.path,
                 "it is a hard link to a directory, or the file system has none",
@@ -327,7 +331,12 @@ impl<'r> Place<'r> {
                 Err(Errno::NOENT) => self.make_parents(above),
                 outcome => outcome,
             };
-            let opened = opened.map_err(|error| failed(entry, error))?;
+            let opened = opened.map_err(|error| match error {
+                Errno::EXIST => refused(&entry.path, "a link on its way leads nowhere"),
+                Errno::NOTDIR => refused(&entry.path, "something on its way is no folder"),
+                Errno::LOOP => refused(&entry.path, "links on its way lead in a circle"),
+                error => failed(entry, error),
+            })?;
             self.last_parent = Some((path, opened));
         }
         self.last_parent

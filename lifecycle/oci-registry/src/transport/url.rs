@@ -59,6 +59,7 @@ impl Url {
         let (authority, target) = rest.split_at(end);
         if authority.is_empty()
             || authority.contains('@')
+            || !has_brackets_around_all(authority)
             || !rest.bytes().all(|b| b.is_ascii_graphic())
         {
             return None;
@@ -168,6 +169,18 @@ impl fmt::Debug for Url {
     }
 }
 
+/// Brackets are for an IPv6 address as a whole: anywhere else, readers differ in what the host is.
+fn has_brackets_around_all(authority: &str) -> bool {
+    let outside = match authority.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((inside, after)) if after.is_empty() || after.starts_with(':') => [inside, after],
+            _ => return false,
+        },
+        None => [authority, ""],
+    };
+    outside.iter().all(|part| !part.contains(['[', ']']))
+}
+
 /// Host and port of `host`, `host:port`, `[v6]` and `[v6]:port`.
 pub(crate) fn split_authority(authority: &str) -> (&str, Option<u16>) {
     if let Some(rest) = authority.strip_prefix('[')
@@ -202,7 +215,12 @@ pub(crate) fn is_internal(host: &str) -> bool {
         return true;
     }
     match host.parse::<IpAddr>() {
-        Ok(IpAddr::V4(v4)) => v4.is_private() || v4.is_link_local() || v4.is_unspecified(),
+        Ok(IpAddr::V4(v4)) => {
+            // 100.64.0.0/10 (RFC 6598) is where some clouds have their metadata.
+            let [first, second, ..] = v4.octets();
+            let is_shared = first == 100 && (64..128).contains(&second);
+            v4.is_private() || v4.is_link_local() || first == 0 || is_shared
+        }
         Ok(IpAddr::V6(v6)) => {
             v6.is_unspecified()
                 || v6.is_unique_local()
@@ -211,8 +229,22 @@ pub(crate) fn is_internal(host: &str) -> bool {
                     .to_ipv4_mapped()
                     .is_some_and(|v4| is_internal(&v4.to_string()))
         }
-        Err(_) => false,
+        Err(_) => is_like_a_number(host),
     }
+}
+
+/// Resolvers take `127.1`, `2130706433` and `0x7f.1` for addresses, too (`inet_aton(3)`), and IPv6 with a zone: no name
+/// of a host looks like that.
+fn is_like_a_number(host: &str) -> bool {
+    let last = host.trim_end_matches('.').rsplit('.').next();
+    let is_number = |label: &str| {
+        let hexadecimal = label.strip_prefix("0x").or(label.strip_prefix("0X"));
+        match hexadecimal {
+            Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            None => !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_digit()),
+        }
+    };
+    host.contains(':') || last.is_some_and(is_number)
 }
 
 /// Percent-encodes all but RFC 3986's unreserved characters.
@@ -289,6 +321,22 @@ mod tests {
     }
 
     #[test]
+    fn brackets_are_for_whole_addresses() {
+        for good in ["http://[::1]/", "http://[::1]:5000/x"] {
+            assert!(Url::parse(good).is_some(), "{good}");
+        }
+        for bad in [
+            "http://f[e80::1]:5000/x",
+            "http://[::1",
+            "http://[::1]a/",
+            "http://a]/",
+            "http://[[::1]]/",
+        ] {
+            assert!(Url::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
     fn internal_hosts() {
         for host in [
             "localhost",
@@ -299,10 +347,27 @@ mod tests {
             "169.254.169.254",
             "::ffff:10.0.0.1",
             "fd00::1",
+            "0.0.0.0",
+            "0.1.2.3",
+            "100.100.100.200",
+            "2130706433",
+            "127.1",
+            "0x7f.0.0.1",
+            "10.0.0.0x1",
+            "fe80::1%eth0",
         ] {
             assert!(is_internal(host), "{host}");
         }
-        for host in ["r.example", "8.8.8.8", "localhost.example", "2001:db8::1"] {
+        for host in [
+            "r.example",
+            "8.8.8.8",
+            "100.128.0.1",
+            "localhost.example",
+            "2001:db8::1",
+            "1.2.3.4.example",
+            "0xcafe.example",
+            "registry1",
+        ] {
             assert!(!is_internal(host), "{host}");
         }
     }

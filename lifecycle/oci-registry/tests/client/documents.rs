@@ -4,7 +4,7 @@ use oci_image::{BlobStore, Descriptor, Digest, Index, Platform, media_type};
 use oci_registry::{PullError, pull_all_documents};
 
 use crate::images::{chain, client, image_for, manifest, reference, store};
-use crate::registry::{Profile, Registry};
+use test_support::registry::{Profile, Registry};
 
 fn entry(image: &Descriptor, os: &str, architecture: &str) -> Descriptor {
     Descriptor {

@@ -4,11 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod documents;
-mod http;
 mod images;
 mod installed;
 mod pull;
 mod push;
 mod referrers;
 mod refusals;
-mod registry;

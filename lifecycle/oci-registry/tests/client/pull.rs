@@ -10,7 +10,7 @@ use crate::images::{
     Store, ann, chain, client, client_as, for_amd64, image, image_for, manifest, options,
     reference, store,
 };
-use crate::registry::{Auth, Profile, Registry};
+use test_support::registry::{Auth, Profile, Registry};
 
 const MIB: usize = 1 << 20;
 

@@ -8,7 +8,7 @@ use oci_image::{Digest, Index, Reference, media_type};
 use oci_registry::{Credentials, Progress, PushOptions, push};
 
 use crate::images::{ann, client, client_as, image, image_for, manifest, noise, reference, store};
-use crate::registry::{Auth, BASIC, Mount, Profile, REFRESH, Registry};
+use test_support::registry::{Auth, BASIC, Mount, Profile, REFRESH, Registry};
 
 const MIB: usize = 1 << 20;
 
@@ -202,7 +202,7 @@ fn tokens_are_asked_for_once_with_push_first() {
     assert_eq!(asked[0].queries("scope"), ["repository:team/app:pull,push"]);
     assert_eq!(asked[0].query("service").unwrap(), "test registry");
     assert_eq!(asked[0].header("authorization"), Some(BASIC));
-    let leaked = |request: &&crate::http::Request| {
+    let leaked = |request: &&test_support::registry::Request| {
         request.target != asked[0].target && request.header("authorization") == Some(BASIC)
     };
     assert_eq!(

@@ -5,7 +5,7 @@ use oci_registry::referrers::{self, Artifact, Attached, ReferrerError};
 use oci_registry::{Client, PushOptions, push};
 
 use crate::images::{ann, client, client_as, image, reference, store};
-use crate::registry::{Auth, Profile, Registry};
+use test_support::registry::{Auth, Profile, Registry};
 
 const SBOM: &str = "application/vnd.cyclonedx+json";
 

@@ -9,7 +9,7 @@ use oci_image::{BlobStore, Descriptor, Digest, Image};
 use oci_registry::{Client, Credentials, PushError, PushOptions, push};
 
 use crate::images::{ann, chain, client, client_as, image, manifest, options, reference, store};
-use crate::registry::{Auth, Profile, Registry};
+use test_support::registry::{Auth, Profile, Registry};
 
 /// The error of a push that has to fail, and its advice.
 fn refused(

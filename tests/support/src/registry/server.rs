@@ -8,30 +8,41 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+/// A request's head.
 #[derive(Debug, Clone)]
-pub(crate) struct Request {
-    pub(crate) method: String,
+pub struct Request {
+    /// `GET` and so on.
+    pub method: String,
     /// Path and query.
-    pub(crate) target: String,
+    pub target: String,
     /// Names in lower case.
-    pub(crate) headers: BTreeMap<String, String>,
+    pub headers: BTreeMap<String, String>,
 }
 
 impl Request {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    /// A header by its name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
 
-    pub(crate) fn path(&self) -> &str {
+    /// Whether the registry was asked as `localhost`, where it plays an object store that takes signed addresses.
+    pub fn is_elsewhere(&self) -> bool {
+        let host = self.header("host");
+        host.is_some_and(|host| host.starts_with("localhost"))
+    }
+
+    /// The target without its query.
+    pub fn path(&self) -> &str {
         self.target.split('?').next().unwrap()
     }
 
     /// A parameter of the query, decoded.
-    pub(crate) fn query(&self, name: &str) -> Option<String> {
+    pub fn query(&self, name: &str) -> Option<String> {
         self.queries(name).into_iter().next()
     }
 
-    pub(crate) fn queries(&self, name: &str) -> Vec<String> {
+    /// All values of a parameter of the query.
+    pub fn queries(&self, name: &str) -> Vec<String> {
         let query = self.target.split_once('?').map_or("", |(_, query)| query);
         pairs(query)
             .into_iter()
@@ -42,7 +53,7 @@ impl Request {
 }
 
 /// The parameters of a query or form.
-pub(crate) fn pairs(text: &str) -> Vec<(String, String)> {
+pub(super) fn pairs(text: &str) -> Vec<(String, String)> {
     let pair = |part: &str| {
         let (name, value) = part.split_once('=').unwrap_or((part, ""));
         (decode(name), decode(value))
@@ -68,56 +79,115 @@ fn decode(text: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Response {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+/// An answer. In the headers' values, `{host}` becomes the host that was asked.
+#[derive(Debug, Default, Clone)]
+pub struct Response {
+    /// `200` and so on.
+    pub status: u16,
+    /// In this order; without a `Content-Length` the body's own is added.
+    pub headers: Vec<(String, String)>,
+    /// The content.
+    pub body: Vec<u8>,
+    /// So many spaces follow the body.
+    pub padding: u64,
     /// Close the connection after so many bytes of the body.
-    pub(crate) cut: Option<usize>,
+    pub cut: Option<usize>,
+    /// Send the body in chunks, without its length.
+    pub chunked: bool,
+    /// Send the body byte by byte, with such pauses.
+    pub drip: Option<Duration>,
 }
 
 impl Response {
-    pub(crate) fn new(status: u16) -> Self {
+    /// One with a status only.
+    pub fn new(status: u16) -> Self {
         Self {
             status,
             ..Self::default()
         }
     }
 
-    pub(crate) fn with(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+    /// Adds a header.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl std::fmt::Display) -> Self {
         self.headers.push((name.to_owned(), value.to_string()));
         self
     }
 
-    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+    /// Leaves a header out.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.headers
+            .retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        self
+    }
+
+    /// Sets the content.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
     }
 
-    fn write(&self, stream: &mut TcpStream, head_only: bool) -> io::Result<()> {
+    fn write(&self, stream: &mut TcpStream, request: &Request) -> io::Result<()> {
         let mut head = format!("HTTP/1.1 {} X\r\n", self.status);
+        let host = request.header("host").unwrap_or_default();
         for (name, value) in &self.headers {
-            write!(head, "{name}: {value}\r\n").unwrap();
+            write!(head, "{name}: {}\r\n", value.replace("{host}", host)).unwrap();
         }
-        if !self
-            .headers
-            .iter()
-            .any(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-        {
-            write!(head, "Content-Length: {}\r\n", self.body.len()).unwrap();
+        let has_length = |(name, _): &(String, String)| name.eq_ignore_ascii_case("content-length");
+        if self.chunked {
+            head.push_str("Transfer-Encoding: chunked\r\n");
+        } else if !self.headers.iter().any(has_length) {
+            let length = self.body.len() as u64 + self.padding;
+            write!(head, "Content-Length: {length}\r\n").unwrap();
         }
         head.push_str("\r\n");
-        let mut message = head.into_bytes();
-        if !head_only {
-            message.extend_from_slice(&self.body[..self.cut.unwrap_or(self.body.len())]);
+        stream.write_all(head.as_bytes())?;
+        if request.method == "HEAD" {
+            return Ok(());
         }
-        stream.write_all(&message)
+        let body = &self.body[..self.cut.unwrap_or(self.body.len())];
+        match self.drip {
+            Some(pause) => {
+                for byte in body {
+                    stream.write_all(&[*byte])?;
+                    std::thread::sleep(pause);
+                }
+            }
+            None => self.part(stream, body)?,
+        }
+        let spaces = vec![b' '; 64 << 10];
+        let mut left = self.padding;
+        while left > 0 {
+            let count = left.min(spaces.len() as u64);
+            self.part(
+                stream,
+                &spaces[..usize::try_from(count).unwrap_or_default()],
+            )?;
+            left -= count;
+        }
+        if self.chunked {
+            stream.write_all(b"0\r\n\r\n")?;
+        }
+        Ok(())
+    }
+
+    fn part(&self, stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+        if !self.chunked {
+            return stream.write_all(bytes);
+        }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        write!(stream, "{:x}\r\n", bytes.len())?;
+        stream.write_all(bytes)?;
+        stream.write_all(b"\r\n")
     }
 }
 
 /// What to do with a request once its head is known.
-pub(crate) enum Plan {
+pub(super) enum Plan {
     /// Take the body, then answer.
     Accept,
     /// Answer without having seen the body, and close.
@@ -128,19 +198,19 @@ pub(crate) enum Plan {
     Stall(Duration),
 }
 
-pub(crate) trait Service: Send + Sync + 'static {
+pub(super) trait Service: Send + Sync + 'static {
     fn plan(&self, request: &Request) -> Plan;
     fn answer(&self, request: &Request, body: &[u8]) -> Response;
 }
 
 /// A server on a free port of the loopback interface; it ends when dropped.
-pub(crate) struct Server {
-    pub(crate) address: SocketAddr,
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
     stop: Arc<AtomicBool>,
 }
 
 impl Server {
-    pub(crate) fn start(service: Arc<impl Service>) -> Self {
+    pub(super) fn start(service: Arc<impl Service>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
@@ -171,10 +241,14 @@ fn serve(mut stream: TcpStream, service: &dyn Service) -> io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     // A TLS handshake begins with this byte; nobody here understands it.
-    if reader.fill_buf()?.first() == Some(&0x16) {
-        return Ok(());
-    }
-    while let Some(request) = read_head(&mut reader)? {
+    while reader.fill_buf()?.first() != Some(&0x16)
+        && let Some(request) = read_head(&mut reader)?
+    {
+        // To a proxy: whatever the host is called, it is here.
+        if request.method == "CONNECT" {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+            continue;
+        }
         let length: usize = request
             .header("content-length")
             .map_or(0, |length| length.parse().unwrap());
@@ -183,7 +257,7 @@ fn serve(mut stream: TcpStream, service: &dyn Service) -> io::Result<()> {
             Plan::Refuse(response) => {
                 response
                     .with("Connection", "close")
-                    .write(&mut stream, request.method == "HEAD")?;
+                    .write(&mut stream, &request)?;
                 // As nginx lingers: what the client has sent already must not reset the connection.
                 stream.shutdown(std::net::Shutdown::Write)?;
                 io::copy(&mut reader, &mut io::sink())?;
@@ -208,7 +282,7 @@ fn serve(mut stream: TcpStream, service: &dyn Service) -> io::Result<()> {
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
         let response = service.answer(&request, &body);
-        response.write(&mut stream, request.method == "HEAD")?;
+        response.write(&mut stream, &request)?;
         if response.cut.is_some() {
             return Ok(());
         }

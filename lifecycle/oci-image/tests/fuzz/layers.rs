@@ -1,0 +1,207 @@
+//! Unpacking layers: whatever they say, nothing is written outside.
+
+use crate::tars::{WORDS, layers};
+use oci_image::{
+    BlobStore, Descriptor, Digest, Existing, UnpackRules, archive, contents, decompress,
+    media_type, unpack_layer,
+};
+use std::fs;
+use std::io::{Read, Write};
+use std::path::Path;
+use test_support::{Seeds, fuzz, seal_headers};
+
+const KEPT: &str = "untouched";
+
+/// A folder with something beside the place to unpack into, which must stay as it is.
+fn unpacks_inside(layer: &[u8], existing: Existing) {
+    let scratch = tempfile::tempdir().unwrap();
+    let (into, outside) = (
+        scratch.path().join("a/into"),
+        scratch.path().join("outside"),
+    );
+    fs::create_dir_all(&into).unwrap();
+    fs::write(&outside, KEPT).unwrap();
+    fs::write(scratch.path().join("a/outside"), KEPT).unwrap();
+    let rules = UnpackRules {
+        existing,
+        max_bytes: 4 << 20,
+        max_entries: 5000,
+        ..UnpackRules::default()
+    };
+    if let Ok(report) = unpack_layer(layer, &into, &rules) {
+        let mut tar = Vec::new();
+        let mut decoded = decompress(layer, &rules).unwrap();
+        decoded.read_to_end(&mut tar).unwrap();
+        assert_eq!(report.diff_id, Digest::of(&tar));
+        assert_eq!(report.bytes, tar.len() as u64);
+    }
+    assert_eq!(fs::read_to_string(&outside).unwrap(), KEPT);
+    assert_eq!(names(scratch.path()), ["a", "outside"]);
+    assert_eq!(
+        fs::read_to_string(scratch.path().join("a/outside")).unwrap(),
+        KEPT
+    );
+    assert_eq!(names(&scratch.path().join("a")), ["into", "outside"]);
+    // What a layer locked, the folder's owner can still remove.
+    open(&into);
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+fn open(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        if entry.file_type().unwrap().is_dir() {
+            open(&entry.path());
+        }
+    }
+}
+
+fn sealed(layer: &[u8]) -> Vec<u8> {
+    let mut layer = layer.to_vec();
+    seal_headers(&mut layer);
+    layer
+}
+
+#[test]
+fn plain_layers() {
+    let inputs = layers();
+    let seeds = Seeds {
+        inputs: &inputs,
+        words: &WORDS,
+    };
+    fuzz("layers", seeds, |layer| {
+        for layer in [layer, &sealed(layer)] {
+            for existing in [Existing::Refuse, Existing::Replace] {
+                unpacks_inside(layer, existing);
+            }
+        }
+    });
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn compressed_layers() {
+    let inputs: Vec<Vec<u8>> = layers()
+        .iter()
+        .flat_map(|tar| {
+            let (first, second) = tar.split_at(700);
+            [
+                gzip(tar),
+                [gzip(first), gzip(second)].concat(),
+                zstd::encode_all(tar.as_slice(), 3).unwrap(),
+                [first, second]
+                    .map(|part| zstd::encode_all(part, 1).unwrap())
+                    .concat(),
+            ]
+        })
+        .collect();
+    let seeds = Seeds {
+        inputs: &inputs,
+        words: &["\u{1f}", "\u{8}\0", "(\u{b5}/", "\0\0\0\0"],
+    };
+    fuzz("compressed layers", seeds, |layer| {
+        unpacks_inside(layer, Existing::Refuse);
+    });
+}
+
+/// Single files of a layer that is not unpacked, and the diffID of what a store has.
+#[test]
+fn layers_in_a_store() {
+    let inputs = layers();
+    let seeds = Seeds {
+        inputs: &inputs,
+        words: &WORDS,
+    };
+    fuzz("files of layers", seeds, |layer| {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = BlobStore::open_scratch(scratch.path()).unwrap();
+        let layers: Vec<Descriptor> = [&inputs[0], &sealed(layer)]
+            .into_iter()
+            .map(|layer| {
+                let (digest, size) = store.put(layer).unwrap();
+                Descriptor::new(media_type::OCI_LAYER, digest, size)
+            })
+            .collect();
+        if let Ok(found) = contents::files_of(&store, &layers, 1 << 20, &|_| true) {
+            let climbs = |path: &str| path.split('/').any(|part| matches!(part, "" | "." | ".."));
+            assert!(found.keys().all(|path| !climbs(path)), "{found:?}");
+        }
+        if let Ok(diff_id) = store.diff_id(&layers[1].digest) {
+            assert_eq!(diff_id, layers[1].digest, "it is not compressed");
+        }
+    });
+}
+
+/// What `docker save` and OCI archives hold.
+#[test]
+fn archives() {
+    let scratch = tempfile::tempdir().unwrap();
+    let source = BlobStore::open_scratch(scratch.path().join("source")).unwrap();
+    let image = crate::documents::image(&source);
+    let names = vec!["team/app:1".parse().unwrap()];
+    let formats = [
+        oci_image::Format::Docker { names },
+        oci_image::Format::Oci {
+            ref_name: Some("1".to_owned()),
+        },
+    ];
+    let inputs: Vec<Vec<u8>> = formats
+        .iter()
+        .map(|format| {
+            let file = scratch.path().join("archive.tar");
+            let archive = oci_image::Archive::new(&source, &image, format).unwrap();
+            archive.write(&file).unwrap();
+            fs::read(file).unwrap()
+        })
+        .collect();
+    let seeds = Seeds {
+        inputs: &inputs,
+        words: &[
+            "../",
+            "/",
+            "manifest.json",
+            "index.json",
+            "blobs/sha256/",
+            "\"Layers\":",
+            "null",
+        ],
+    };
+    fuzz("archives", seeds, |bytes| {
+        let folder = tempfile::tempdir().unwrap();
+        let store = BlobStore::open_scratch(folder.path().join("store")).unwrap();
+        let file = folder.path().join("archive.tar");
+        for bytes in [bytes, &sealed(bytes)] {
+            fs::write(&file, bytes).unwrap();
+            if let Ok(imported) = archive::import(&file, &store, None) {
+                crate::documents::is_as_it_says(&store, &imported.manifest);
+            }
+        }
+        for blob in names_of_blobs(&folder.path().join("store")) {
+            let content = store.read(&Digest::from_hex(&blob).unwrap()).unwrap();
+            assert_eq!(Digest::of(&content).hex(), blob);
+        }
+        assert_eq!(self::names(folder.path()), ["archive.tar", "store"]);
+    });
+}
+
+fn names_of_blobs(store: &Path) -> Vec<String> {
+    let folder = store.join("sha256");
+    if folder.exists() {
+        names(&folder)
+    } else {
+        Vec::new()
+    }
+}
