@@ -54,6 +54,9 @@ struct Usage {
     parts: u64,
     tools: u64,
     addons: u64,
+    /// Where caches of builds have been given names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volumes: Option<u64>,
     apps: BTreeMap<String, u64>,
     /// Of `blobs`, what no app and no stack needs; unknown where that cannot be found out.
     unused_blobs: Option<u64>,
@@ -87,6 +90,11 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
         parts: measure(&store.parts())?,
         tools: measure(&store.tools())?,
         addons: measure(&store.addons())?,
+        volumes: store
+            .volumes()
+            .is_dir()
+            .then(|| measure(&store.volumes()))
+            .transpose()?,
         apps,
         unused_blobs: unused,
     };
@@ -115,7 +123,10 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
                 ("Programs", usage.parts),
                 ("Tools", usage.tools),
                 ("Add-ons", usage.addons),
-            ] {
+            ]
+            .into_iter()
+            .chain(usage.volumes.map(|count| ("Volumes", count)))
+            {
                 printer.result(&format!("{name:<10} {:>9}", size::bytes(count)));
             }
             printer.result("Apps");
@@ -190,6 +201,8 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
     prune_tools(store)?;
     // Unpacked again from their archives and images by the builds that want them.
     store::remove_tree(&store.buildpacks())?;
+    // Filled again by the builds that name them.
+    store::remove_tree(&store.volumes())?;
     leftovers::sweep(store)?;
     for app in App::all(store)? {
         sandboxed::recover(&app)?;
