@@ -39,7 +39,9 @@ pub(crate) fn sweep(store: &Store) -> Result<(), Failure> {
         }
     }
     let of_images = ["", "pushed", "indexes"].map(|name| store.images().join(name));
-    for folder in of_images.into_iter().chain([store.parts()]) {
+    // Programs of a builder's lifecycle are unpacked beside what they go into.
+    let others = [store.parts(), store.root().to_owned()];
+    for folder in of_images.into_iter().chain(others) {
         remove(&folder, STAGED, at_once)?;
     }
     sweep_addons(store)

@@ -97,6 +97,11 @@ impl Store {
         self.root.join("buildpacks")
     }
 
+    /// Caches that `slugc build --cache` gives a name; made with the first.
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
     pub(crate) fn tools(&self) -> PathBuf {
         self.root.join("tools")
     }

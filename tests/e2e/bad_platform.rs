@@ -80,8 +80,8 @@ fn wrong_buildpacks_are_named() {
         ),
         (
             "urn:cnb:registry:a/b",
-            2,
-            "slugc has no registry of buildpacks",
+            3,
+            "there is no index of a registry of buildpacks",
         ),
         (
             "http://127.0.0.1:1/x.tgz?token=s3cret",

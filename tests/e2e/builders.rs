@@ -495,3 +495,52 @@ fn move_build_env(text: &str) -> String {
     let variables = "[[build.env]]\nname = \"OPERATOR\"\nvalue = \"builder\"\n";
     format!("{}{variables}", text.replace(variables, ""))
 }
+
+as_each_user! {
+    /// Whoever names a run image needs none of the builder's, which may be out of reach.
+    fn a_run_image_takes_the_place_of_the_builders(t: &TestContext) {
+        let gone = format!("127.0.0.1:{}/run:1", test_support::free_port());
+        fs::write(t.scratch().join("builder.toml"), description(&gone)).unwrap();
+        t.slugc()
+            .args(["builder", "create", "registry.example/lonely", "--config", "builder.toml"])
+            .run()
+            .success();
+        let app = pages(t);
+        let build = |more: &[&str]| {
+            t.slugc_in(&app)
+                .args(["build", ".", "--builder", "registry.example/lonely"])
+                .args(more)
+                .run()
+        };
+        build(&[]).failure(4).says(&["cannot get the run image of the builder registry.example/lonely"]);
+        build(&["--run-image", "slug-13"]).success().says(&["fixtures/greeting 1.2.3"]);
+        build(&["--run-image", "slug-13"]).success().says(&["is up to date"]);
+    }
+}
+
+as_each_user! {
+    /// Variables of the platform win over those that the builder's image has of the same name.
+    fn a_builders_variables_do_not_shadow_the_platforms(t: &TestContext) {
+        requires!(Need::Program("umoci"));
+        t.slugc().args(["stack", "export", "--run", "oci:run", "--build", "oci:build:b"]).run().success();
+        output_of(
+            "umoci",
+            &["config", "--image", "build:b", "--config.env", "CNB_PLATFORM_API=0.3", "--config.env", "CNB_EXEC_ENV=test"],
+            t.scratch(),
+        );
+        t.give(t.scratch());
+        t.slugc().args(["pull", "oci:run", "-t", "registry.example/run:1"]).run().success();
+        let text = description("registry.example/run:1");
+        let text = format!("{text}[build]\nimage = \"oci:build:b\"\n").replace("[[build.env]]\nname = \"OPERATOR\"\nvalue = \"builder\"\n", "");
+        fs::write(t.scratch().join("builder.toml"), text).unwrap();
+        t.slugc()
+            .args(["builder", "create", "registry.example/shadow", "--config", "builder.toml"])
+            .run()
+            .success();
+        t.slugc_in(&pages(t))
+            .args(["build", ".", "--builder", "registry.example/shadow"])
+            .run()
+            .success()
+            .says(&["fixtures/greeting 1.2.3"]);
+    }
+}

@@ -1,4 +1,4 @@
-//! `slugc build --cache-image`: machines share their caches through a registry.
+//! `slugc build --cache-image` and `--cache`: machines and apps share their caches through a registry or a folder.
 
 use crate::as_each_user;
 use crate::registry::Registry;
@@ -64,5 +64,51 @@ as_each_user! {
             .run()
             .failure(3)
             .says(&["No/Name:@"]);
+    }
+}
+
+as_each_user! {
+    /// `--cache` in pack's words: a folder, a name, an image.
+    fn a_folder_can_be_the_cache(t: &TestContext) {
+        requires!(Need::Program("docker-registry"));
+        let registry = Registry::start(t);
+        let buildpack = buildpack(t).display().to_string();
+        let app = t.fixture("worker-only");
+        let build = |name: &str, cache: &str| {
+            let name = &format!("{name}-{}", std::process::id());
+            t.slugc_in(&app)
+                .args(["build", ".", "-v", "-a", name, "-b", &buildpack, "--cache", cache])
+                .run()
+        };
+        let folder = t.scratch().join("cache");
+        fs::create_dir(&folder).unwrap();
+        t.give(&folder);
+        let volume = format!("test-{}", std::process::id());
+        for (number, cache) in [
+            format!("type=build;format=bind;source={}", folder.display()),
+            format!("type=build;format=volume;name={volume}"),
+            format!("type=build;format=image;name={}/team/cache", registry.host),
+        ]
+        .iter()
+        .enumerate()
+        {
+            build(&format!("first{number}"), cache).success().says(&["the cache is empty", "Adding cache layer 'test/caching:downloads'"]);
+            build(&format!("second{number}"), cache).success().says(&["the cache has what was downloaded"]);
+        }
+        assert!(folder.join("committed/io.buildpacks.lifecycle.cache.metadata").is_file());
+        assert!(t.store().join("volumes").join(&volume).join("committed").is_dir());
+        // The store is such a cache itself.
+        build("own", "type=launch;format=volume").success().says(&["the cache is empty"]).never_says(&["Caching in"]);
+        for (wrong, code, said) in [
+            ("type=build;format=tar", 2, "its format is \"tar\""),
+            ("type=build;format=bind;source=/there/is/none", 3, "cannot find the cache's folder"),
+            ("type=launch;format=image;name=x", 2, "launch caches are no images"),
+        ] {
+            build("wrong", wrong).failure(code).says(&[said]);
+        }
+        // One that cannot be read costs the cache only.
+        fs::write(folder.join("committed/io.buildpacks.lifecycle.cache.metadata"), "{").unwrap();
+        let cache = format!("type=build;format=bind;source={}", folder.display());
+        build("third", &cache).success().says(&["the cache is empty"]);
     }
 }

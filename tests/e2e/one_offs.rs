@@ -6,14 +6,19 @@ use std::time::{Duration, Instant};
 use test_support::{Finished, TestContext, get, processes_with};
 
 /// The dyno's name in what `run:detached` printed.
-fn name_of(started: &Finished) -> String {
+pub(crate) fn name_of(started: &Finished) -> String {
     let line = started.stdout.lines().next().unwrap();
     let (_, name) = line.split_once("... done, ").unwrap();
     name.to_owned()
 }
 
 /// Waits until the app's log of a dyno has this in it.
-fn wait_for_log(t: &TestContext, app: &test_support::App, dyno: &str, text: &str) -> String {
+pub(crate) fn wait_for_log(
+    t: &TestContext,
+    app: &test_support::App,
+    dyno: &str,
+    text: &str,
+) -> String {
     let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         let logs = t

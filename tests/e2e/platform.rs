@@ -1,6 +1,7 @@
 //! `slugc build` as a platform: buildpacks in every form, project descriptors, what a build sees.
 
 use crate::as_each_user;
+use crate::one_offs::{name_of, wait_for_log};
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -220,6 +221,14 @@ as_each_user! {
         let bound = dyno(&["--binding", &format!("db={}", binding.display())]).success();
         assert_eq!(bound.stdout, "postgresql600\n");
         dyno(&[]).failure(1);
+        // In the background as well: its output is in the log.
+        let script = "echo bound to $(cat $SERVICE_BINDING_ROOT/db/type)";
+        let started = t
+            .slugc_in(&app)
+            .args(["run:detached", "--binding", &format!("db={}", binding.display()), "--", "sh", "-c", script])
+            .run()
+            .success();
+        wait_for_log(t, &app, &name_of(&started), "bound to postgresql");
         let volume = format!("{}:/data", data.display());
         build(&["--volume", &volume]).says(&["data: content", "data: read-only"]);
         build(&["--volume", &format!("{volume}:rw"), "--workspace", "/srv/pages"])
@@ -357,4 +366,72 @@ fn the_composite_buildpack_is_both_of_ours() {
         .run()
         .failure(2)
         .says(&["made of 3 buildpacks", ".cnb"]);
+}
+
+as_each_user! {
+    /// What is fetched again gets a folder of its own: another build may be using the old one.
+    fn an_archive_behind_an_address_may_change(t: &TestContext) {
+        let app = app(t);
+        let served = FileServer::of(t.scratch());
+        let url = format!("{}/changing.tgz", served.url());
+        let folder = t.scratch().join("changing");
+        output_of("cp", &["-a", &buildpack("greeting"), "changing"], t.scratch());
+        let publish = |version: &str| {
+            let file = folder.join("buildpack.toml");
+            let text = fs::read_to_string(&file).unwrap();
+            let old = text.lines().find(|line| line.starts_with("version")).unwrap().to_owned();
+            fs::write(&file, text.replace(&old, &format!("version = \"{version}\""))).unwrap();
+            output_of("tar", &["-C", "changing", "-czf", "changing.tgz", "."], t.scratch());
+        };
+        let build = |more: &[&str]| t.slugc_in(&app).args(["build", ".", "-b", &url]).args(more).run().success();
+        let unpacked = || {
+            let folders = fs::read_dir(t.store().join("buildpacks")).unwrap();
+            folders.flatten().filter(|entry| entry.path().join("fixtures_greeting").is_dir()).map(|entry| entry.path()).collect::<Vec<_>>()
+        };
+        publish("1.2.3");
+        build(&[]).says(&["fixtures/greeting 1.2.3"]);
+        let before = unpacked();
+        publish("1.2.4");
+        build(&[]).says(&["is up to date"]);
+        build(&["--pull-policy", "always"]).says(&["fixtures/greeting 1.2.4"]);
+        for folder in before {
+            assert!(folder.is_dir(), "{} was replaced", folder.display());
+        }
+        build(&["-e", "GREETING_NAME=again"]).says(&["fixtures/greeting 1.2.4"]);
+    }
+}
+
+as_each_user! {
+    /// The index is a folder of the user's, as pack's is a clone.
+    fn a_registry_of_buildpacks_leads_to_images(t: &TestContext) {
+        requires!(Need::Program("docker-registry"));
+        let own = TestContext::with_own_store(crate::BINARY, t.who());
+        let Some(t) = own.as_ref() else {
+            return;
+        };
+        let registry = crate::registry::Registry::start(t);
+        let app = app(t);
+        let image = format!("{}/team/greeting", registry.host);
+        let pushed = t.slugc().args(["buildpack", "package", &buildpack("greeting"), &image]).run().success();
+        let printed = format!("{}{}", pushed.stdout, pushed.stderr);
+        let digest = printed.split("sha256:").nth(1).and_then(|rest| rest.get(..64)).unwrap().to_owned();
+        let place = t.scratch().join("index/gr/ee");
+        fs::create_dir_all(&place).unwrap();
+        let line = |version: &str, yanked: bool, addr: &str| {
+            format!("{{\"ns\":\"fixtures\",\"name\":\"greeting\",\"version\":\"{version}\",\"yanked\":{yanked},\"addr\":\"{addr}\"}}\n")
+        };
+        let text = line("1.2.3", false, &format!("{image}@sha256:{digest}")) + &line("9.0.0", true, &image);
+        fs::write(place.join("fixtures_greeting"), text).unwrap();
+        t.give(t.scratch());
+        let build = |named: &str| t.slugc_in(&app).args(["build", ".", "-b", named]).run();
+        build("urn:cnb:registry:fixtures/greeting").failure(3).says(&["slugc settings registry-index DIR"]);
+        t.slugc().args(["settings", "registry-index", "index"]).run().success();
+        t.slugc().arg("settings").run().success().says(&["registry-index", "/index"]);
+        build("urn:cnb:registry:fixtures/greeting").success().says(&["fixtures/greeting 1.2.3"]);
+        build("urn:cnb:registry:fixtures/greeting@1.2.3").success().says(&["is up to date"]);
+        build("urn:cnb:registry:fixtures/greeting@2").failure(3).says(&["it has 1.2.3, 9.0.0"]);
+        build("urn:cnb:registry:fixtures/greeting@9.0.0").failure(3).says(&["is no image by its digest"]);
+        build("urn:cnb:registry:fixtures/none").failure(3).says(&["has no buildpack fixtures/none"]);
+        t.slugc().args(["settings", "registry-index", "--unset"]).run().success();
+    }
 }

@@ -9,4 +9,8 @@ pub(crate) struct BuildCacheArgs {
     /// into it after the build
     #[arg(long, value_name = "REF")]
     pub(crate) cache_image: Option<String>,
+    /// The same in pack's words: type=build;format=image;name=REF, or in a folder with
+    /// type=build;format=bind;source=DIR, or among all apps of this user with type=build;format=volume;name=NAME
+    #[arg(long = "cache", value_name = "SPEC", conflicts_with = "cache_image")]
+    pub(crate) caches: Vec<String>,
 }

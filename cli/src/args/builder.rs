@@ -105,6 +105,15 @@ pub(crate) enum SettingsAction {
         #[command(subcommand)]
         action: Option<MirrorAction>,
     },
+    /// Show, set or forget the index of the registry of buildpacks, which urn:cnb:registry:ID@VERSION asks: a folder in
+    /// the format of the index that pack uses
+    RegistryIndex {
+        #[arg(value_name = "DIR", conflicts_with = "unset")]
+        folder: Option<PathBuf>,
+        /// Forget it
+        #[arg(short, long)]
+        unset: bool,
+    },
     /// Hosts to ask in the place of a registry; * stands for every registry
     RegistryMirrors {
         #[command(subcommand)]

@@ -65,6 +65,9 @@ pub(crate) struct TerminalArgs {
 
 Its output is in the app's log; slugc ps lists it, slugc ps:stop run.4711 ends it.")]
 pub(crate) struct RunDetachedArgs {
+    /// A service binding for the command: its folder has a file `type` and one for each secret; may be repeated
+    #[arg(long = "binding", value_name = "NAME=DIR")]
+    pub(crate) bindings: Vec<String>,
     /// Go on printing what it logs; ^C ends that, not the dyno
     #[arg(short, long)]
     pub(crate) tail: bool,

@@ -14,6 +14,7 @@ pub(crate) struct Foundation {
     pub(crate) name: String,
     /// For people.
     pub(crate) summary: String,
+    /// A builder itself, which is made for the same machines, where the user names another run image.
     pub(crate) run_image: Descriptor,
     /// What the image's label calls its base.
     pub(crate) run_image_names: RunImageNames,

@@ -10,6 +10,7 @@ mod previous;
 pub(crate) mod record;
 pub(crate) mod run_image;
 pub(crate) mod sandboxed;
+pub(crate) mod shared_cache;
 pub(crate) mod summary;
 
 use crate::app::{App, AppImage};
@@ -32,7 +33,6 @@ use crate::ui::size;
 use buildpacks::Buildpacks;
 pub(crate) use built::Built;
 use built::{Clock, report, up_to_date};
-use cache_image::CacheRepository;
 use cnb_phases::export;
 use cnb_phases::record::CacheRecord;
 use cnb_phases::restore::LastBuild;
@@ -43,6 +43,7 @@ use foundation::Foundation;
 use oci_image::{Descriptor, Digest};
 use phases::Phases;
 use record::Record;
+use shared_cache::SharedCache;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -63,7 +64,7 @@ pub(crate) struct Request<'a> {
     /// Another base than the stack's run image.
     pub(crate) run_image: Option<&'a Base>,
     /// The cache that other machines share.
-    pub(crate) cache: Option<&'a CacheRepository<'a>>,
+    pub(crate) cache: Option<&'a SharedCache<'a>>,
 }
 
 /// Builds the app, or finds that nothing changed.
@@ -147,6 +148,7 @@ fn choose(
         registry: request.registry,
         refresh: request.refresh,
         target: target.as_ref(),
+        has_run_image: request.run_image.is_some(),
     };
     let Chosen { buildpacks, base } = order::choose(store, printer, parts, &wishes)?;
     let stack = match base {

@@ -2,10 +2,10 @@
 
 use crate::bases::Base;
 use crate::build::buildpacks::Buildpacks;
-use crate::build::cache_image::CacheRepository;
 use crate::build::description::Description;
 use crate::build::foundation::Foundation;
 use crate::build::sandboxed::{self, Phase, Scene, Workplace};
+use crate::build::shared_cache::SharedCache;
 use crate::build::{Last, Request, record};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::host;
@@ -163,21 +163,23 @@ impl Phases<'_> {
 
     /// Layers of an app that this machine did not build before, out of the cache that others left. Without them the
     /// build takes longer, nothing else.
-    fn restore_from(&self, cache: &CacheRepository<'_>, group: &Group) {
+    fn restore_from(&self, cache: &SharedCache<'_>, group: &Group) {
         let sink = |level: Level, line: &str| self.printer.log(level, line);
-        let restored = cache_restore::restore(&cache_restore::Inputs {
-            platform_api: sandboxed::PLATFORM_API,
-            layers_dir: &self.request.app.layers(),
-            layers_path: Path::new(sandboxed::LAYERS),
-            group,
-            previous: &LayersMetadata::default(),
-            cache: Some(&cache.layers()),
-            skip_layers: false,
-            owner: self.owner(),
-            log: Logger::new(&sink),
+        let restored = cache.with_layers(|layers| {
+            cache_restore::restore(&cache_restore::Inputs {
+                platform_api: sandboxed::PLATFORM_API,
+                layers_dir: &self.request.app.layers(),
+                layers_path: Path::new(sandboxed::LAYERS),
+                group,
+                previous: &LayersMetadata::default(),
+                cache: Some(layers),
+                skip_layers: false,
+                owner: self.owner(),
+                log: Logger::new(&sink),
+            })
+            .or_fail(Exit::Store, || format!("cannot use {cache}"))
         });
-        if let Err(error) = restored {
-            let failure = Failure::new(Exit::Store, format!("cannot use {cache}")).because(error);
+        if let Err(failure) = restored.and_then(|restored| restored) {
             self.printer.warning(&chain(&failure));
         }
     }
@@ -186,7 +188,7 @@ impl Phases<'_> {
     /// is a warning.
     pub(super) fn save_cache(
         &self,
-        cache: &CacheRepository<'_>,
+        cache: &SharedCache<'_>,
         group: &Group,
         exported: &export::Exported,
     ) {
@@ -203,10 +205,19 @@ impl Phases<'_> {
             log: Logger::new(&sink),
         };
         self.printer.heading(&format!("Caching in {cache}"));
-        if let Err(error) = save::save(&inputs, &cache.layers()) {
-            let failure = Failure::new(Exit::Network, format!("cannot save {cache}"))
+        let saved = cache.with_layers(|layers| {
+            save::save(&inputs, layers).map_err(|error| {
+                let failure = Failure::new(Exit::Network, format!("cannot save {cache}"));
+                match cache {
+                    SharedCache::Image(_) => {
+                        failure.hint("log in: slugc login; or build without --cache-image")
+                    }
+                    SharedCache::Folder { .. } => failure,
+                }
                 .because(error)
-                .hint("log in: slugc login; or build without --cache-image");
+            })
+        });
+        if let Err(failure) = saved.and_then(|saved| saved) {
             self.printer.warning(&chain(&failure));
         }
     }

@@ -11,9 +11,10 @@ use cnb_spec::env_vars;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use sandbox::{Mount, Root, Sandbox, Stream, Writable};
 use slug_runtime::Binding;
-use std::ffi::OsString;
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -211,19 +212,7 @@ impl Workplace {
         "slugc-build".clone_into(&mut sandbox.hostname);
         sandbox.cwd = PathBuf::from(&surroundings.workspace);
         sandbox.network = surroundings.network;
-        sandbox.env = stack.build_env();
-        sandbox.env.extend(
-            host::proxy_variables()
-                .into_iter()
-                .map(|(name, value)| (OsString::from(name), OsString::from(value))),
-        );
-        sandbox
-            .env
-            .push((env_vars::PLATFORM_API.into(), scene.api.to_string().into()));
-        if surroundings.exec_env != crate::project::PRODUCTION {
-            let name = OsString::from(&surroundings.exec_env);
-            sandbox.env.push((env_vars::EXEC_ENV.into(), name));
-        }
+        sandbox.env = environment(scene);
         sandbox.stdin = Stream::Null;
         sandbox.mounts = vec![
             Mount::read_write(self.app(), &surroundings.workspace),
@@ -247,6 +236,23 @@ impl Workplace {
         sandbox.mounts.extend(surroundings.volumes.iter().cloned());
         run(sandbox, phase)
     }
+}
+
+/// What a phase is started with: the build image's variables, and those of the platform, which win. Of a name that is
+/// there twice, programs take the first.
+fn environment(scene: &Scene<'_>) -> Vec<(OsString, OsString)> {
+    let mut env: BTreeMap<OsString, OsString> = scene.stack.build_env().into_iter().collect();
+    // A builder made for one phase may have it set; without it, the phase's own default counts.
+    env.remove(OsStr::new(env_vars::EXEC_ENV));
+    for (name, value) in host::proxy_variables() {
+        env.insert(name.into(), value.into());
+    }
+    env.insert(env_vars::PLATFORM_API.into(), scene.api.to_string().into());
+    let exec_env = &scene.surroundings.exec_env;
+    if exec_env != crate::project::PRODUCTION {
+        env.insert(env_vars::EXEC_ENV.into(), exec_env.into());
+    }
+    env.into_iter().collect()
 }
 
 /// Makes the layers folder where there is room for the thousands of files of a build.
@@ -289,19 +295,52 @@ fn run(mut sandbox: Sandbox, phase: &Phase<'_>) -> Result<u8, Failure> {
     // The reader ends with the last writer; this process must not be one.
     drop(sandbox);
     let waiting = || format!("cannot wait for the {}", phase.name);
-    let mut said = Vec::new();
+    let mut said = Said::default();
     if let Some(mut reader) = reader {
-        reader
-            .read_to_end(&mut said)
-            .or_fail(Exit::General, waiting)?;
+        std::io::copy(&mut reader, &mut said).or_fail(Exit::General, waiting)?;
     }
     let status = child.wait().or_fail(Exit::Sandbox, waiting)?;
     let code = u8::try_from(sandbox::exit_code(status)).unwrap_or(1);
     if code != 0 {
         // Quiet or not, what a failed phase said is what the user needs.
-        drop(std::io::stderr().write_all(&said));
+        drop(said.print(&mut std::io::stderr()));
     }
     Ok(code)
+}
+
+/// The end of what a quiet phase says: the reason of a failure stands there, and buildpacks may print without end.
+#[derive(Debug, Default)]
+struct Said {
+    last: VecDeque<u8>,
+    /// Bytes before those.
+    left_out: u64,
+}
+
+impl Said {
+    const MOST: usize = 1 << 20;
+
+    fn print(&self, to: &mut impl Write) -> std::io::Result<()> {
+        if self.left_out > 0 {
+            writeln!(to, "[{} bytes before this are left out]", self.left_out)?;
+        }
+        let (first, second) = self.last.as_slices();
+        to.write_all(first)?;
+        to.write_all(second)
+    }
+}
+
+impl Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.last.extend(bytes);
+        let surplus = self.last.len().saturating_sub(Self::MOST);
+        drop(self.last.drain(..surplus));
+        self.left_out += surplus as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Changes the owner of a tree, so many folders deep, without following links.
@@ -317,4 +356,29 @@ fn own(path: &Path, depth: usize, uid: u32, gid: u32) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quiet_phase_keeps_the_end_of_what_it_says() {
+        let mut said = Said::default();
+        said.write_all(b"first line\n").unwrap();
+        for _ in 0..100 {
+            said.write_all(&vec![b'x'; 100_000]).unwrap();
+        }
+        said.write_all(b"\nthe reason\n").unwrap();
+        let mut printed = Vec::new();
+        said.print(&mut printed).unwrap();
+        let text = String::from_utf8(printed).unwrap();
+        assert!(text.ends_with("x\nthe reason\n"));
+        assert!(!text.contains("first line"));
+        let left_out = 11 + 10_000_000 + 12 - Said::MOST;
+        let head = format!("[{left_out} bytes before this are left out]\n");
+        assert!(text.starts_with(&head), "{}", &text[..60]);
+        assert_eq!(text.len(), head.len() + Said::MOST);
+    }
 }

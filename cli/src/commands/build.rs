@@ -2,7 +2,7 @@
 
 use crate::app::{App, AppName};
 use crate::args::{BuildArgs, PlatformArgs, RegistryArgs};
-use crate::build::cache_image::CacheRepository;
+use crate::build::shared_cache::SharedCache;
 use crate::build::{self, Request, run_image};
 use crate::build_env;
 use crate::commands::{cache, sbom};
@@ -106,10 +106,7 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
         }
         None => None,
     };
-    let cache = args.cache.cache_image.as_deref();
-    let cache = cache
-        .map(|name| CacheRepository::open(&store, &printer, name, &args.registry))
-        .transpose()?;
+    let cache = SharedCache::open(&store, &printer, &args.cache, &args.registry)?;
     let built = build::build(
         &store,
         &printer,

@@ -56,6 +56,9 @@ struct Usage {
     /// Buildpacks that were fetched.
     buildpacks: u64,
     addons: u64,
+    /// Where caches of builds have been given names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volumes: Option<u64>,
     apps: BTreeMap<String, u64>,
     /// Of `blobs`, what no app and no stack needs; unknown where that cannot be found out.
     unused_blobs: Option<u64>,
@@ -90,6 +93,11 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
         tools: measure(&store.tools())?,
         buildpacks: measure(&store.buildpacks())?,
         addons: measure(&store.addons())?,
+        volumes: store
+            .volumes()
+            .is_dir()
+            .then(|| measure(&store.volumes()))
+            .transpose()?,
         apps,
         unused_blobs: unused,
     };
@@ -119,7 +127,10 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
                 ("Tools", usage.tools),
                 ("Buildpacks", usage.buildpacks),
                 ("Add-ons", usage.addons),
-            ] {
+            ]
+            .into_iter()
+            .chain(usage.volumes.map(|count| ("Volumes", count)))
+            {
                 printer.result(&format!("{name:<10} {:>9}", size::bytes(count)));
             }
             printer.result("Apps");
@@ -183,6 +194,8 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
     prune_tools(store)?;
     // Unpacked again from their archives and images by the builds that want them.
     store::remove_tree(&store.buildpacks())?;
+    // Filled again by the builds that name them.
+    store::remove_tree(&store.volumes())?;
     leftovers::sweep(store)?;
     for app in App::all(store)? {
         sandboxed::recover(&app)?;

@@ -11,15 +11,17 @@ use crate::commands::logs;
 use crate::commands::run::{failed, program, size, words};
 use crate::commands::running::{Ready, pass_through};
 use crate::failure::{Exit, Failure, OrFail};
+use crate::platform::surroundings;
 use crate::store::Store;
 use crate::ui::printer::{Detail, Printer};
 use serde::{Deserialize, Serialize};
+use slug_runtime::Binding;
 use slug_runtime::detached::{DetachedInputs, GRACE, run_detached};
 use slug_runtime::names::DynoName;
 use slug_runtime::one_offs;
 use slug_runtime::size::Size;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 /// What the attending process is told.
@@ -29,6 +31,9 @@ struct Task {
     command: Vec<String>,
     env: BTreeMap<String, String>,
     size: Option<Size>,
+    /// Names, and folders by their absolute paths.
+    #[serde(default)]
+    bindings: Vec<(String, PathBuf)>,
 }
 
 pub(crate) fn run(args: RunDetachedArgs) -> Result<ExitCode, Failure> {
@@ -37,6 +42,7 @@ pub(crate) fn run(args: RunDetachedArgs) -> Result<ExitCode, Failure> {
         return attend(&printer, &args.one_off.app);
     }
     let size = size(&args.one_off)?;
+    let bindings = surroundings::bindings(&args.bindings)?;
     let command = words(args.one_off.command)?;
     let store = Store::open()?;
     let app = App::of(&store, AppName::choose(&args.one_off.app, Path::new("."))?);
@@ -51,6 +57,10 @@ pub(crate) fn run(args: RunDetachedArgs) -> Result<ExitCode, Failure> {
         env: build_env::collect(&[], &[], &args.one_off.env)?,
         command,
         size,
+        bindings: bindings
+            .into_iter()
+            .map(|it| (it.name, it.folder))
+            .collect(),
     };
     let attempt = || format!("cannot run {} in the background", program(&task.command));
     let own = std::env::current_exe().or_fail(Exit::General, attempt)?;
@@ -89,9 +99,14 @@ fn attend(printer: &Printer, app: &AppArgs) -> Result<ExitCode, Failure> {
         command,
         env,
         size,
+        bindings,
     } = background::leave_session()?;
     let mut ready = Ready::open(printer, app, &[])?;
     ready.config.extend(env);
+    let bindings = bindings.into_iter();
+    ready.host.bindings = bindings
+        .map(|(name, folder)| Binding { name, folder })
+        .collect();
     if let Some(size) = size {
         ready.keep_to(printer, size);
     }

@@ -51,6 +51,32 @@ pub(crate) fn run(args: &SettingsArgs) -> Result<ExitCode, Failure> {
             }
             printer.result(&size::bytes(settings.cache_limit()));
         }
+        Some(SettingsAction::RegistryIndex { folder, unset }) => match (folder, unset) {
+            (Some(folder), _) => {
+                let folder = folder.canonicalize().or_fail(Exit::Input, || {
+                    format!("cannot find the index {}", folder.display())
+                })?;
+                if !folder.is_dir() {
+                    return Err(Failure::new(
+                        Exit::Input,
+                        format!("the index {} is no folder", folder.display()),
+                    ));
+                }
+                printer.result(&format!(
+                    "Buildpacks of the registry are looked up in {}",
+                    folder.display()
+                ));
+                settings.registry_index = Some(folder);
+            }
+            (None, true) => {
+                settings.registry_index = None;
+                printer.result("There is no index of buildpacks");
+            }
+            (None, false) => printer.result(&settings.registry_index.as_ref().map_or_else(
+                || "There is no index of buildpacks".to_owned(),
+                |folder| folder.display().to_string(),
+            )),
+        },
         Some(SettingsAction::RunImageMirrors { action }) => {
             mirrors_of_run_images(&printer, &mut settings, action.as_ref())?;
         }
@@ -78,6 +104,9 @@ fn list(printer: &Printer, settings: &Settings, output: Output) -> Result<(), Fa
     printer.result(&format!("pull-policy        {policy}"));
     if let Some(limit) = settings.cache_limit {
         printer.result(&format!("cache-limit        {}", size::bytes(limit)));
+    }
+    if let Some(folder) = &settings.registry_index {
+        printer.result(&format!("registry-index     {}", folder.display()));
     }
     for (name, mirrors) in &settings.run_image_mirrors {
         printer.result(&format!(

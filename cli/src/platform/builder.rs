@@ -8,6 +8,7 @@
 //! exported by slugc itself, and only detection and build run inside, without credentials. So every builder is handled
 //! as pack handles one that it does not trust, and there is nothing to trust.
 
+use super::order::Wishes;
 use super::pull::{Puller, nearest_first};
 use crate::args::LifecycleChoice;
 use crate::build::foundation::{BuildersLifecycle, Foundation};
@@ -253,15 +254,12 @@ impl Builder {
         nearest_first(all, target)
     }
 
-    /// Makes everything ready that a build on this builder needs: its root unpacked, its run image in the store.
-    pub(crate) fn base(
+    /// The builder's run image, brought to the store, and its name.
+    fn run_image(
         &self,
-        store: &Store,
         puller: &Puller<'_>,
-        lifecycle: LifecycleChoice,
         target: Option<&Reference>,
-    ) -> Result<Foundation, Failure> {
-        let (uid, gid) = self.user()?;
+    ) -> Result<(String, Descriptor), Failure> {
         let names = self.run_image_names(puller, target);
         if names.is_empty() {
             return Err(Failure::new(
@@ -270,7 +268,7 @@ impl Builder {
             )
             .hint("make the builder with [[run.images]] in its builder.toml"));
         }
-        let (run_name, run) = puller.first(&names).map_err(|failure| {
+        let (name, run) = puller.first(&names).map_err(|failure| {
             Failure::new(
                 failure.exit,
                 format!("cannot get the run image of the builder {}", self.name),
@@ -278,13 +276,37 @@ impl Builder {
             .because(failure)
             .hint("slugc settings run-image-mirrors add IMAGE -m MIRROR names another place for it")
         })?;
+        Ok((name, run.manifest))
+    }
+
+    /// Makes everything ready that a build on this builder needs: its root unpacked, and its run image in the store
+    /// unless the user names another.
+    pub(crate) fn base(
+        &self,
+        store: &Store,
+        puller: &Puller<'_>,
+        wishes: &Wishes<'_>,
+    ) -> Result<Foundation, Failure> {
+        let (uid, gid) = self.user()?;
+        let (summary, run_image, run_image_names) = if wishes.has_run_image {
+            // What is compiled in the build image has to run on the other one: it stands for what it was made for.
+            let none = RunImageNames::default();
+            ("builder".to_owned(), self.manifest.clone(), none)
+        } else {
+            let (name, manifest) = self.run_image(puller, wishes.target)?;
+            let names = RunImageNames {
+                image: Some(bare_name(&name)),
+                mirrors: self.mirrors_of(&name),
+            };
+            (format!("builder, run image {name}"), manifest, names)
+        };
         let unpacking = || format!("cannot unpack the builder {}", self.name);
         let spinner = puller.printer.spinner("Unpacking the builder");
         let lowers =
             Roots::open(store.roots()).and_then(|roots| roots.lowers(&self.image, store.blobs()));
         spinner.finish_and_clear();
         let lowers = lowers.map_err(|error| not_unpacked(unpacking(), error))?;
-        let lifecycle = match lifecycle {
+        let lifecycle = match wishes.args.lifecycle {
             LifecycleChoice::Slugc => None,
             LifecycleChoice::Builder => Some(self.own_lifecycle(&lowers)?),
         };
@@ -292,15 +314,11 @@ impl Builder {
             let (name, value) = pair.split_once('=')?;
             Some((name.to_owned(), value.to_owned()))
         });
-        let mirrors = self.mirrors_of(&run_name);
         Ok(Foundation {
             name: self.name.clone(),
-            summary: format!("builder, run image {run_name}"),
-            run_image: run.manifest,
-            run_image_names: RunImageNames {
-                image: Some(bare_name(&run_name)),
-                mirrors,
-            },
+            summary,
+            run_image,
+            run_image_names,
             build_image: self.manifest.digest,
             uid,
             gid,

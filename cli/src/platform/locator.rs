@@ -2,13 +2,14 @@
 
 use crate::failure::{Exit, Failure};
 use crate::place::{self, Place};
+use crate::platform::registry_index;
 use cnb_spec::names::BuildpackId;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Every spelling, for hints.
 pub(crate) const SPELLINGS: &str = "a folder, FILE.tgz, FILE.cnb, https://…, docker://REGISTRY/REPOSITORY[:TAG], \
-     oci:DIR, docker-daemon:NAME, ID[@VERSION], urn:cnb:builder:ID[@VERSION] or from=builder";
+     oci:DIR, docker-daemon:NAME, ID[@VERSION], urn:cnb:builder:ID[@VERSION], urn:cnb:registry:ID[@VERSION] or from=builder";
 
 /// Stands for the whole order of the builder.
 pub(crate) const FROM_BUILDER: &str = "from=builder";
@@ -20,6 +21,8 @@ pub(crate) enum Locator {
     FromBuilder,
     /// One of the builder's or of slugc's own.
     Known { id: String, version: String },
+    /// One that the index of the registry of buildpacks knows.
+    Registry { id: String, version: String },
     /// A buildpack's image.
     Image(String),
     /// A folder or an archive on this machine.
@@ -60,10 +63,15 @@ impl Locator {
                 return known(name).ok_or_else(|| refused("what follows the last colon is no ID"));
             }
         }
-        if text.starts_with("urn:cnb:registry:") {
-            return Err(refused(
-                "slugc has no registry of buildpacks; name the buildpack's image instead",
-            ));
+        if let Some(name) = text.strip_prefix("urn:cnb:registry:") {
+            let (id, version) = name.split_once('@').unwrap_or((name, ""));
+            if !registry_index::is_id(id) {
+                return Err(refused("a registry's buildpacks have IDs like team/name"));
+            }
+            return Ok(Self::Registry {
+                id: id.to_owned(),
+                version: version.to_owned(),
+            });
         }
         if let Some(path) = text.strip_prefix("file://") {
             // `file://localhost/…` is the same machine (RFC 8089).
@@ -133,8 +141,12 @@ impl fmt::Display for Locator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FromBuilder => f.write_str(FROM_BUILDER),
-            Self::Known { id, version } if version.is_empty() => f.write_str(id),
-            Self::Known { id, version } => write!(f, "{id}@{version}"),
+            Self::Known { id, version } | Self::Registry { id, version } if version.is_empty() => {
+                f.write_str(id)
+            }
+            Self::Known { id, version } | Self::Registry { id, version } => {
+                write!(f, "{id}@{version}")
+            }
             Self::Image(name) => f.write_str(name),
             Self::Path(path) => path.display().fmt(f),
             Self::Url(url) => f.write_str(&without_secrets(url)),
@@ -189,7 +201,14 @@ mod tests {
             ("gone.tgz", None),
             ("gone", None),
             ("", None),
-            ("urn:cnb:registry:a/b", None),
+            (
+                "urn:cnb:registry:a/b@1.2",
+                Some(Locator::Registry {
+                    id: "a/b".to_owned(),
+                    version: "1.2".to_owned(),
+                }),
+            ),
+            ("urn:cnb:registry:b", None),
             ("file://x", None),
         ] {
             let parsed = Locator::parse(text, folder.path(), |id| id == "slugc/python");

@@ -8,6 +8,7 @@ pub(crate) mod locator;
 pub(crate) mod module;
 pub(crate) mod order;
 pub(crate) mod pull;
+pub(crate) mod registry_index;
 pub(crate) mod scaffold;
 pub(crate) mod settings;
 pub(crate) mod source;

@@ -33,6 +33,8 @@ pub(crate) struct Wishes<'a> {
     pub(crate) refresh: bool,
     /// Where the image goes, to choose among mirrors.
     pub(crate) target: Option<&'a Reference>,
+    /// Whether the user names another run image than the builder's.
+    pub(crate) has_run_image: bool,
 }
 
 /// What was decided.
@@ -106,7 +108,7 @@ pub(crate) fn choose(
     };
     let buildpacks = choice.buildpacks(wishes)?;
     let base = match &builder {
-        Some(builder) => Some(builder.base(store, &puller, args.lifecycle, wishes.target)?),
+        Some(builder) => Some(builder.base(store, &puller, wishes)?),
         None if args.lifecycle == LifecycleChoice::Builder => {
             return Err(
                 Failure::new(Exit::Usage, "--lifecycle builder needs a builder")

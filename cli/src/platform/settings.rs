@@ -33,6 +33,9 @@ pub(crate) struct Settings {
     /// Registries, and the host that is asked in their place.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) registry_mirrors: BTreeMap<String, String>,
+    /// The folder with the index of the registry of buildpacks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) registry_index: Option<PathBuf>,
 }
 
 impl Settings {

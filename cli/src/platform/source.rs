@@ -8,13 +8,14 @@
 use super::locator::{Inline, Locator, without_secrets};
 use super::module::{self, Identity, Module, Package};
 use super::pull::Puller;
+use super::registry_index;
 use crate::app;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::host;
-use crate::store::{self, Store};
+use crate::store::Store;
 use cnb_spec::group::GroupElement;
 use cnb_spec::toml_file;
-use oci_image::{Digest, Image, UnpackRules, Whiteouts, unpack_layer};
+use oci_image::{Digest, DigestWriter, Image, UnpackRules, Whiteouts, unpack_layer};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -76,6 +77,7 @@ impl Fetcher<'_> {
             }
             Locator::Url(url) => self.download(url),
             Locator::Image(name) => self.image(name),
+            Locator::Registry { id, version } => self.of_registry(id, version),
             Locator::Inline(inline) => self.inline(inline),
             Locator::FromBuilder | Locator::Known { .. } => Err(Failure::new(
                 Exit::Usage,
@@ -205,11 +207,35 @@ impl Fetcher<'_> {
             .with_config()
             .limit(LARGEST_DOWNLOAD)
             .reader();
-        let mut staged = tempfile::tempfile_in(self.store().root()).or_fail(Exit::Store, failed)?;
-        io::copy(&mut { body }, &mut staged).or_fail(Exit::Network, failed)?;
+        let staged = tempfile::tempfile_in(self.store().root()).or_fail(Exit::Store, failed)?;
+        let mut hashing = DigestWriter::new(staged);
+        io::copy(&mut { body }, &mut hashing).or_fail(Exit::Network, failed)?;
+        let (mut staged, content, _) = hashing.finish();
         io::Seek::rewind(&mut staged).or_fail(Exit::Store, failed)?;
-        store::remove_tree(&self.place(&key))?;
-        self.unpack(&key, staged, &shown)
+        // What it was before may be another build's, which runs: other content gets another folder.
+        let content = Digest::of(format!("archive\0{content}").as_bytes());
+        let package = match self.unpacked(&content)? {
+            Some(package) => package,
+            None => self.unpack(&content, staged, &shown)?,
+        };
+        self.note(&key, &package.main, Some(&content))?;
+        Ok(package)
+    }
+
+    /// The image that the registry's index names.
+    fn of_registry(&self, id: &str, version: &str) -> Result<Package, Failure> {
+        let index = self.puller.settings.registry_index.as_deref();
+        let index = index.ok_or_else(|| {
+            Failure::new(
+                Exit::Input,
+                format!("there is no index of a registry of buildpacks to look {id} up in"),
+            )
+            .hint(
+                "clone the index that pack uses and name the folder: slugc settings registry-index DIR; or name the \
+                 buildpack's image: docker://REGISTRY/REPOSITORY",
+            )
+        })?;
+        self.image(&registry_index::find(index, id, version)?)
     }
 
     /// A buildpack's image: layers with `/cnb/buildpacks`, and a label that names the package's own buildpack.
@@ -298,7 +324,12 @@ impl Fetcher<'_> {
     }
 
     /// Unpacks an archive into the store.
-    fn unpack(&self, key: &Digest, archive: impl Read, shown: &str) -> Result<Package, Failure> {
+    fn unpack(
+        &self,
+        key: &Digest,
+        archive: impl Read + Send,
+        shown: &str,
+    ) -> Result<Package, Failure> {
         let staging = self.staging()?;
         let rules = UnpackRules {
             whiteouts: Whiteouts::Refuse,
@@ -422,7 +453,18 @@ impl Fetcher<'_> {
         let Some(note) = app::read_json::<Note>(&self.place(key).with_extension("json"))? else {
             return Ok(None);
         };
-        let folder = self.place(note.see.as_ref().unwrap_or(key));
+        let folder = match note.see {
+            // An address leads to an archive, and that perhaps to an image.
+            Some(see) if !self.place(&see).is_dir() => {
+                return if see == *key {
+                    Ok(None)
+                } else {
+                    self.unpacked(&see)
+                };
+            }
+            Some(see) => self.place(&see),
+            None => self.place(key),
+        };
         if !folder.is_dir() {
             return Ok(None);
         }

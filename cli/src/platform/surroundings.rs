@@ -281,8 +281,11 @@ fn workspace(text: &str) -> Result<String, Failure> {
     if text == "/" || system.iter().any(|folder| path.starts_with(folder)) {
         return Err(refused("the system has its own files there"));
     }
-    if ["/home", "/home/cnb", "/root", "/var", "/opt"].contains(&text) {
+    if ["/home", "/root", "/var", "/opt"].contains(&text) {
         return Err(refused("other files are there"));
+    }
+    if path.starts_with(sandboxed::HOME) {
+        return Err(refused("the build's user has an empty home there"));
     }
     Ok(text.to_owned())
 }

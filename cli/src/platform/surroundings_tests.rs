@@ -62,7 +62,15 @@ fn instants_and_names() {
     assert!(exec_env("test").is_ok());
     assert!(exec_env("a/b").is_err());
     assert_eq!(workspace("/app/").unwrap(), "/app");
-    for wrong in ["app", "/", "/usr/app", "/layers", "/app/../etc", "/home"] {
+    for wrong in [
+        "app",
+        "/",
+        "/usr/app",
+        "/layers",
+        "/app/../etc",
+        "/home",
+        "/home/cnb/app",
+    ] {
         assert!(workspace(wrong).is_err(), "{wrong}");
     }
 }

@@ -4,6 +4,7 @@ use crate::Failure;
 use crate::daemon::Daemon;
 use crate::inputs::Inputs;
 use crate::layouts::Layouts;
+use crate::output::Output;
 use crate::registries::{Registries, RemoteImage};
 use oci_image::{BlobStore, Descriptor, Digest, Image, LayerBlob, layout};
 use std::collections::BTreeMap;
@@ -104,6 +105,7 @@ impl Images {
     /// the phase is going to need.
     pub(crate) fn open<'a>(
         inputs: &Inputs,
+        output: &Output,
         names: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, Failure> {
         let elsewhere = if let Some(dir) = &inputs.layout {
@@ -115,8 +117,8 @@ impl Images {
             None
         };
         let registries = match elsewhere {
-            Some(_) => Registries::new(inputs, inputs.cache_image.as_deref())?,
-            None => Registries::new(inputs, names)?,
+            Some(_) => Registries::new(inputs, output, inputs.cache_image.as_deref())?,
+            None => Registries::new(inputs, output, names)?,
         };
         Ok(Self {
             place: elsewhere.unwrap_or(Place::Registry),

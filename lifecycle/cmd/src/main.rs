@@ -161,23 +161,23 @@ fn run(output: &Output) -> Result<(), Failure> {
     match phase {
         Phase::Detect | Phase::Build => run_buildpacks(phase, &inputs, output),
         Phase::Analyze => {
-            let images = prepare(phase, &mut inputs, &analyzer::names)?;
+            let images = prepare(phase, &mut inputs, output, &analyzer::names)?;
             analyzer::run(&inputs, output, &images).map(drop)
         }
         Phase::Restore => {
-            let images = prepare(phase, &mut inputs, &restorer::names)?;
+            let images = prepare(phase, &mut inputs, output, &restorer::names)?;
             restorer::run(&inputs, output, &images)
         }
         Phase::Export => {
-            let images = prepare(phase, &mut inputs, &exporter::names)?;
+            let images = prepare(phase, &mut inputs, output, &exporter::names)?;
             exporter::run(&inputs, output, &images)
         }
         Phase::Create => {
-            let images = prepare(phase, &mut inputs, &analyzer::names)?;
+            let images = prepare(phase, &mut inputs, output, &analyzer::names)?;
             creator::run(&inputs, output, &images)
         }
         Phase::Rebase => {
-            let images = prepare(phase, &mut inputs, &rebaser::names)?;
+            let images = prepare(phase, &mut inputs, output, &rebaser::names)?;
             rebaser::run(&inputs, output, &images)
         }
     }
@@ -216,10 +216,11 @@ fn run_buildpacks(phase: Phase, inputs: &Inputs, output: &Output) -> Result<(), 
 fn prepare(
     phase: Phase,
     inputs: &mut Inputs,
+    output: &Output,
     names: &dyn Fn(&Inputs) -> Result<Vec<String>, Failure>,
 ) -> Result<Images, Failure> {
     let names = names(inputs)?;
-    let images = Images::open(inputs, names.iter().map(String::as_str))?;
+    let images = Images::open(inputs, output, names.iter().map(String::as_str))?;
     let mut folders: Vec<&Path> = Vec::new();
     if !matches!(phase, Phase::Export | Phase::Rebase) {
         folders.push(&inputs.layers);

@@ -2,18 +2,19 @@
 
 use cnb_phases::log::Level;
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Prints lines from a level on.
-#[derive(Debug)]
+/// Prints lines from a level on, which all clones share.
+#[derive(Debug, Clone)]
 pub(crate) struct Output {
-    level: AtomicU8,
+    level: Arc<AtomicU8>,
 }
 
 impl Default for Output {
     fn default() -> Self {
         Self {
-            level: AtomicU8::new(Level::Info as u8),
+            level: Arc::new(AtomicU8::new(Level::Info as u8)),
         }
     }
 }

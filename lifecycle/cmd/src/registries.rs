@@ -2,13 +2,15 @@
 
 use crate::Failure;
 use crate::inputs::Inputs;
+use crate::output::Output;
+use cnb_phases::log::Level;
 use cnb_spec::target::oci_architecture;
 use cnb_spec::{env_vars, exit_code};
 use oci_image::{BlobStore, Descriptor, Digest, Image, Reference};
 use oci_registry::keychain::Source;
 use oci_registry::{
-    Client, Found, Keychain, Options, PullError, PushError, PushOptions, Wanted, proxy_for,
-    pull_blobs, pull_documents,
+    Client, Found, Keychain, KeychainError, Options, PullError, PushError, PushOptions, Wanted,
+    proxy_for, pull_blobs, pull_documents,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -19,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) struct Registries {
     keychain: Keychain,
     insecure: Vec<String>,
+    output: Output,
     clients: Mutex<BTreeMap<String, Arc<Client>>>,
 }
 
@@ -34,11 +37,13 @@ impl Registries {
     /// Looks up the credentials for `images` now, as that may take rights that the phase is going to give up.
     pub(crate) fn new<'a>(
         inputs: &Inputs,
+        output: &Output,
         images: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, Failure> {
         let registries = Self {
             keychain: keychain(),
             insecure: inputs.insecure_registries.clone(),
+            output: output.clone(),
             clients: Mutex::new(BTreeMap::new()),
         };
         for image in images {
@@ -53,10 +58,7 @@ impl Registries {
         if let Some(client) = clients.get(registry) {
             return Ok(Arc::clone(client));
         }
-        let credentials: Option<Found> = self
-            .keychain
-            .find(reference)
-            .map_err(|error| Failure::from_error(exit_code::FAILED, "resolve keychain", &error))?;
+        let credentials = self.credentials(reference)?;
         let options = Options {
             insecure: self.insecure.clone(),
             proxy: proxy_for(&format!("https://{registry}/"), |name| {
@@ -71,6 +73,24 @@ impl Registries {
         let client = Arc::new(client);
         clients.insert(registry.to_owned(), Arc::clone(&client));
         Ok(client)
+    }
+
+    /// What the keychain has for an image's registry. A helper that does not work costs the credentials of that
+    /// registry and nothing else, as in the reference lifecycle: the image may be anybody's to read.
+    fn credentials(&self, reference: &Reference) -> Result<Option<Found>, Failure> {
+        let failed = |error| Failure::from_error(exit_code::FAILED, "resolve keychain", &error);
+        match self.keychain.find(reference) {
+            Err(error @ (KeychainError::HelperStart { .. } | KeychainError::Helper { .. })) => {
+                let message = format!(
+                    "Using no credentials for {}: {}",
+                    reference.registry(),
+                    failed(error).message
+                );
+                self.output.log(Level::Warn, &message);
+                Ok(None)
+            }
+            found => found.map_err(failed),
+        }
     }
 
     /// An image's documents; `None` when the registry has no such image. One for other machines only is handed to

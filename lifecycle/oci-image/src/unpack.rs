@@ -3,6 +3,7 @@
 pub(crate) mod decode;
 pub(crate) mod entry;
 mod place;
+mod read_ahead;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -15,6 +16,7 @@ use crate::layer_tar::Owner;
 use decode::Decoded;
 use entry::{EntryKind, TarReader};
 use place::Place;
+use read_ahead::{Chunks, ReadAhead};
 
 /// What may be unpacked, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,13 +159,29 @@ pub enum UnpackError {
 /// (`openat2`, Linux 5.6), and last components are never followed. Modes are kept with setuid, setgid and sticky;
 /// modification times too. Devices are not made. Nothing is synced: what is unpacked can be unpacked again.
 pub fn unpack_layer(
-    reader: impl Read,
+    reader: impl Read + Send,
     into: &Path,
     rules: &UnpackRules,
 ) -> Result<UnpackReport, UnpackError> {
-    let mut place = Place::open(into, rules)?;
-    let decoded = Decoded::new(reader, rules).map_err(|source| UnpackError::Read { source })?;
-    let mut tar = TarReader::new(decoded);
+    let place = Place::open(into, rules)?;
+    // To decompress and hash costs as much as to make files: one thread does the one, another the other.
+    std::thread::scope(|scope| {
+        let (ahead, chunks) = ReadAhead::start(scope, reader, rules);
+        let mut report = unpack(chunks, place, rules)?;
+        let (diff_id, bytes) = ahead.finish();
+        report.diff_id = diff_id;
+        report.bytes = bytes;
+        Ok(report)
+    })
+}
+
+/// Unpacks all entries and reads to the end. What the report says of the bytes is left to who reads them.
+fn unpack(
+    chunks: Chunks,
+    mut place: Place<'_>,
+    rules: &UnpackRules,
+) -> Result<UnpackReport, UnpackError> {
+    let mut tar = TarReader::new(chunks);
     let mut entries = 0;
     let mut owners = BTreeMap::new();
     let mut skipped_devices = Vec::new();
@@ -211,13 +229,11 @@ pub fn unpack_layer(
         }
     }
     place.finish()?;
-    let (diff_id, bytes) = tar
-        .into_inner()
-        .drain()
+    io::copy(&mut tar.into_inner(), &mut io::sink())
         .map_err(|source| UnpackError::Read { source })?;
     Ok(UnpackReport {
-        diff_id,
-        bytes,
+        diff_id: Digest::of(b""),
+        bytes: 0,
         entries,
         owners,
         skipped_devices,

@@ -1,6 +1,5 @@
 //! The empty layers folder before a build becomes what the build may see of the last one.
 
-use super::folder::CacheError;
 use super::restored::{Restored, RestoredError};
 use super::{LayerCache, content, layers_of};
 use crate::layers_dir::{self, Layer, ListError};
@@ -49,9 +48,6 @@ pub struct Inputs<'a> {
 /// Why the layers folder could not be prepared.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// The cache cannot be used.
-    #[error(transparent)]
-    Cache(#[from] CacheError),
     /// A folder could not be read.
     #[error(transparent)]
     List(#[from] ListError),
@@ -117,7 +113,11 @@ pub fn restore(inputs: &Inputs<'_>) -> Result<(), RestoreError> {
         }
     }
     let cached = match inputs.cache {
-        Some(cache) => cache.metadata()?,
+        Some(cache) => cache.metadata().unwrap_or_else(|error| {
+            // Without it the build takes longer, nothing else.
+            log.warn(format_args!("Not using the cache: {}", chain(&error)));
+            CacheMetadata::default()
+        }),
         None => CacheMetadata::default(),
     };
     let mut candidates = Vec::new();
@@ -446,7 +446,7 @@ fn unpack_sboms(
 
 /// Unpacks a layer of SBOM files, compressed or not, and moves what is in its `sbom` to that of the layers folder.
 fn sboms_from(
-    tar: impl io::Read,
+    tar: impl io::Read + Send,
     layers_dir: &Path,
     layers_path: &Path,
     all: &Path,
@@ -475,7 +475,7 @@ fn sboms_from(
 
 /// Puts the SBOM files of the last image, in the layer that `blob` reads, to where [`restore`] finds them. What cannot
 /// be used is passed over with a warning: SBOM files can be made again.
-pub fn launch_sboms(layers_dir: &Path, blob: impl io::Read, log: Logger<'_>) {
+pub fn launch_sboms(layers_dir: &Path, blob: impl io::Read + Send, log: Logger<'_>) {
     log.info("Restoring data for SBOM from previous image");
     let all = layers_dir.join("sbom");
     if let Err(reason) = sboms_from(blob, layers_dir, layers_dir, &all, None) {

@@ -42,7 +42,8 @@ pub struct Inputs<'a> {
 /// has it, and none of its files is opened.
 pub fn save(inputs: &Inputs<'_>, cache: &dyn LayerCache) -> Result<(), CacheError> {
     let mut staging = cache.begin()?;
-    let before = cache.metadata()?;
+    // One that cannot be read is replaced.
+    let before = cache.metadata().unwrap_or_default();
     let mut metadata = CacheMetadata::default();
     for element in &inputs.group.group {
         let mut layers = BTreeMap::new();
