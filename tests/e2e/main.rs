@@ -8,6 +8,7 @@
 
 mod addons;
 mod apps;
+mod aptfile;
 mod attachments;
 mod bad_app;
 mod bad_machine;
