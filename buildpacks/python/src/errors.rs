@@ -26,8 +26,8 @@ use crate::log;
 use crate::project::{MEMBER_VARIABLE, ProjectError};
 use crate::python_range::Range;
 use crate::python_version::{
-    PYTHON_VERSION_FILE, PythonVersion, PythonVersionError, RUNTIME_TXT, Request, Support,
-    newest_patch,
+    PYTHON_VERSION_FILE, PythonVersion, PythonVersionError, RUNTIME_TXT, Request, Stage, Support,
+    Variety, newest_patch,
 };
 use crate::sbom::SbomError;
 use crate::secrets::SecretError;
@@ -276,6 +276,20 @@ pub(crate) fn warn_of_ended_support(request: Request, support: Support) {
     }
 }
 
+/// A Python that may still change.
+pub(crate) fn warn_of_pre_release(request: Request) {
+    if request.variety.stage != Stage::Released {
+        log::warning(
+            &format!("Python {request} is not for production"),
+            &format!(
+                "{} asks for what may not be out yet: few packages have wheels for it, and it may still change. When it is out, write \
+                 \"{}\".",
+                request.file, request.series
+            ),
+        );
+    }
+}
+
 /// The stack has another patch release than the one asked for.
 pub(crate) fn warn_of_other_patch(request: Request, stack: PythonVersion) {
     if request.patch.is_some_and(|patch| patch != stack.patch) {
@@ -293,7 +307,8 @@ pub(crate) fn warn_of_other_patch(request: Request, stack: PythonVersion) {
 
 /// An installed Python that is not the newest of its series.
 pub(crate) fn warn_of_old_patch(request: Request, range: Option<&Range>, python: PythonVersion) {
-    let newest = newest_patch(python.series).filter(|newest| python.patch < *newest);
+    let newest = newest_patch(python.series)
+        .filter(|newest| python.patch < *newest && request.variety == Variety::default());
     if let Some(newest) = newest.filter(|_| request.patch.is_some()) {
         let Request { file, series, .. } = request;
         let asked = match range {
