@@ -258,6 +258,13 @@ fn python(
             errors::about_runtime_txt(asked.request),
         );
     }
+    if asked.request.is_none()
+        && asked.ranges.is_empty()
+        && let Some((title, body)) =
+            stack.and_then(|stack| errors::about_range(stack, &asked.wishes))
+    {
+        findings.add(Level::Warning, title, body);
+    }
     match decide(asked.request, &asked.ranges, stack) {
         Ok((title, support)) => {
             findings.ok(title);

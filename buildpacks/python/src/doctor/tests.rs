@@ -54,6 +54,18 @@ fn findings() {
             vec![("requirements.txt", "Flask==3.0\n"), ("app.py", flask)],
             vec![],
         ),
+        (
+            "a range that nobody enforces",
+            vec![
+                ("requirements.txt", "flask\n"),
+                (
+                    "pyproject.toml",
+                    "[project]\nrequires-python = \">=3.14\"\n",
+                ),
+                ("Procfile", "web: x\n"),
+            ],
+            vec![],
+        ),
         ("no Python", vec![("package.json", "{}")], vec![]),
         (
             "variables",

@@ -108,7 +108,17 @@ pub(super) fn project(error: &ProjectError) -> Explanation {
 }
 
 pub(super) fn secret(error: &SecretError) -> Explanation {
-    let path = error.path.display();
+    let SecretError::Remove { path, .. } = error else {
+        return Explanation::new(
+            ".slugignore can't be read",
+            format!(
+                "{}.\nIt names files that the image is to have although they look like secrets, so nothing is done without it. Let it be \
+                 an\nordinary file in UTF-8 that everybody may read.",
+                chain(error)
+            ),
+        );
+    };
+    let path = path.display();
     Explanation::new(
         format!("The secret file {path} could not be kept out of the image"),
         format!(
