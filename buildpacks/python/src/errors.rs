@@ -6,6 +6,7 @@ mod django;
 mod environment;
 mod install;
 mod known;
+mod packages;
 mod project;
 mod source;
 
@@ -29,6 +30,7 @@ use crate::python_version::{
     PYTHON_VERSION_FILE, PythonVersion, PythonVersionError, RUNTIME_TXT, Request, Stage, Support,
     Variety, newest_patch,
 };
+use crate::records::RecordError;
 use crate::sbom::SbomError;
 use crate::secrets::SecretError;
 use std::error::Error;
@@ -69,6 +71,8 @@ pub(crate) enum BuildpackError {
     Project(#[source] ProjectError),
     #[error("the virtual environment could not be made")]
     Venv(#[source] VenvError),
+    #[error("a package is not what it says")]
+    Record(#[source] RecordError),
     #[error("the requirements could not be installed")]
     Install(#[source] InstallError),
     #[error("bytecode could not be compiled")]
@@ -143,7 +147,8 @@ fn explanation_of(error: &BuildpackError) -> Explanation {
         BuildpackError::Django(error) => django::explain(error),
         BuildpackError::Nltk(error) => source::nltk(error),
         BuildpackError::Interpreter(error) => environment::interpreter(error),
-        BuildpackError::Venv(error) => environment::broken(error),
+        BuildpackError::Venv(error) => packages::venv(error),
+        BuildpackError::Record(error) => packages::record(error),
         BuildpackError::Bytecode(error) => environment::broken(error),
         BuildpackError::StaticFiles(error) => environment::broken(error),
         BuildpackError::Sbom(error) => environment::broken(error),
@@ -331,16 +336,22 @@ pub(crate) fn warn_of_old_patch(request: Request, range: Option<&Range>, python:
 
 /// The project says that it runs on other Pythons, but installs what says nothing of them.
 pub(crate) fn warn_of_range(python: PythonVersion, ranges: &[Range]) {
-    if let Some(range) = ranges.iter().find(|range| !range.allows(python)) {
-        log::warning(
-            &format!("Python {python} is not in the range of {}", range.file),
-            &format!(
-                "{file} asks for Python {range}, which requirements.txt does not enforce. Choose a version in \
-                 {PYTHON_VERSION_FILE},\nor correct the range in {file}.",
-                file = range.file,
-            ),
-        );
+    if let Some((title, body)) = about_range(python, ranges) {
+        log::warning(&title, &body);
     }
+}
+
+/// Title and body of that warning, if there is reason for one.
+pub(crate) fn about_range(python: PythonVersion, ranges: &[Range]) -> Option<(String, String)> {
+    let range = ranges.iter().find(|range| !range.allows(python))?;
+    Some((
+        format!("Python {python} is not in the range of {}", range.file),
+        format!(
+            "{file} asks for Python {range}, which requirements.txt does not enforce. Choose a version in \
+             {PYTHON_VERSION_FILE},\nor correct the range in {file}.",
+            file = range.file,
+        ),
+    ))
 }
 
 #[cfg(test)]

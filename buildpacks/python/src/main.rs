@@ -46,6 +46,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 struct PythonBuildpack;
 
@@ -74,6 +75,8 @@ impl Buildpack for PythonBuildpack {
         &self,
         mut context: BuildContext<Self>,
     ) -> libcnb::Result<BuildResult, BuildpackError> {
+        // Clocks of file systems are coarse.
+        let start = SystemTime::now() - Duration::from_secs(2);
         let root = context.app_dir.clone();
         context.app_dir = check(&root, context.platform.env())?;
         let env = tool_env::with_user_variables(context.platform.env());
@@ -121,6 +124,10 @@ impl Buildpack for PythonBuildpack {
                 env: &env,
             },
         )?;
+
+        if venv.is_changed() {
+            records::check(&venv.site_packages, start).map_err(BuildpackError::Record)?;
+        }
 
         // Django imports its own modules while the other processors compile the rest.
         let modules = std::mem::take(&mut venv.uncompiled);

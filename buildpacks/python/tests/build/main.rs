@@ -12,6 +12,7 @@ mod checks;
 mod context;
 mod django;
 mod failures;
+mod hostile;
 mod index;
 mod locks;
 mod messages;

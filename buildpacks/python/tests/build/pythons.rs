@@ -100,21 +100,21 @@ fn other_builds_of_python() {
     };
     let exactly = format!("{series}.0rc1");
     for wanted in [&exactly, &format!("{series}-dev")] {
-        let built = build(wanted).success().stdout;
+        let said = build(wanted).success().stdout;
         for line in [
             format!("[Warning: Python {wanted} is not for production]"),
             format!("Installing Python {wanted} (python-build-standalone)."),
             format!("Using Python {version} (.python-version asks for {wanted})."),
         ] {
-            assert!(built.contains(&line), "{line} in {built}");
+            assert!(said.contains(&line), "{line} in {said}");
         }
     }
     pack(&other, &archive, &catalogue, ["pypy", "", ""]);
     let wanted = format!("pypy{series}");
-    let built = build(&wanted).success().stdout;
+    let said = build(&wanted).success().stdout;
     assert!(
-        built.contains(&format!("Installing Python {wanted} (PyPy's own build).")),
-        "{built}"
+        said.contains(&format!("Installing Python {wanted} (PyPy's own build).")),
+        "{said}"
     );
     let layer = context.layers().join("python");
     let found = std::fs::read_dir(&layer).unwrap().flatten().any(|entry| {
