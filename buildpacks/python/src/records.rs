@@ -279,7 +279,7 @@ mod tests {
     fn a_record_that_lies_is_found_where_it_is_new() {
         let site = tempfile::tempdir().unwrap();
         let start = SystemTime::now() - std::time::Duration::from_secs(5);
-        let later = SystemTime::now() + std::time::Duration::from_secs(60);
+        let later = SystemTime::now() + std::time::Duration::from_mins(1);
         let info = |name: &str, record: &str| {
             let info = site.path().join(format!("{name}-1.dist-info"));
             fs::create_dir_all(&info).unwrap();
