@@ -35,6 +35,7 @@ use crate::sbom::SbomError;
 use crate::secrets::SecretError;
 use std::error::Error;
 use std::fmt::Write as _;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// What detection says when it passes an app by.
@@ -79,6 +80,8 @@ pub(crate) enum BuildpackError {
     Bytecode(#[source] BytecodeError),
     #[error("static files could not be collected")]
     Django(#[source] DjangoError),
+    #[error("what is not needed could not be left out")]
+    Slim(#[source] io::Error),
     #[error("NLTK's data could not be had")]
     Nltk(#[source] NltkError),
     #[error("static files could not be kept")]
@@ -151,6 +154,7 @@ fn explanation_of(error: &BuildpackError) -> Explanation {
         BuildpackError::Record(error) => packages::record(error),
         BuildpackError::Bytecode(error) => environment::broken(error),
         BuildpackError::StaticFiles(error) => environment::broken(error),
+        BuildpackError::Slim(_) => environment::broken(error),
         BuildpackError::Sbom(error) => environment::broken(error),
     }
 }

@@ -218,8 +218,8 @@ pub(crate) fn drop_cache_note(site_packages: &Path, package: &OsString) -> io::R
     std::fs::rename(&staged, &record)
 }
 
-/// The first field of a line of comma-separated values.
-fn first_field(line: &str) -> Option<String> {
+/// The name of the file that a line is about: the first field of a line of comma-separated values.
+pub(crate) fn first_field(line: &str) -> Option<String> {
     let Some(quoted) = line.strip_prefix('"') else {
         let field = line.split(',').next()?.trim();
         return (!field.is_empty()).then(|| field.to_owned());

@@ -6,6 +6,7 @@ use crate::python_version::{
     NEWEST, OLDEST, OLDEST_FREE_THREADED, PYTHON_VERSION_FILE, PythonVersionError, RUNTIME_TXT,
 };
 use crate::requirements::RequirementsError;
+use crate::slim;
 use crate::text_file::TextFileError;
 
 pub(super) fn check(error: &CheckError) -> Explanation {
@@ -47,6 +48,13 @@ pub(super) fn check(error: &CheckError) -> Explanation {
             format!(
                 "{APP_PATH_VARIABLE} is \"{value}\". It is the path of a folder in the app, relative to its root, such as \
                  services/api.\nCheck its spelling, and that the folder is committed and not excluded (.slugignore, project.toml)."
+            ),
+        ),
+        CheckError::UnknownWeight { word } => Explanation::new(
+            format!("{VARIABLE} is not understood", VARIABLE = slim::VARIABLE),
+            format!(
+                "\"{word}\" is nothing that can be left out. It is 1 (tests, pip and debug symbols), or some of these: tests, pip, \
+                 symbols,\nbytecode (which makes the app start more slowly)."
             ),
         ),
         CheckError::UnknownInstaller { value } => Explanation::new(

@@ -130,6 +130,9 @@ pub(super) fn secret(error: &SecretError) -> Explanation {
     )
 }
 
+/// A shell's exit status (POSIX, "Exit Status for Commands").
+const PROGRAM_NOT_FOUND: i32 = 127;
+
 pub(super) fn hook(error: &HookError) -> Explanation {
     let path = error.hook.path();
     Explanation::new(
@@ -137,8 +140,14 @@ pub(super) fn hook(error: &HookError) -> Explanation {
         format!(
             "The app's own script {path}, which runs during each build, did not succeed: {}.\n\
              Its output is above. It runs in the app's root with the build's variables; correct it, or remove it if it \
-             is not\nmeant for builds.",
-            error.source
+             is not\nmeant for builds.{}",
+            error.source,
+            if error.source.status() == Some(PROGRAM_NOT_FOUND) {
+                "\nA program that it runs is not on the build image: bring it with another buildpack (-b) or, if it is a Debian package, \
+                 in an\nAptfile."
+            } else {
+                ""
+            }
         ),
     )
 }

@@ -15,7 +15,7 @@ use crate::interpreter::Interpreter;
 use crate::project::{Plan, Source};
 use crate::python_version::Implementation;
 use crate::records::{self, Installed, Package};
-use crate::{BuildpackError, PythonBuildpack, files, fingerprint, log, tool_env};
+use crate::{BuildpackError, PythonBuildpack, files, fingerprint, log, slim, tool_env};
 use libcnb::Env;
 use libcnb::build::BuildContext;
 use libcnb::data::layer::LayerName;
@@ -165,7 +165,7 @@ pub(crate) fn provide(
             inputs.python.executable.display()
         ),
         platform: platform(context),
-        installer: installer(inputs),
+        installer: installer(inputs) + &slim::note(inputs.env),
         requirements: inputs
             .plan
             .map(|plan| plan.fingerprint.clone())

@@ -20,3 +20,4 @@ mod packages;
 mod projects;
 mod pythons;
 mod sbom;
+mod slim;
