@@ -13,15 +13,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A program: its package, and where it is laid out.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 5] = [
     ("cnb-launcher", "lifecycle/launcher"),
     ("cnb-lifecycle", "lifecycle/lifecycle"),
     ("python-buildpack", "buildpacks/python/bin/build"),
     ("procfile-buildpack", "buildpacks/procfile/bin/build"),
+    ("aptfile-buildpack", "buildpacks/aptfile/bin/build"),
 ];
 
 /// Files that are laid out as they stand in the repository.
-const FILES: [(&str, &str); 2] = [
+const FILES: [(&str, &str); 3] = [
     (
         "buildpacks/python/buildpack.toml",
         "buildpacks/python/buildpack.toml",
@@ -29,11 +30,15 @@ const FILES: [(&str, &str); 2] = [
     (
         "buildpacks/procfile/buildpack.toml",
         "buildpacks/procfile/buildpack.toml",
+    ),
+    (
+        "buildpacks/aptfile/buildpack.toml",
+        "buildpacks/aptfile/buildpack.toml",
     ),
 ];
 
 /// What the programs are made of: a change here rebuilds them.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 12] = [
     "Cargo.toml",
     "Cargo.lock",
     "lifecycle/spec",
@@ -44,6 +49,8 @@ const SOURCES: [&str; 10] = [
     "lifecycle/cmd",
     "buildpacks/python",
     "buildpacks/procfile",
+    "buildpacks/aptfile",
+    "stack-images/slug-13/lock.toml",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

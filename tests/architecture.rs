@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each crate of ours and those of ours that it may depend on.
-const IMPORTS: [(&str, &[&str]); 13] = [
+const IMPORTS: [(&str, &[&str]); 14] = [
     (
         "slugc",
         &[
@@ -33,6 +33,7 @@ const IMPORTS: [(&str, &[&str]); 13] = [
     ("sandbox", &[]),
     ("python-buildpack", &[]),
     ("procfile-buildpack", &[]),
+    ("aptfile-buildpack", &[]),
     ("test-support", &["oci-image"]),
 ];
 

@@ -192,6 +192,7 @@ mod tests {
         let table: toml::Table = COMPOSITE_TOML.parse().unwrap();
         let group = &table["order"][0]["group"];
         for (index, own) in [
+            include_str!("../../buildpacks/aptfile/buildpack.toml"),
             include_str!("../../buildpacks/python/buildpack.toml"),
             include_str!("../../buildpacks/procfile/buildpack.toml"),
         ]

@@ -19,7 +19,7 @@ const PARTS: &[Part] = include!(concat!(env!("OUT_DIR"), "/parts.rs"));
 pub(crate) const ID: &str = env!("SLUGC_PARTS_ID");
 
 /// Our buildpacks in the order that `slugc build` tries them.
-pub(crate) const BUILDPACKS: [&str; 2] = ["python", "procfile"];
+pub(crate) const BUILDPACKS: [&str; 3] = ["aptfile", "python", "procfile"];
 
 /// The names that platforms start the lifecycle's program by.
 pub(crate) const PHASES: [&str; 7] = [

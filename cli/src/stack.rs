@@ -303,7 +303,7 @@ fn configure(request: &ConfigureRequest) -> Result<(), Box<dyn std::error::Error
 }
 
 /// `--mirror` or `SLUGC_DEBIAN_MIRROR` (both arrive as `given`), else the one that apt uses here.
-fn mirrors(given: Option<&str>) -> Result<Mirrors, Failure> {
+pub(crate) fn mirrors(given: Option<&str>) -> Result<Mirrors, Failure> {
     if let Some(base) = given {
         if !base.starts_with("http://") && !base.starts_with("https://") {
             return Err(Failure::new(

@@ -88,7 +88,7 @@ fn a_project_in_trouble() {
 
     let json = t
         .slugc_in(&app)
-        .args(["doctor", "--json"])
+        .args(["doctor", "--json", "-e", "PYTHONHOME=/usr"])
         .run()
         .failure(3)
         .json();

@@ -8,6 +8,7 @@
 
 mod addons;
 mod apps;
+mod aptfile;
 mod attachments;
 mod attestations;
 mod bad_app;

@@ -4,7 +4,7 @@
 
 use crate::registry::Registry;
 use std::path::{Path, PathBuf};
-use test_support::{App, Need, TestContext, Who, output_of, requires};
+use test_support::{App, Need, TestContext, Who, apt_mirror, output_of, requires};
 
 /// A registry with a builder made by pack: our lifecycle, our buildpacks, our stack.
 struct Builder {
@@ -26,7 +26,7 @@ impl Builder {
             .run()
             .success()
             .says(&["Lifecycle 0.20.1000"]);
-        for name in ["python", "procfile"] {
+        for name in ["aptfile", "python", "procfile"] {
             let file = place(&format!("{name}.tgz"));
             t.slugc()
                 .args(["buildpack", "package", name, &file])
@@ -64,10 +64,15 @@ impl Builder {
         format!(
             r#"
             [[buildpacks]]
+            uri = "aptfile.tgz"
+            [[buildpacks]]
             uri = "python.tgz"
             [[buildpacks]]
             uri = "procfile.tgz"
             [[order]]
+            [[order.group]]
+            id = "slugc/aptfile"
+            optional = true
             [[order.group]]
             id = "slugc/python"
             [[order.group]]
@@ -228,5 +233,20 @@ fn pack_loads_into_the_daemon_with_our_lifecycle() {
     ];
     let here = builder.t.scratch();
     assert_eq!(output_of("docker", &run, here).trim(), "1.17.0");
+
+    // Debian packages come from the mirror that is named, and the stack's own archive of keys vouches for them.
+    if let Some(mirror) = apt_mirror() {
+        builder.app.write("Aptfile", "hello\n");
+        let variable = format!("BP_DEBIAN_MIRROR={mirror}");
+        let (printed, _) = builder.build(&app, &["--trust-builder", "-e", &variable]);
+        assert!(printed.contains("For the app: hello "), "{printed}");
+        let run = ["run", "--rm", "--entrypoint", "launcher", &app, "hello"];
+        assert_eq!(output_of("docker", &run, here).trim(), "Hello, world!");
+        let (printed, _) = builder.build(&app, &["--trust-builder"]);
+        assert!(
+            printed.contains("Reusing the packages of the last build (1)."),
+            "{printed}"
+        );
+    }
     output_of("docker", &["rmi", "--force", &app], here);
 }

@@ -365,7 +365,7 @@ fn the_composite_buildpack_is_both_of_ours() {
         .args(["buildpack", "package", "python-procfile", "both.tgz"])
         .run()
         .failure(2)
-        .says(&["made of 3 buildpacks", ".cnb"]);
+        .says(&["made of 4 buildpacks", ".cnb"]);
 }
 
 as_each_user! {

@@ -106,6 +106,8 @@ pub(crate) enum CheckError {
     },
     #[error("{APP_PATH_VARIABLE}={value} is no folder of the app")]
     AppPath { value: String },
+    #[error("{word} can't be left out")]
+    UnknownWeight { word: String },
     #[error("BP_PYTHON_INSTALLER={value} is not known")]
     UnknownInstaller { value: String },
 }

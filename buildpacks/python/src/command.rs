@@ -36,6 +36,14 @@ pub(crate) enum CommandError {
 }
 
 impl CommandError {
+    /// With what status the program ended, if it ran to its end.
+    pub(crate) fn status(&self) -> Option<i32> {
+        match self {
+            Self::Failed { status, .. } => status.code(),
+            Self::Start { .. } | Self::Output { .. } => None,
+        }
+    }
+
     /// What the program printed before it failed; empty when it never ran.
     pub(crate) fn output(&self) -> &str {
         match self {

@@ -8,7 +8,7 @@ mod django;
 use crate::errors::{self, BuildpackError};
 use crate::project::{self, Choice, Source};
 use crate::python_range::Range;
-use crate::python_version::{self, PythonVersion, PythonVersionError, Request, Support};
+use crate::python_version::{self, PythonVersion, PythonVersionError, Request, Support, Variety};
 use crate::{checks, detect, tools, web};
 use libcnb::generic::GenericPlatform;
 use libcnb::{Env, Platform as _};
@@ -258,6 +258,13 @@ fn python(
             errors::about_runtime_txt(asked.request),
         );
     }
+    if asked.request.is_none()
+        && asked.ranges.is_empty()
+        && let Some((title, body)) =
+            stack.and_then(|stack| errors::about_range(stack, &asked.wishes))
+    {
+        findings.add(Level::Warning, title, body);
+    }
     match decide(asked.request, &asked.ranges, stack) {
         Ok((title, support)) => {
             findings.ok(title);
@@ -282,7 +289,9 @@ fn decide(
 ) -> Result<(String, Option<Support>), PythonVersionError> {
     if let Some(request) = request {
         let support = python_version::support(request)?;
-        let how = match stack.filter(|stack| stack.series == request.series) {
+        let how = match stack
+            .filter(|stack| stack.series == request.series && request.variety == Variety::default())
+        {
             Some(stack) => format!("Python {stack} of the stack"),
             None => format!("Python {request}, to be installed"),
         };

@@ -6,6 +6,7 @@ mod django;
 mod environment;
 mod install;
 mod known;
+mod packages;
 mod project;
 mod source;
 
@@ -26,13 +27,15 @@ use crate::log;
 use crate::project::{MEMBER_VARIABLE, ProjectError};
 use crate::python_range::Range;
 use crate::python_version::{
-    PYTHON_VERSION_FILE, PythonVersion, PythonVersionError, RUNTIME_TXT, Request, Support,
-    newest_patch,
+    PYTHON_VERSION_FILE, PythonVersion, PythonVersionError, RUNTIME_TXT, Request, Stage, Support,
+    Variety, newest_patch,
 };
+use crate::records::RecordError;
 use crate::sbom::SbomError;
 use crate::secrets::SecretError;
 use std::error::Error;
 use std::fmt::Write as _;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// What detection says when it passes an app by.
@@ -69,12 +72,16 @@ pub(crate) enum BuildpackError {
     Project(#[source] ProjectError),
     #[error("the virtual environment could not be made")]
     Venv(#[source] VenvError),
+    #[error("a package is not what it says")]
+    Record(#[source] RecordError),
     #[error("the requirements could not be installed")]
     Install(#[source] InstallError),
     #[error("bytecode could not be compiled")]
     Bytecode(#[source] BytecodeError),
     #[error("static files could not be collected")]
     Django(#[source] DjangoError),
+    #[error("what is not needed could not be left out")]
+    Slim(#[source] io::Error),
     #[error("NLTK's data could not be had")]
     Nltk(#[source] NltkError),
     #[error("static files could not be kept")]
@@ -143,9 +150,11 @@ fn explanation_of(error: &BuildpackError) -> Explanation {
         BuildpackError::Django(error) => django::explain(error),
         BuildpackError::Nltk(error) => source::nltk(error),
         BuildpackError::Interpreter(error) => environment::interpreter(error),
-        BuildpackError::Venv(error) => environment::broken(error),
+        BuildpackError::Venv(error) => packages::venv(error),
+        BuildpackError::Record(error) => packages::record(error),
         BuildpackError::Bytecode(error) => environment::broken(error),
         BuildpackError::StaticFiles(error) => environment::broken(error),
+        BuildpackError::Slim(_) => environment::broken(error),
         BuildpackError::Sbom(error) => environment::broken(error),
     }
 }
@@ -276,6 +285,20 @@ pub(crate) fn warn_of_ended_support(request: Request, support: Support) {
     }
 }
 
+/// A Python that may still change.
+pub(crate) fn warn_of_pre_release(request: Request) {
+    if request.variety.stage != Stage::Released {
+        log::warning(
+            &format!("Python {request} is not for production"),
+            &format!(
+                "{} asks for what may not be out yet: few packages have wheels for it, and it may still change. When it is out, write \
+                 \"{}\".",
+                request.file, request.series
+            ),
+        );
+    }
+}
+
 /// The stack has another patch release than the one asked for.
 pub(crate) fn warn_of_other_patch(request: Request, stack: PythonVersion) {
     if request.patch.is_some_and(|patch| patch != stack.patch) {
@@ -293,7 +316,8 @@ pub(crate) fn warn_of_other_patch(request: Request, stack: PythonVersion) {
 
 /// An installed Python that is not the newest of its series.
 pub(crate) fn warn_of_old_patch(request: Request, range: Option<&Range>, python: PythonVersion) {
-    let newest = newest_patch(python.series).filter(|newest| python.patch < *newest);
+    let newest = newest_patch(python.series)
+        .filter(|newest| python.patch < *newest && request.variety == Variety::default());
     if let Some(newest) = newest.filter(|_| request.patch.is_some()) {
         let Request { file, series, .. } = request;
         let asked = match range {
@@ -316,16 +340,22 @@ pub(crate) fn warn_of_old_patch(request: Request, range: Option<&Range>, python:
 
 /// The project says that it runs on other Pythons, but installs what says nothing of them.
 pub(crate) fn warn_of_range(python: PythonVersion, ranges: &[Range]) {
-    if let Some(range) = ranges.iter().find(|range| !range.allows(python)) {
-        log::warning(
-            &format!("Python {python} is not in the range of {}", range.file),
-            &format!(
-                "{file} asks for Python {range}, which requirements.txt does not enforce. Choose a version in \
-                 {PYTHON_VERSION_FILE},\nor correct the range in {file}.",
-                file = range.file,
-            ),
-        );
+    if let Some((title, body)) = about_range(python, ranges) {
+        log::warning(&title, &body);
     }
+}
+
+/// Title and body of that warning, if there is reason for one.
+pub(crate) fn about_range(python: PythonVersion, ranges: &[Range]) -> Option<(String, String)> {
+    let range = ranges.iter().find(|range| !range.allows(python))?;
+    Some((
+        format!("Python {python} is not in the range of {}", range.file),
+        format!(
+            "{file} asks for Python {range}, which requirements.txt does not enforce. Choose a version in \
+             {PYTHON_VERSION_FILE},\nor correct the range in {file}.",
+            file = range.file,
+        ),
+    ))
 }
 
 #[cfg(test)]

@@ -87,6 +87,21 @@ pub(crate) fn add_content(hash: &mut Sha256, file: &Path) -> io::Result<()> {
     }
 }
 
+/// In letters, as lists of files have digests: base64 for addresses, without its end (RFC 4648 §5).
+pub(crate) fn base64_url(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let three = [0, 1, 2].map(|at| u32::from(chunk.get(at).copied().unwrap_or(0)));
+        let bits = three[0] << 16 | three[1] << 8 | three[2];
+        for at in 0..=chunk.len() {
+            let index = (bits >> (18 - 6 * at)) & 63;
+            text.push(char::from(LETTERS[index as usize]));
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -119,5 +134,20 @@ mod tests {
         fs::write(&file, "1").unwrap();
         fs::rename(&file, dir.path().join("b.py")).unwrap();
         assert_ne!(digest(dir.path()), first);
+    }
+
+    #[test]
+    fn digests_in_letters() {
+        // RFC 4648 §10, without the padding, and one with both letters that differ.
+        for (bytes, text) in [
+            (&b""[..], ""),
+            (b"f", "Zg"),
+            (b"fo", "Zm8"),
+            (b"foo", "Zm9v"),
+            (b"foob", "Zm9vYg"),
+            (b"\xfb\xff\xbf", "-_-_"),
+        ] {
+            assert_eq!(base64_url(bytes), text);
+        }
     }
 }

@@ -28,6 +28,7 @@ mod redact;
 mod requirements;
 mod sbom;
 mod secrets;
+mod slim;
 mod text_file;
 mod tool_env;
 mod tools;
@@ -37,6 +38,7 @@ mod weight;
 use crate::bytecode::BytecodeError;
 use crate::errors::BuildpackError;
 use crate::hooks::Hook;
+use crate::slim::Slim;
 use crate::tools::Tools;
 use libcnb::build::{BuildContext, BuildResult, BuildResultBuilder};
 use libcnb::data::build_plan::BuildPlanBuilder;
@@ -48,6 +50,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 struct PythonBuildpack;
 
@@ -76,9 +79,12 @@ impl Buildpack for PythonBuildpack {
         &self,
         mut context: BuildContext<Self>,
     ) -> libcnb::Result<BuildResult, BuildpackError> {
+        // Clocks of file systems are coarse.
+        let start = SystemTime::now() - Duration::from_secs(2);
         let root = context.app_dir.clone();
         context.app_dir = check(&root, context.platform.env())?;
         let env = tool_env::with_user_variables(context.platform.env());
+        let slim = Slim::of(&env).map_err(BuildpackError::Check)?;
 
         hooks::run(Hook::Before, &context.app_dir, &env).map_err(BuildpackError::Hook)?;
         let choice = project::choose(&context.app_dir, &env)?;
@@ -124,11 +130,16 @@ impl Buildpack for PythonBuildpack {
             },
         )?;
 
+        if venv.is_changed() {
+            records::check(&venv.site_packages, start).map_err(BuildpackError::Record)?;
+        }
+
         // Django imports its own modules while the other processors compile the rest.
         let modules = std::mem::take(&mut venv.uncompiled);
         let is_new = !modules.is_empty();
         // The app's own script may still write to the environment.
-        let is_announced = venv.is_changed() && !Hook::After.is_there(&context.app_dir);
+        let is_announced =
+            venv.is_changed() && !slim.is_asked_for() && !Hook::After.is_there(&context.app_dir);
         let compilation = bytecode::start(&venv.python(), modules, venv.ahead.take())
             .map_err(BuildpackError::Bytecode)?;
         let collecting = AtomicBool::new(true);
@@ -156,6 +167,9 @@ impl Buildpack for PythonBuildpack {
             (compiled.map_err(BuildpackError::Bytecode), django)
         });
         let compiled = compiled?;
+        if slim.is_asked_for() && venv.is_changed() {
+            slim::leave_out(&slim, &venv, &env).map_err(BuildpackError::Slim)?;
+        }
         // The environment is complete whatever Django said: a mended project need not install again.
         sbom::write(&context, &venv, python.version, plan.as_ref(), &env)?;
         venv.seal()?;

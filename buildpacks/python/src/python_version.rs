@@ -1,9 +1,13 @@
 //! Which Python an app asks for (`.python-version`, `runtime.txt`), and which Pythons there are.
 
+mod variety;
+
 use crate::python_range::Range;
 use crate::text_file::{self, TextFileError};
 use std::fmt;
 use std::path::Path;
+
+pub(crate) use variety::{Implementation, Stage, Variety};
 
 /// The file that names the version.
 pub(crate) const PYTHON_VERSION_FILE: &str = ".python-version";
@@ -42,14 +46,36 @@ pub(crate) struct Request {
     pub(crate) series: Series,
     /// The exact patch release, if one was named.
     pub(crate) patch: Option<u16>,
+    pub(crate) variety: Variety,
     /// The file that asks.
     pub(crate) file: &'static str,
 }
 
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.variety.implementation == Implementation::PyPy {
+            f.write_str("pypy")?;
+        }
         write!(f, "{}", self.series)?;
-        self.patch.map_or(Ok(()), |patch| write!(f, ".{patch}"))
+        if let Some(patch) = self.patch {
+            write!(f, ".{patch}")?;
+        }
+        match self.variety.stage {
+            Stage::Released => {}
+            Stage::Development => f.write_str("-dev")?,
+            Stage::Alpha(number) => write!(f, "a{number}")?,
+            Stage::Beta(number) => write!(f, "b{number}")?,
+            Stage::Candidate(number) => write!(f, "rc{number}")?,
+        }
+        f.write_str(if self.variety.free_threaded { "t" } else { "" })
+    }
+}
+
+impl Request {
+    /// As uv takes it: it has no word for what is in development, but takes that where nothing is released.
+    pub(crate) fn for_uv(self) -> String {
+        let text = self.to_string();
+        text.replace("-dev", "")
     }
 }
 
@@ -71,6 +97,8 @@ pub(crate) enum Support {
     Until(&'static str),
     /// Gets none since the month given, but can still be installed.
     Ended(&'static str),
+    /// Is not out yet.
+    Coming,
 }
 
 /// The series that can be used, with the month in which upstream's support ends.
@@ -105,6 +133,9 @@ pub(crate) const OLDEST: Series = series(3, 10);
 /// The newest released series that this buildpack knows.
 pub(crate) const NEWEST: Series = series(3, 15);
 
+/// The first with builds without the global interpreter lock (PEP 703).
+pub(crate) const OLDEST_FREE_THREADED: Series = series(3, 13);
+
 /// A version file that could not be understood, or that asks for a Python that can't be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PythonVersionError {
@@ -132,6 +163,8 @@ pub(crate) enum PythonVersionError {
     Unknown { request: Request },
     #[error("{} asks for {request}, {} for {range}", .request.file, .range.file)]
     Conflict { request: Request, range: Range },
+    #[error("there is no {request}")]
+    NoSuchVariety { request: Request },
     #[error("no Python is in all ranges")]
     NothingFits { ranges: Vec<Range> },
 }
@@ -167,6 +200,12 @@ pub(crate) fn read_request(app_dir: &Path) -> Result<Requested, PythonVersionErr
 
 /// How the series asked for is supported; an error when it can't be used at all.
 pub(crate) fn support(request: Request) -> Result<Support, PythonVersionError> {
+    if request.variety.free_threaded && request.series < OLDEST_FREE_THREADED {
+        return Err(PythonVersionError::NoSuchVariety { request });
+    }
+    if request.variety.stage != Stage::Released && request.series > NEWEST {
+        return Ok(Support::Coming);
+    }
     if let Some(known) = support_of(request.series) {
         return Ok(known);
     }
@@ -272,10 +311,11 @@ fn parse(
 ) -> Result<Request, PythonVersionError> {
     entry
         .strip_prefix(prefix)
-        .and_then(parse_version)
-        .map(|(series, patch)| Request {
+        .and_then(|text| variety::parse(text, parse_version))
+        .map(|(series, patch, variety)| Request {
             series,
             patch,
+            variety,
             file,
         })
         .ok_or_else(|| PythonVersionError::Malformed {
@@ -306,6 +346,31 @@ mod tests {
     }
 
     #[test]
+    fn other_builds_of_python() {
+        for (text, shown, for_uv) in [
+            ("pypy3.11", "pypy3.11", "pypy3.11"),
+            ("pypy-3.11", "pypy3.11", "pypy3.11"),
+            ("PyPy@3.11", "pypy3.11", "pypy3.11"),
+            ("cpython-3.13", "3.13", "3.13"),
+            ("3.13t", "3.13t", "3.13t"),
+            ("3.13.2+freethreaded", "3.13.2t", "3.13.2t"),
+            ("3.16.0a2", "3.16.0a2", "3.16.0a2"),
+            ("3.15.0b1", "3.15.0b1", "3.15.0b1"),
+            ("3.14.0rc1", "3.14.0rc1", "3.14.0rc1"),
+            ("3.14.0rc1t", "3.14.0rc1t", "3.14.0rc1t"),
+            ("3.16-dev", "3.16-dev", "3.16"),
+            ("3.16t-dev", "3.16-devt", "3.16t"),
+        ] {
+            let (line, entry) = only_entry(PYTHON_VERSION_FILE, text).unwrap();
+            let found = parse(PYTHON_VERSION_FILE, "", line, entry).unwrap();
+            assert_eq!(found.to_string(), shown, "{text}");
+            assert_eq!(found.for_uv(), for_uv, "{text}");
+            let ordinary = shown == "3.13";
+            assert_eq!(found.variety == Variety::default(), ordinary, "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_not_one_version_is_refused_with_its_line() {
         for (text, expected) in [
             ("", ".python-version names no version"),
@@ -321,12 +386,20 @@ mod tests {
                 ".python-version line 1: \"3.+13\" is not a version",
             ),
             (
-                "pypy3.10",
-                ".python-version line 1: \"pypy3.10\" is not a version",
+                "pypy3.10t",
+                ".python-version line 1: \"pypy3.10t\" is not a version",
             ),
             (
-                "3.13t",
-                ".python-version line 1: \"3.13t\" is not a version",
+                "3.13rc1",
+                ".python-version line 1: \"3.13rc1\" is not a version",
+            ),
+            (
+                "3.13.0rc",
+                ".python-version line 1: \"3.13.0rc\" is not a version",
+            ),
+            (
+                "graalpy-24",
+                ".python-version line 1: \"graalpy-24\" is not a version",
             ),
         ] {
             assert_eq!(request(text).unwrap_err(), expected, "{text:?}");
@@ -388,6 +461,7 @@ mod tests {
             support(Request {
                 series: series(3, minor),
                 patch: None,
+                variety: Variety::default(),
                 file: PYTHON_VERSION_FILE,
             })
         };

@@ -1,13 +1,38 @@
 //! What the packages in a virtual environment say about themselves: their `RECORD` files
 //! ("Recording installed projects", the packaging specification).
 
+mod intruders;
+
 use crate::files::without_detours;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub(crate) use intruders::{Intruder, Place};
+
+/// A record that says something else of a file than what the file is.
+#[derive(Debug, thiserror::Error)]
+#[error("{package} lists {file} with {listed} bytes; it has {found}")]
+pub(crate) struct Lie {
+    /// The name of its `.dist-info` folder.
+    pub(crate) package: String,
+    file: String,
+    listed: u64,
+    found: u64,
+}
+
+/// The records can't be believed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordError {
+    #[error("could not read which packages are installed")]
+    Read(#[source] io::Error),
+    #[error("a package is not what it says")]
+    Lie(#[source] Lie),
+}
 
 /// An installed package.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,12 +61,16 @@ pub(crate) fn infos(site_packages: &Path) -> io::Result<BTreeSet<OsString>> {
     Ok(names)
 }
 
-/// Reads which packages are installed.
+/// Reads which packages are installed. One that claims files which are none of a package's is an error whose inner error is
+/// an [`Intruder`].
 pub(crate) fn installed(site_packages: &Path) -> io::Result<Installed> {
     let mut installed = Installed::new();
     for name in infos(site_packages)? {
         match read_record(&site_packages.join(&name).join("RECORD")) {
             Ok(package) => {
+                if let Some(intruder) = intruders::first(site_packages, &name, &package.files) {
+                    return Err(io::Error::other(intruder));
+                }
                 installed.insert(name, package);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -49,6 +78,58 @@ pub(crate) fn installed(site_packages: &Path) -> io::Result<Installed> {
         }
     }
     Ok(installed)
+}
+
+/// Compares the sizes of files with what the records say that were written since a moment: what two packages claim can be
+/// only one's, and what is not there was removed.
+pub(crate) fn check(site_packages: &Path, since: SystemTime) -> Result<(), RecordError> {
+    match first_lie(site_packages, since).map_err(RecordError::Read)? {
+        Some(lie) => Err(RecordError::Lie(lie)),
+        None => Ok(()),
+    }
+}
+
+fn first_lie(site_packages: &Path, since: SystemTime) -> io::Result<Option<Lie>> {
+    let since = since
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0));
+    let mut wrong = Vec::new();
+    let mut claims: HashMap<PathBuf, usize> = HashMap::new();
+    for name in infos(site_packages)? {
+        let path = site_packages.join(&name).join("RECORD");
+        let (Ok(record), Ok(metadata)) = (std::fs::read(&path), std::fs::metadata(&path)) else {
+            continue;
+        };
+        let is_new = metadata.ctime() >= since;
+        for line in String::from_utf8_lossy(&record).lines() {
+            let Some(file) = first_field(line) else {
+                continue;
+            };
+            let place = without_detours(&site_packages.join(&file));
+            let listed: Option<u64> = line
+                .rsplit_once(',')
+                .and_then(|(_, size)| size.trim().parse().ok());
+            if let Some(listed) = listed.filter(|_| is_new)
+                && let Ok(found) = std::fs::symlink_metadata(&place)
+                && found.len() != listed
+            {
+                wrong.push((
+                    place.clone(),
+                    Lie {
+                        package: name.to_string_lossy().into_owned(),
+                        file,
+                        listed,
+                        found: found.len(),
+                    },
+                ));
+            }
+            *claims.entry(place).or_default() += 1;
+        }
+    }
+    let unshared = wrong
+        .into_iter()
+        .find(|(place, _)| claims.get(place) == Some(&1));
+    Ok(unshared.map(|(_, lie)| lie))
 }
 
 /// Adds every record: they name all installed files with their digests.
@@ -137,8 +218,8 @@ pub(crate) fn drop_cache_note(site_packages: &Path, package: &OsString) -> io::R
     std::fs::rename(&staged, &record)
 }
 
-/// The first field of a line of comma-separated values.
-fn first_field(line: &str) -> Option<String> {
+/// The name of the file that a line is about: the first field of a line of comma-separated values.
+pub(crate) fn first_field(line: &str) -> Option<String> {
     let Some(quoted) = line.strip_prefix('"') else {
         let field = line.split(',').next()?.trim();
         return (!field.is_empty()).then(|| field.to_owned());
@@ -192,6 +273,29 @@ mod tests {
         assert!(!shares());
         package(site.path(), "b", &["b.py", "./a.py"]);
         assert!(shares());
+    }
+
+    #[test]
+    fn a_record_that_lies_is_found_where_it_is_new() {
+        let site = tempfile::tempdir().unwrap();
+        let start = SystemTime::now() - std::time::Duration::from_secs(5);
+        let later = SystemTime::now() + std::time::Duration::from_mins(1);
+        let info = |name: &str, record: &str| {
+            let info = site.path().join(format!("{name}-1.dist-info"));
+            fs::create_dir_all(&info).unwrap();
+            fs::write(info.join("RECORD"), record).unwrap();
+        };
+        let lies = |since| first_lie(site.path(), since).unwrap().is_some();
+        fs::write(site.path().join("a.py"), "1234").unwrap();
+        info(
+            "a",
+            "a.py,sha256=x,4\ngone.py,sha256=x,9\na-1.dist-info/RECORD,,\n",
+        );
+        assert!(!lies(start));
+        info("a", "a.py,sha256=x,5\n");
+        assert!(lies(start) && !lies(later));
+        info("b", "\"./a.py\",sha256=x,4\n");
+        assert!(!lies(start), "two packages claim it");
     }
 
     #[test]

@@ -30,18 +30,22 @@ const NOT_THE_APPS: [&str; 6] = [
 
 /// The secrets could not be looked for, or one could not be taken out.
 #[derive(Debug, thiserror::Error)]
-#[error("could not keep the secret file {} out of the image", path.display())]
-pub(crate) struct SecretError {
-    pub(crate) path: PathBuf,
-    #[source]
-    source: io::Error,
+pub(crate) enum SecretError {
+    #[error("could not read {IGNORE_FILE}")]
+    Ignored(#[source] io::Error),
+    #[error("could not keep the secret file {} out of the image", path.display())]
+    Remove {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
 }
 
 /// Removes the app's files with secrets but those that the user named; returns their paths.
 pub(crate) fn remove(app_dir: &Path) -> Result<Vec<PathBuf>, SecretError> {
-    let found = find(app_dir);
+    let found = find(app_dir)?;
     for path in &found {
-        std::fs::remove_file(app_dir.join(path)).map_err(|source| SecretError {
+        std::fs::remove_file(app_dir.join(path)).map_err(|source| SecretError::Remove {
             path: path.clone(),
             source,
         })?;
@@ -63,10 +67,15 @@ pub(crate) fn tell(secrets: &[PathBuf]) {
     ));
 }
 
-/// The files with secrets, relative to the app. What can't be read is none of its business.
-pub(crate) fn find(app_dir: &Path) -> Vec<PathBuf> {
+/// The files with secrets, relative to the app. What can't be read is none of its business, but for what names those to keep:
+/// without it, files would go that the image is to have.
+pub(crate) fn find(app_dir: &Path) -> Result<Vec<PathBuf>, SecretError> {
     let rules = rules(LIST);
-    let kept = std::fs::read_to_string(app_dir.join(IGNORE_FILE)).unwrap_or_default();
+    let kept = match std::fs::read_to_string(app_dir.join(IGNORE_FILE)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(SecretError::Ignored(error)),
+    };
     let kept: Vec<&str> = kept
         .lines()
         .filter_map(|line| Some(line.trim().strip_prefix('!')?.trim_start_matches('/')))
@@ -100,7 +109,7 @@ pub(crate) fn find(app_dir: &Path) -> Vec<PathBuf> {
         }
     }
     found.sort();
-    found
+    Ok(found)
 }
 
 struct Rule<'a> {
@@ -208,6 +217,7 @@ mod tests {
             std::fs::write(path, text).unwrap();
         }
         find(app.path())
+            .unwrap()
             .into_iter()
             .map(|path| path.display().to_string())
             .collect()
@@ -254,6 +264,15 @@ mod tests {
             ]),
             ["b/x.p12"]
         );
+    }
+
+    #[test]
+    fn what_cannot_be_read_names_nothing_to_remove() {
+        let app = tempfile::tempdir().unwrap();
+        std::fs::write(app.path().join(".env"), "").unwrap();
+        std::fs::write(app.path().join(IGNORE_FILE), b"!.env\n\xff\n").unwrap();
+        assert!(matches!(remove(app.path()), Err(SecretError::Ignored(_))));
+        assert!(app.path().join(".env").exists());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::layers::project_tool::{self, Kind};
 use crate::layers::uv::UV_VERSION;
 use crate::project::{self, Plan, Source};
 use crate::python_range::Range;
-use crate::python_version::{self, PythonVersion, PythonVersionError, Request, Requested};
+use crate::python_version::{self, PythonVersion, PythonVersionError, Request, Requested, Variety};
 use crate::{BuildpackError, PythonBuildpack, errors, layers, log};
 use libcnb::Env;
 use libcnb::build::BuildContext;
@@ -61,8 +61,10 @@ impl<'a> Tools<'a> {
     fn requested(&mut self, request: Request) -> libcnb::Result<Interpreter, BuildpackError> {
         let support = python_version::support(request).map_err(BuildpackError::PythonVersion)?;
         errors::warn_of_ended_support(request, support);
+        errors::warn_of_pre_release(request);
         if let Some(stack) = &self.stack
             && stack.version.series == request.series
+            && request.variety == Variety::default()
         {
             errors::warn_of_other_patch(request, stack.version);
             log::step(format!(
@@ -102,6 +104,7 @@ impl<'a> Tools<'a> {
         let request = Request {
             series,
             patch: python_version::pinned_patch(series, ranges),
+            variety: Variety::default(),
             file: first.file,
         };
         let support = python_version::support(request).map_err(BuildpackError::PythonVersion)?;
@@ -124,8 +127,10 @@ impl<'a> Tools<'a> {
         let python = layers::python::provide(self.context, &uv, request, stack, self.env)?;
         errors::warn_of_old_patch(request, range, python.version);
         log::step(format!(
-            "Using Python {} ({} asks for {request}).",
-            python.version, request.file
+            "Using {} {} ({} asks for {request}).",
+            python.name(),
+            python.version,
+            request.file
         ));
         Ok(python)
     }

@@ -11,6 +11,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+/// The one without which there is nothing to build.
+const PYTHON: &str = "slugc/python";
+
 #[derive(Debug, Default)]
 pub(crate) struct Buildpacks {
     pub(crate) order: Order,
@@ -25,14 +28,14 @@ pub(crate) struct Buildpacks {
 }
 
 impl Buildpacks {
-    /// slugc's own buildpacks, the last of them optional.
+    /// slugc's own buildpacks, those beside the Python buildpack optional.
     pub(crate) fn own(modules: &[Module]) -> Self {
         let mut group: Vec<GroupElement> = modules
             .iter()
             .map(|module| module.element.clone())
             .collect();
-        if let Some(procfile) = group.last_mut() {
-            procfile.optional = true;
+        for element in &mut group {
+            element.optional = element.id != PYTHON;
         }
         let mut buildpacks = Self {
             order: Order::of(group),

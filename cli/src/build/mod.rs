@@ -3,6 +3,7 @@
 pub(crate) mod buildpacks;
 mod built;
 pub(crate) mod cache_image;
+mod debian_mirror;
 mod description;
 pub(crate) mod foundation;
 mod phases;

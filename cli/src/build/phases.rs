@@ -2,6 +2,7 @@
 
 use crate::bases::Base;
 use crate::build::buildpacks::Buildpacks;
+use crate::build::debian_mirror;
 use crate::build::description::Description;
 use crate::build::foundation::Foundation;
 use crate::build::sandboxed::{self, Phase, Scene, Workplace};
@@ -484,6 +485,7 @@ fn write_platform_env(work: &Workplace, request: &Request<'_>, fresh: bool) -> R
     if !request.surroundings.bindings.is_empty() {
         variables.insert(bindings::VARIABLE.to_owned(), bindings::INSIDE.to_owned());
     }
+    debian_mirror::tell(&mut variables, request);
     if request.refresh || !fresh {
         variables.insert("BP_PYTHON_REFRESH".to_owned(), "1".to_owned());
     }

@@ -1,7 +1,7 @@
 //! `slugc doctor [PATH]`: what a build would say before it runs anything.
 //!
 //! The buildpacks' own programs look at the source, so that they find what a build finds: the Python buildpack's under the
-//! name `doctor`, the Procfile buildpack's by its build, which only reads the Procfile. They see the source as a build does,
+//! name `doctor`, the Aptfile buildpack's likewise, the Procfile buildpack's by its build, which only reads the Procfile. They see the source as a build does,
 //! through links, and nothing of it is run.
 
 use crate::args::DoctorArgs;
@@ -68,6 +68,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode, Failure> {
     findings.extend(of_secrets(&source));
     let work = Work::lay_out(&source, &env)?;
     findings.extend(work.procfile(&parts)?);
+    findings.extend(work.aptfile(&parts)?);
     findings.extend(work.python(&parts)?);
 
     if args.json {
@@ -208,6 +209,31 @@ impl Work {
                 let detail = "It has no process type web, so nothing will answer requests.";
                 findings.insert(0, Finding::new(Level::Warning, title, detail));
             }
+        }
+        Ok(findings)
+    }
+
+    /// The Aptfile, as the Aptfile buildpack reads it; whether the packages exist only a mirror knows.
+    fn aptfile(&self, parts: &Parts) -> Result<Vec<Finding>, Failure> {
+        if fs::symlink_metadata(self.path("app/Aptfile")).is_err() {
+            return Ok(Vec::new());
+        }
+        let buildpack = parts.buildpack("aptfile");
+        let output = self.output(
+            &buildpack,
+            Command::new(buildpack.join("bin/build"))
+                .arg0("doctor")
+                .arg(self.path("app")),
+        )?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        let mut findings = blocks(&said);
+        if findings.iter().all(|finding| finding.level != Level::Error) {
+            let asked = said.lines().last().unwrap_or_default();
+            findings.insert(
+                0,
+                Finding::new(Level::Ok, format!("Aptfile asks for {asked}"), ""),
+            );
         }
         Ok(findings)
     }

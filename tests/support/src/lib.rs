@@ -28,7 +28,7 @@ pub use fixture::{App, fixtures};
 pub use fuzzing::{Seeds, fuzz};
 pub use http::{FileServer, Response, free_port, get, post, wait_for_http};
 pub use layout::{LayoutImage, read_layout};
-pub use mirror::{Lie, LyingMirror};
+pub use mirror::{Lie, LyingMirror, apt_mirror};
 pub use requirement::{Need, met, processes_with, skipped};
 pub use rustix::process::Signal;
 pub use snapshot::with_filters;

@@ -48,6 +48,12 @@ impl LyingMirror {
     }
 }
 
+/// The address of the Debian mirror that the machine's apt uses, if it uses one.
+pub fn apt_mirror() -> Option<String> {
+    let Upstream { origin, path } = upstream()?;
+    Some(origin + &path)
+}
+
 /// A mirror of the machine's apt.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Upstream {

@@ -36,6 +36,17 @@ fn said(files: &[(&str, &str)], variables: &[(&str, &str)]) -> String {
 }
 
 #[test]
+fn a_range_that_nobody_enforces() {
+    let project = "[project]\nrequires-python = \">=3.14\"\n";
+    let files = [("requirements.txt", "flask\n"), ("pyproject.toml", project)];
+    assert!(
+        said(&files, &[]).contains("Warning: Python 3.13.5 is not in the range of pyproject.toml")
+    );
+    let decided = [files[0], files[1], (".python-version", "3.13\n")];
+    assert!(!said(&decided, &[]).contains("is not in the range"));
+}
+
+#[test]
 fn findings() {
     let mut all = String::new();
     let flask = "from flask import Flask\napp = Flask(__name__)\n";

@@ -4,9 +4,9 @@ use super::{Explanation, chain};
 use crate::interpreter::InterpreterError;
 use crate::layers::pip::PipError;
 use crate::layers::project_tool::ProjectToolError;
-use crate::layers::python::PythonError;
+use crate::layers::python::{NOT_IN_CATALOGUE, PythonError};
 use crate::layers::uv::{UV_VERSION, UvError};
-use crate::python_version::PYTHON_VERSION_FILE;
+use crate::python_version::{Implementation, PYTHON_VERSION_FILE};
 use std::error::Error;
 
 pub(super) fn no_python() -> Explanation {
@@ -35,8 +35,30 @@ pub(super) fn python(error: &PythonError) -> Explanation {
         return Explanation::new(
             format!("The downloaded Python {request} is not the expected one"),
             "uv knows the sha256 of each build of Python, and what it downloaded has another; its own words are above.\n\
-             The mirror (UV_PYTHON_INSTALL_MIRROR) or a proxy serves something else, or a download that was cut off: copy \
+             The mirror (UV_PYTHON_INSTALL_MIRROR, for PyPy UV_PYPY_INSTALL_MIRROR) or a proxy serves something else, or a download that was cut off: copy \
              the\nfile to the mirror again.",
+        );
+    }
+    let (makers, variable, example) = match request.variety.implementation {
+        Implementation::CPython => (
+            "python-build-standalone",
+            "UV_PYTHON_INSTALL_MIRROR",
+            "https://mirror.example/python-build-standalone",
+        ),
+        Implementation::PyPy => (
+            "PyPy's own",
+            "UV_PYPY_INSTALL_MIRROR",
+            "https://mirror.example/pypy",
+        ),
+    };
+    if source.output().contains(NOT_IN_CATALOGUE) {
+        return Explanation::new(
+            format!("There is no Python {request} to download"),
+            format!(
+                "{} asks for it, and the catalogue of uv {UV_VERSION} has no such build for this kind of machine. What it has:\n    \
+                 uv python list --only-downloads",
+                request.file
+            ),
         );
     }
     let use_stack = stack.map_or_else(String::new, |series| {
@@ -48,11 +70,11 @@ pub(super) fn python(error: &PythonError) -> Explanation {
         format!("Python {request} could not be installed"),
         format!(
             "{file} asks for Python {request}. The stack does not have it, so uv tried to download a \
-             build of it\n(python-build-standalone), which failed; its own words are above.\n\n\
+             build of it\n({makers}), which failed; its own words are above.\n\n\
              What to do:\n  \
              * If the network was down for a moment, build again.\n  \
              * If this network has no way to that site, mirror the builds and name the mirror:\n    \
-             -e UV_PYTHON_INSTALL_MIRROR=https://mirror.example/python-build-standalone\n{use_stack}",
+             -e {variable}={example}\n{use_stack}",
             file = request.file
         ),
     )

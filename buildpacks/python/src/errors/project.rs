@@ -2,8 +2,11 @@
 
 use super::{Explanation, chain};
 use crate::checks::{APP_PATH_VARIABLE, CheckError};
-use crate::python_version::{NEWEST, OLDEST, PYTHON_VERSION_FILE, PythonVersionError, RUNTIME_TXT};
+use crate::python_version::{
+    NEWEST, OLDEST, OLDEST_FREE_THREADED, PYTHON_VERSION_FILE, PythonVersionError, RUNTIME_TXT,
+};
 use crate::requirements::RequirementsError;
+use crate::slim;
 use crate::text_file::TextFileError;
 
 pub(super) fn check(error: &CheckError) -> Explanation {
@@ -45,6 +48,13 @@ pub(super) fn check(error: &CheckError) -> Explanation {
             format!(
                 "{APP_PATH_VARIABLE} is \"{value}\". It is the path of a folder in the app, relative to its root, such as \
                  services/api.\nCheck its spelling, and that the folder is committed and not excluded (.slugignore, project.toml)."
+            ),
+        ),
+        CheckError::UnknownWeight { word } => Explanation::new(
+            format!("{VARIABLE} is not understood", VARIABLE = slim::VARIABLE),
+            format!(
+                "\"{word}\" is nothing that can be left out. It is 1 (tests, pip and debug symbols), or some of these: tests, pip, \
+                 symbols,\nbytecode (which makes the app start more slowly)."
             ),
         ),
         CheckError::UnknownInstaller { value } => Explanation::new(
@@ -89,7 +99,7 @@ pub(super) fn python_version(error: &PythonVersionError) -> Explanation {
             Explanation::new(
                 format!("{file} is not understood"),
                 format!(
-                    "{file}, line {line}: \"{text}\" is not a version of CPython (X.Y or X.Y.Z).\n{}{expected}{example}",
+                    "{file}, line {line}: \"{text}\" is not a version of Python (3.13, 3.13.5, 3.13t, 3.14.0rc1, pypy3.11).\n{}{expected}{example}",
                     other_python(text)
                 ),
             )
@@ -105,6 +115,15 @@ pub(super) fn python_version(error: &PythonVersionError) -> Explanation {
                     || "ended long ago".to_owned(),
                     |month| format!("has had no security fixes since {month}")
                 ),
+            ),
+        ),
+        PythonVersionError::NoSuchVariety { request } => Explanation::new(
+            format!("There is no Python {request}"),
+            format!(
+                "{file} asks for a build without the global interpreter lock; the first Python with such builds is \
+                 {OLDEST_FREE_THREADED}t.\nWrite \"{series}\", or \"{OLDEST_FREE_THREADED}t\" or a newer one, in {file}.",
+                file = request.file,
+                series = request.series,
             ),
         ),
         PythonVersionError::Conflict { request, range } => Explanation::new(
@@ -146,16 +165,16 @@ fn other_python(text: &str) -> &'static str {
     let begins = |names: &[&str]| names.iter().any(|name| text.starts_with(name));
     if begins(&["<<<<<<<", "=======", ">>>>>>>"]) {
         "It is a marker of an unfinished merge: choose which line to keep.\n"
-    } else if begins(&["pypy", "graalpy", "jython", "micropython", "ironpython"]) {
-        "It is another implementation of Python; this buildpack installs CPython.\n"
-    } else if is_number && (text.ends_with('t') || text.contains("freethreaded")) {
-        "It is a Python without the global lock (free-threaded), which this buildpack does not install.\n"
+    } else if begins(&["graalpy", "jython", "micropython", "ironpython"]) {
+        "It is another implementation of Python; this buildpack installs CPython and PyPy.\n"
+    } else if begins(&["pypy"]) {
+        "PyPy's versions are those of the language that it speaks, and it has no other builds: pypy3.11\n"
     } else if is_number
         && ["a", "b", "rc", "dev"]
             .iter()
             .any(|mark| text.contains(mark))
     {
-        "It is a pre-release, which this buildpack does not install.\n"
+        "Pre-releases are written as 3.16.0a2, 3.16.0b1 or 3.16.0rc1, what is in development as 3.16-dev.\n"
     } else if begins(&["system", "miniconda", "anaconda", "mambaforge", "miniforge"])
         || text.contains('/')
         || !is_number && !text.starts_with(['<', '>', '=', '~', '!', '^', 'v'])

@@ -108,7 +108,17 @@ pub(super) fn project(error: &ProjectError) -> Explanation {
 }
 
 pub(super) fn secret(error: &SecretError) -> Explanation {
-    let path = error.path.display();
+    let SecretError::Remove { path, .. } = error else {
+        return Explanation::new(
+            ".slugignore can't be read",
+            format!(
+                "{}.\nIt names files that the image is to have although they look like secrets, so nothing is done without it. Let it be \
+                 an\nordinary file in UTF-8 that everybody may read.",
+                chain(error)
+            ),
+        );
+    };
+    let path = path.display();
     Explanation::new(
         format!("The secret file {path} could not be kept out of the image"),
         format!(
@@ -120,6 +130,9 @@ pub(super) fn secret(error: &SecretError) -> Explanation {
     )
 }
 
+/// A shell's exit status (POSIX, "Exit Status for Commands").
+const PROGRAM_NOT_FOUND: i32 = 127;
+
 pub(super) fn hook(error: &HookError) -> Explanation {
     let path = error.hook.path();
     Explanation::new(
@@ -127,8 +140,14 @@ pub(super) fn hook(error: &HookError) -> Explanation {
         format!(
             "The app's own script {path}, which runs during each build, did not succeed: {}.\n\
              Its output is above. It runs in the app's root with the build's variables; correct it, or remove it if it \
-             is not\nmeant for builds.",
-            error.source
+             is not\nmeant for builds.{}",
+            error.source,
+            if error.source.status() == Some(PROGRAM_NOT_FOUND) {
+                "\nA program that it runs is not on the build image: bring it with another buildpack (-b) or, if it is a Debian package, \
+                 in an\nAptfile."
+            } else {
+                ""
+            }
         ),
     )
 }

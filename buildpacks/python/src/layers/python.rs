@@ -3,7 +3,7 @@
 
 use crate::command::{self, CommandError};
 use crate::interpreter::{self, Interpreter};
-use crate::python_version::{Request, Series};
+use crate::python_version::{Implementation, Request, Series, Stage, Variety};
 use crate::{BuildpackError, PythonBuildpack, bytecode, files, log, tool_env};
 use libcnb::Env;
 use libcnb::build::BuildContext;
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What uv says when its catalogue lacks a version.
-const NOT_IN_CATALOGUE: &str = "No download found for request";
+pub(crate) const NOT_IN_CATALOGUE: &str = "No download found for request";
 
 /// The Python asked for could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -87,9 +87,11 @@ pub(crate) fn provide(
     }
 
     let folder = layer.path();
-    log::step(format!(
-        "Installing Python {request} (python-build-standalone)."
-    ));
+    let makers = match request.variety.implementation {
+        Implementation::CPython => "python-build-standalone",
+        Implementation::PyPy => "PyPy's own build",
+    };
+    log::step(format!("Installing Python {request} ({makers})."));
     let env = &tool_env::for_uv(env);
     install(uv, request, &folder, env).map_err(|source| {
         BuildpackError::Python(PythonError::Install {
@@ -156,27 +158,44 @@ fn install(uv: &Path, request: Request, folder: &Path, env: &Env) -> Result<(), 
                 .env("UV_PYTHON_DOWNLOADS", "manual"),
         )
     };
-    match install(request.to_string()) {
-        Err(error) if request.patch.is_some() && error.output().contains(NOT_IN_CATALOGUE) => {
+    match install(request.for_uv()) {
+        Err(error)
+            if request.patch.is_some()
+                && request.variety.stage == Stage::Released
+                && error.output().contains(NOT_IN_CATALOGUE) =>
+        {
+            let any = Request {
+                patch: None,
+                ..request
+            };
             log::warning(
                 &format!("Python {request} can't be had"),
                 &format!(
-                    "The catalogue of Pythons has no {request}. The newest {series} is used instead.\n\
-                     To get every security fix in time, write only \"{series}\" in {file}.",
-                    series = request.series,
+                    "The catalogue of Pythons has no {request}. The newest {any} is used instead.\n\
+                     To get every security fix in time, write only \"{any}\" in {file}.",
                     file = request.file
                 ),
             );
-            install(request.series.to_string())
+            install(any.for_uv())
         }
         other => other,
     }
 }
 
-/// Finds `cpython-<version>-<platform>/bin/python3.<minor>`; the link without a patch in its name is
+/// Finds `cpython-<version>-<platform>/bin/python3.<minor>`, of other builds `…/python3.<minor>t` or
+/// `pypy-<version>-<platform>/bin/pypy3.<minor>`; the link without a patch in its name is
 /// left aside, as it may move.
 fn program_in(folder: &Path, request: Request) -> io::Result<Option<PathBuf>> {
-    let name = format!("bin/python{}", request.series);
+    let Variety {
+        implementation,
+        free_threaded,
+        ..
+    } = request.variety;
+    let name = match implementation {
+        Implementation::CPython if free_threaded => format!("bin/python{}t", request.series),
+        Implementation::CPython => format!("bin/python{}", request.series),
+        Implementation::PyPy => format!("bin/pypy{}", request.series),
+    };
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
@@ -190,7 +209,7 @@ fn program_in(folder: &Path, request: Request) -> io::Result<Option<PathBuf>> {
 
 fn standard_library(python: &Interpreter) -> Option<PathBuf> {
     let prefix = python.executable.parent()?.parent()?;
-    let library = prefix.join(format!("lib/python{}", python.version.series));
+    let library = prefix.join("lib").join(&python.library);
     library.is_dir().then_some(library)
 }
 

@@ -13,8 +13,9 @@ use crate::bytecode::{self, Ahead};
 use crate::install::{self, Freshness, Installer};
 use crate::interpreter::Interpreter;
 use crate::project::{Plan, Source};
+use crate::python_version::Implementation;
 use crate::records::{self, Installed, Package};
-use crate::{BuildpackError, PythonBuildpack, files, fingerprint, log, tool_env};
+use crate::{BuildpackError, PythonBuildpack, files, fingerprint, log, slim, tool_env};
 use libcnb::Env;
 use libcnb::build::BuildContext;
 use libcnb::data::layer::LayerName;
@@ -164,7 +165,7 @@ pub(crate) fn provide(
             inputs.python.executable.display()
         ),
         platform: platform(context),
-        installer: installer(inputs),
+        installer: installer(inputs) + &slim::note(inputs.env),
         requirements: inputs
             .plan
             .map(|plan| plan.fingerprint.clone())
@@ -192,15 +193,9 @@ pub(crate) fn provide(
     )?;
     let path = layer.path();
     let mut venv = Venv {
-        site_packages: path.join(format!(
-            "lib/python{}/site-packages",
-            inputs.python.version.series
-        )),
+        site_packages: path.join(format!("lib/{}/site-packages", inputs.python.library)),
         path,
-        bytecode_tag: format!(
-            "cpython-{}{}",
-            inputs.python.version.series.major, inputs.python.version.series.minor
-        ),
+        bytecode_tag: inputs.python.bytecode_tag.clone(),
         uncompiled: Vec::new(),
         ahead: None,
         layer,
@@ -423,12 +418,20 @@ fn create(venv: &Venv, python: &Interpreter) -> io::Result<()> {
     symlink(&python.executable, bin.join("python"))?;
     symlink("python", bin.join("python3"))?;
     symlink("python", bin.join(format!("python{series}")))?;
+    // Of other builds: python3.13t, pypy3.11.
+    if python.library != format!("python{series}") {
+        symlink("python", bin.join(&python.library))?;
+    }
     let home = python.executable.parent().unwrap_or(Path::new("/usr/bin"));
     fs::write(
         venv.path.join("pyvenv.cfg"),
         format!(
-            "home = {}\nimplementation = CPython\nversion_info = {}\ninclude-system-site-packages = false\n",
+            "home = {}\nimplementation = {}\nversion_info = {}\ninclude-system-site-packages = false\n",
             home.display(),
+            match python.implementation {
+                Implementation::CPython => "CPython",
+                Implementation::PyPy => "PyPy",
+            },
             python.version
         ),
     )

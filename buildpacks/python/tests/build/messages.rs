@@ -134,9 +134,13 @@ fn pythons() {
             "malformed version",
             vec![(".python-version", "# ours\nlatest\n")],
         ),
-        ("PyPy", vec![(".python-version", "pypy3.11\n")]),
-        ("free-threaded", vec![(".python-version", "3.14t\n")]),
-        ("pre-release", vec![(".python-version", "3.16.0a1\n")]),
+        (
+            "other implementation",
+            vec![(".python-version", "graalpy-24.1\n")],
+        ),
+        ("PyPy", vec![(".python-version", "pypy3.11t\n")]),
+        ("free-threaded", vec![(".python-version", "3.12t\n")]),
+        ("pre-release", vec![(".python-version", "3.16rc1\n")]),
         (
             "merge marker in a version file",
             vec![(".python-version", "<<<<<<< HEAD\n")],

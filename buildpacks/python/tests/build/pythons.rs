@@ -2,30 +2,42 @@
 
 use crate::context::{Context, traces};
 use crate::index::Index;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Packs a Python of this machine as python-build-standalone packs its own, without what a test can do without,
 /// and writes the catalogue that uv is to use. Arguments: the Python's folder, the archive, the catalogue.
 const PACK: &str = r#"
 import hashlib, json, os, subprocess, sys, tarfile
-source, archive, catalogue = sys.argv[1:]
+source, archive, catalogue, name, variant, prerelease = sys.argv[1:]
 left_out = ("site-packages", "test", "tests", "idlelib", "ensurepip", "share", "include", "__pycache__", "pkgconfig")
 version = subprocess.check_output([source + "/bin/python3", "-I", "-S", "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"], text=True).strip()
 def wanted(member):
     parts = member.name.split("/")
     return None if any(p in left_out or p.startswith("config-") for p in parts) or member.name.endswith(".a") else member
+major, minor, patch = map(int, version.split("."))
 with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
     tar.add(source, "python", filter=wanted)
-major, minor, patch = map(int, version.split("."))
+    # Other builds' programs have other names.
+    for other in [f"pypy{major}.{minor}", f"python{major}.{minor}t"]:
+        link = tarfile.TarInfo("python/bin/" + other)
+        link.type, link.linkname = tarfile.SYMTYPE, f"python{major}.{minor}"
+        tar.addfile(link)
+    library = tarfile.TarInfo(f"python/lib/pypy{major}.{minor}")
+    library.type, library.mode = tarfile.DIRTYPE, 0o755
+    tar.addfile(library)
+patch = 0 if prerelease else patch
 machine = os.uname().machine
 entry = {
-    "name": "cpython", "arch": {"family": machine, "variant": None}, "os": "linux", "libc": "gnu",
-    "major": major, "minor": minor, "patch": patch, "prerelease": "", "variant": None, "build": "1",
-    "url": "https://github.com/astral-sh/python-build-standalone/releases/download/1/python.tar.gz",
+    "name": name, "arch": {"family": machine, "variant": None}, "os": "linux", "libc": "gnu",
+    "major": major, "minor": minor, "patch": patch, "prerelease": prerelease, "variant": variant or None, "build": "1",
+    "url": {
+        "cpython": "https://github.com/astral-sh/python-build-standalone/releases/download/1/python.tar.gz",
+        "pypy": "https://downloads.python.org/pypy/1/python.tar.gz",
+    }[name],
     "sha256": hashlib.sha256(open(archive, "rb").read()).hexdigest(),
 }
-json.dump({f"cpython-{version}-linux-{machine}-gnu": entry}, open(catalogue, "w"))
+json.dump({f"{name}-{version}-linux-{machine}-gnu": entry}, open(catalogue, "w"))
 print(version)
 "#;
 
@@ -46,6 +58,91 @@ fn other_python() -> Option<PathBuf> {
         })
 }
 
+/// Packs a Python; `build` is its implementation, its variant and its pre-release. Returns its version.
+fn pack(python: &Path, archive: &Path, catalogue: &Path, build: [&str; 3]) -> String {
+    let packed = Command::new("python3")
+        .args(["-c", PACK])
+        .args([python, archive, catalogue])
+        .args(build)
+        .output()
+        .unwrap();
+    assert!(
+        packed.status.success(),
+        "{}",
+        String::from_utf8_lossy(&packed.stderr)
+    );
+    String::from_utf8(packed.stdout).unwrap().trim().to_owned()
+}
+
+/// What a version file asks for is what uv is asked for, and found where it puts it. The archives hold an ordinary Python:
+/// other builds can't be had everywhere.
+#[test]
+fn other_builds_of_python() {
+    let Some(other) = other_python() else {
+        println!("skipped: no second Python on this machine");
+        return;
+    };
+    let mirror = Index::new();
+    let folder = mirror.folder("1");
+    let (archive, catalogue) = (folder.join("python.tar.gz"), folder.join("catalogue.json"));
+    let Some(context) = Context::with_uv(&[("app.py", "")], mirror.folder("none").as_path()) else {
+        return;
+    };
+    context.set("UV_PYTHON_INSTALL_MIRROR", &mirror.url());
+    context.set("UV_PYPY_INSTALL_MIRROR", &mirror.url());
+    context.set("UV_PYTHON_DOWNLOADS_JSON_URL", catalogue.to_str().unwrap());
+    context.set("UV_HTTP_RETRIES", "0");
+    let version = pack(&other, &archive, &catalogue, ["cpython", "", "rc1"]);
+    let (series, _) = version.rsplit_once('.').unwrap();
+    let build = |wanted: &str| {
+        context.write(".python-version", wanted);
+        context.build()
+    };
+    let exactly = format!("{series}.0rc1");
+    for wanted in [&exactly, &format!("{series}-dev")] {
+        let said = build(wanted).success().stdout;
+        for line in [
+            format!("[Warning: Python {wanted} is not for production]"),
+            format!("Installing Python {wanted} (python-build-standalone)."),
+            format!("Using Python {version} (.python-version asks for {wanted})."),
+        ] {
+            assert!(said.contains(&line), "{line} in {said}");
+        }
+    }
+    pack(&other, &archive, &catalogue, ["pypy", "", ""]);
+    let wanted = format!("pypy{series}");
+    let said = build(&wanted).success().stdout;
+    assert!(
+        said.contains(&format!("Installing Python {wanted} (PyPy's own build).")),
+        "{said}"
+    );
+    let layer = context.layers().join("python");
+    let found = std::fs::read_dir(&layer).unwrap().flatten().any(|entry| {
+        let name = entry.file_name();
+        name.to_string_lossy().starts_with("pypy-") && entry.path().join("bin").is_dir()
+    });
+    assert!(found, "in {}", layer.display());
+
+    // What the catalogue does not have, and what cannot be.
+    let absent = build("pypy3.15").explanation();
+    assert!(
+        absent.starts_with("[Error: There is no Python pypy3.15 to download]"),
+        "{absent}"
+    );
+    let impossible = build("3.12t").explanation();
+    assert!(
+        impossible.starts_with("[Error: There is no Python 3.12t]") && impossible.contains("3.13t"),
+        "{impossible}"
+    );
+    std::fs::remove_file(&archive).unwrap();
+    context.forget_layers();
+    let unreachable = build(&wanted).explanation();
+    assert!(
+        unreachable.contains("-e UV_PYPY_INSTALL_MIRROR="),
+        "{unreachable}"
+    );
+}
+
 #[test]
 fn from_a_mirror() {
     let Some(other) = other_python() else {
@@ -55,17 +152,7 @@ fn from_a_mirror() {
     let mirror = Index::new();
     let folder = mirror.folder("1");
     let (archive, catalogue) = (folder.join("python.tar.gz"), folder.join("catalogue.json"));
-    let packed = Command::new("python3")
-        .args(["-c", PACK])
-        .args([&other, &archive, &catalogue])
-        .output()
-        .unwrap();
-    assert!(
-        packed.status.success(),
-        "{}",
-        String::from_utf8_lossy(&packed.stderr)
-    );
-    let version = String::from_utf8(packed.stdout).unwrap().trim().to_owned();
+    let version = pack(&other, &archive, &catalogue, ["cpython", "", ""]);
     let (series, _) = version.rsplit_once('.').unwrap();
 
     let Some(context) = Context::with_uv(

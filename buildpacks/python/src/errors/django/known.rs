@@ -4,6 +4,13 @@ use super::super::known::{Known, named, plain};
 
 /// The order matters: a traceback may hold several.
 pub(super) const TABLE: &[Known] = &[
+    named(
+        &[&["No module named '", ".six.moves"]],
+        &[("No module named '", ".six.moves")],
+        "{} is too old for this Python",
+        "It brings an old copy of the package six, which does not work since Python 3.12. Use a newer version (Django: 4.2 or newer), \
+         or an\nolder Python in .python-version.",
+    ),
     plain(
         &[&["without having set the STATIC_ROOT setting"]],
         "STATIC_ROOT is not set",

@@ -20,6 +20,26 @@ pub(super) const TABLE: &[Known] = &[
         "The name of one of its programs (entry points) leads out of the virtual environment, which no honest package does. It was \
          not\ninstalled. Make sure of the package's name, and of the index that it comes from.",
     ),
+    named(
+        &[&["Scripts must not use the reserved name `"]],
+        &[("reserved name `", "`")],
+        "A package brings a program called {}",
+        "It would take the place of the environment's own Python, which no honest package does. It was not installed. Make sure of \
+         the\npackage's name (it is above), and of the index that it comes from.",
+    ),
+    named(
+        &[
+            &["unsafe member path \""],
+            &["unsafe symbolic-link target \""],
+        ],
+        &[
+            ("unsafe member path \"", "\""),
+            ("unsafe symbolic-link target \"", "\""),
+        ],
+        "A source archive leads outside of its place ({})",
+        "The archive named above has a file or a link to a place outside of the folder that it is unpacked into, which no honest \
+         archive\nhas. Nothing of it was used. Make sure of the package's name, and of the index that it comes from.",
+    ),
     plain(
         &[
             &["invalid console script"],
