@@ -81,6 +81,8 @@ pub(crate) enum BuildpackError {
     StaticFiles(#[source] StaticFilesError),
     #[error("the packages could not be described")]
     Sbom(#[source] SbomError),
+    #[error("the app's packages are none that apps share: {0}")]
+    NotShared(&'static str),
 }
 
 impl From<BuildpackError> for libcnb::Error<BuildpackError> {
@@ -147,6 +149,7 @@ fn explanation_of(error: &BuildpackError) -> Explanation {
         BuildpackError::Bytecode(error) => environment::broken(error),
         BuildpackError::StaticFiles(error) => environment::broken(error),
         BuildpackError::Sbom(error) => environment::broken(error),
+        BuildpackError::NotShared(_) => environment::broken(error),
     }
 }
 

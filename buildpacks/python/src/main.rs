@@ -31,6 +31,7 @@ mod tool_env;
 mod tools;
 mod web;
 mod weight;
+mod wheels;
 
 use crate::bytecode::BytecodeError;
 use crate::errors::BuildpackError;
@@ -74,6 +75,9 @@ impl Buildpack for PythonBuildpack {
         &self,
         mut context: BuildContext<Self>,
     ) -> libcnb::Result<BuildResult, BuildpackError> {
+        if let Some(store) = wheels::stock::store() {
+            return wheels::stock::run(context, &store);
+        }
         let root = context.app_dir.clone();
         context.app_dir = check(&root, context.platform.env())?;
         let env = tool_env::with_user_variables(context.platform.env());

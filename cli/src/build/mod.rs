@@ -11,6 +11,7 @@ pub(crate) mod record;
 pub(crate) mod run_image;
 pub(crate) mod sandboxed;
 pub(crate) mod summary;
+pub(crate) mod wheels;
 
 use crate::app::{App, AppImage};
 use crate::args::{PlatformArgs, RegistryArgs};
@@ -46,6 +47,7 @@ use record::Record;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+use wheels::Wheels;
 
 /// What is asked for.
 pub(crate) struct Request<'a> {
@@ -116,10 +118,12 @@ pub(crate) fn build(
         }
         _ => last,
     };
+    let wheels = Wheels::offer(store, &parts, request, &buildpacks, &stack)?;
     let phases = Phases {
         store,
         printer,
         request,
+        wheels: wheels.as_ref(),
         parts: &parts,
         buildpacks: &buildpacks,
         stack: &stack,
@@ -195,6 +199,7 @@ fn make(phases: &Phases<'_>, source: &Source, inputs: String) -> Result<Built, F
     // A build that failed later on has fetched its tools all the same.
     tools::keep(store, parts, &app.layers())
         .unwrap_or_else(|failure| printer.warning(&chain(&failure)));
+    let sweeping = phases.wheels.map(Wheels::sweep);
     let early = built?;
     if let Some(base) = request.run_image {
         run_image::check_files(store, base, &app.layers())?;
@@ -205,6 +210,10 @@ fn make(phases: &Phases<'_>, source: &Source, inputs: String) -> Result<Built, F
     begun.remember(request, stack, &group, &exported.manifest)?;
     commit(phases, source, inputs, &exported)?;
     write_report(request, &exported.manifest)?;
+    if let Some(sweeping) = sweeping {
+        // What it leaves, the next build of the app removes.
+        drop(sweeping.join());
+    }
     clock.lap("export");
     if let Some(cache) = request.cache {
         phases.save_cache(cache, &group, &exported);

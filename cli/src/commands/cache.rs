@@ -6,6 +6,7 @@ use crate::app::{App, AppName};
 use crate::args::{CacheAction, CacheArgs, Output};
 use crate::build::record::Record;
 use crate::build::sandboxed;
+use crate::build::wheels;
 use crate::commands::ps;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::images::Images;
@@ -53,6 +54,8 @@ struct Usage {
     stacks: u64,
     parts: u64,
     tools: u64,
+    /// Packages of Python apps, for all apps.
+    wheels: u64,
     addons: u64,
     apps: BTreeMap<String, u64>,
     /// Of `blobs`, what no app and no stack needs; unknown where that cannot be found out.
@@ -86,6 +89,7 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
         stacks: measure(&store.stacks())?,
         parts: measure(&store.parts())?,
         tools: measure(&store.tools())?,
+        wheels: measure(&store.wheels())?,
         addons: measure(&store.addons())?,
         apps,
         unused_blobs: unused,
@@ -114,6 +118,7 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
                 ("Stacks", usage.stacks),
                 ("Programs", usage.parts),
                 ("Tools", usage.tools),
+                ("Wheels", usage.wheels),
                 ("Add-ons", usage.addons),
             ] {
                 printer.result(&format!("{name:<10} {:>9}", size::bytes(count)));
@@ -188,6 +193,7 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
         }
     }
     prune_tools(store)?;
+    wheels::prune(store)?;
     // Unpacked again from their archives and images by the builds that want them.
     store::remove_tree(&store.buildpacks())?;
     leftovers::sweep(store)?;
