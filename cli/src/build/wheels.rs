@@ -22,7 +22,6 @@ use crate::store::{self, Store};
 use crate::tools;
 use crate::ui::error::chain;
 use cnb_spec::env_vars;
-use cnb_spec::names::escape_id;
 use oci_image::Digest;
 use rustix::fs::{Mode, OFlags};
 use sandbox::{Mount, Root, Sandbox, Stream, Tier, Writable};
@@ -132,7 +131,7 @@ impl Wheels {
             installs,
             app,
             buildpack,
-            layers: escape_id(&layers),
+            layers,
         }))
     }
 
@@ -307,7 +306,7 @@ fn sources(env: &BTreeMap<String, String>) -> Option<String> {
             if !value.split_whitespace().all(is_address) {
                 return None;
             }
-            text.push_str(&format!("{name}\0{value}\0"));
+            text = format!("{text}{name}\0{value}\0");
         } else if TRUST.contains(&name) || is_setting && !HARMLESS.contains(&name) {
             return None;
         }

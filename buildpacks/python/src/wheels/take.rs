@@ -162,11 +162,12 @@ impl<'a> Offer<'a> {
         let there = venv::site_packages(&theirs, self.wish.python);
         let here = venv::site_packages(self.venv, self.wish.python);
         let (before, wanted) = (records::installed(&here)?, records::installed(&there)?);
+        let is_plain = !records::share_files(&before);
         let mut new = BTreeSet::new();
         for name in wanted.keys() {
             let record = Path::new(name).join("RECORD");
-            let is_same = before.contains_key(name)
-                && !records::share_files(&before)
+            let is_same = is_plain
+                && before.contains_key(name)
                 && fs::read(here.join(&record))? == fs::read(there.join(&record))?;
             if !is_same {
                 new.insert(name);
