@@ -8,6 +8,7 @@
 //! images/          names of images
 //! parts/<id>/      the programs and buildpacks that travel inside slugc
 //! tools/<sha256>/  programs that builds fetched, for all apps
+//! wheels/<key>/    packages of Python apps, unpacked and compiled, for all apps
 //! buildpacks/      what was unpacked of buildpacks' archives and images
 //! settings.toml    what slugc settings keeps
 //! ```
@@ -38,7 +39,7 @@ impl Store {
     pub(crate) fn open() -> Result<Self, Failure> {
         let root = location()?;
         private_folder(&root)?;
-        for folder in ["roots", "stacks", "apps", "parts", "tools"] {
+        for folder in ["roots", "stacks", "apps", "parts", "tools", "wheels"] {
             let path = root.join(folder);
             fs::create_dir_all(&path).or_fail(Exit::Store, || {
                 format!("cannot make the store's folder {}", path.display())
@@ -100,6 +101,10 @@ impl Store {
     /// Caches that `slugc build --cache` gives a name; made with the first.
     pub(crate) fn volumes(&self) -> PathBuf {
         self.root.join("volumes")
+    }
+
+    pub(crate) fn wheels(&self) -> PathBuf {
+        self.root.join("wheels")
     }
 
     pub(crate) fn tools(&self) -> PathBuf {

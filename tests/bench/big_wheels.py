@@ -1,6 +1,7 @@
 """Writes fifty wheels that unpack to 50,000 files and 1 GB: big_wheels.py FOLDER
+or four that unpack to twenty files and 2 GB: big_wheels.py FOLDER few
 
-A tenth of the files is Python, the rest data that compresses as text does.
+A tenth of the many files is Python, the rest data that compresses as text does; the few are libraries in all but name.
 """
 
 import base64
@@ -10,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 WHEELS, FILES, SIZE = 50, 1000, 21_000
+FEW, LIBRARIES, LIBRARY = 4, 5, 100_000_000
 
 
 def main(folder: Path) -> None:
@@ -37,4 +39,28 @@ def main(folder: Path) -> None:
                 wheel.writestr(path, content)
 
 
-main(Path(sys.argv[1]))
+def few(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    source = random.Random(13)
+    # Half of it compresses, as in machine code.
+    block = source.randbytes(1 << 19) + bytes(1 << 19)
+    for number in range(FEW):
+        name = f"heavy_{number}"
+        info = f"{name}-1.0.dist-info"
+        paths = [f"{name}/libpart_{part}.so" for part in range(LIBRARIES)]
+        texts = {
+            f"{name}/__init__.py": "",
+            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+            f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: bench\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        }
+        texts[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in [*paths, *texts, f"{info}/RECORD"])
+        with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as wheel:
+            for path in paths:
+                with wheel.open(path, "w") as file:
+                    for _ in range(LIBRARY // len(block) + 1):
+                        file.write(block)
+            for path, text in texts.items():
+                wheel.writestr(path, text)
+
+
+(few if sys.argv[2:] == ["few"] else main)(Path(sys.argv[1]))

@@ -51,6 +51,7 @@ mod signing;
 mod stack;
 mod tools;
 mod traced;
+mod wheels;
 mod without_namespaces;
 mod zstd;
 

@@ -197,14 +197,16 @@ impl Worker {
     }
 }
 
+/// Where the bytecode of a module is (PEP 3147); `tag`: of the Python, such as `cpython-313`.
+pub(crate) fn place(module: &Path, tag: &str) -> PathBuf {
+    let mut name = module.file_stem().unwrap_or_default().to_owned();
+    name.push(format!(".{tag}.pyc"));
+    module.with_file_name("__pycache__").join(name)
+}
+
 /// Removes the bytecode of a module, if it has some.
 pub(crate) fn forget(module: &Path, tag: &str) -> io::Result<()> {
-    let (Some(folder), Some(stem)) = (module.parent(), module.file_stem()) else {
-        return Ok(());
-    };
-    let mut name = stem.to_owned();
-    name.push(format!(".{tag}.pyc"));
-    files::remove_if_there(&folder.join("__pycache__").join(name))
+    files::remove_if_there(&place(module, tag))
 }
 
 #[cfg(test)]

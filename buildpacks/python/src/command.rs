@@ -56,6 +56,11 @@ impl CommandError {
 /// Runs a program, shows what it prints (both streams, in their order) as it comes, and keeps it for
 /// the error. Credentials in URLs are redacted in both.
 pub(crate) fn stream(command: &mut Command) -> Result<(), CommandError> {
+    stream_and_keep(command).map(drop)
+}
+
+/// As [`stream`], and returns what was printed; the end of it if it was very long.
+pub(crate) fn stream_and_keep(command: &mut Command) -> Result<String, CommandError> {
     let program = program_name(command);
     let output_error = |source| CommandError::Output {
         program: program.clone(),
@@ -95,7 +100,7 @@ pub(crate) fn stream(command: &mut Command) -> Result<(), CommandError> {
     }
     let status = child.wait().map_err(output_error)?;
     if status.success() {
-        return Ok(());
+        return Ok(kept);
     }
     Err(CommandError::Failed {
         program,

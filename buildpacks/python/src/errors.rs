@@ -88,6 +88,8 @@ pub(crate) enum BuildpackError {
     StaticFiles(#[source] StaticFilesError),
     #[error("the packages could not be described")]
     Sbom(#[source] SbomError),
+    #[error("the app's packages are none that apps share: {0}")]
+    NotShared(&'static str),
 }
 
 impl From<BuildpackError> for libcnb::Error<BuildpackError> {
@@ -156,6 +158,7 @@ fn explanation_of(error: &BuildpackError) -> Explanation {
         BuildpackError::StaticFiles(error) => environment::broken(error),
         BuildpackError::Slim(_) => environment::broken(error),
         BuildpackError::Sbom(error) => environment::broken(error),
+        BuildpackError::NotShared(_) => environment::broken(error),
     }
 }
 

@@ -54,6 +54,9 @@ pub(crate) enum Freshness {
     Cached,
     /// Everything is asked for again.
     Revalidated,
+    /// As HTTP's own rules allow, into an empty environment: what the cache has of a wheel stands. (To uv, an upgrade
+    /// means that it asks for each wheel again.)
+    Shared,
 }
 
 /// The requirements could not be installed.
@@ -103,7 +106,7 @@ pub(crate) fn install(
     let result = match installer {
         Installer::Nothing => Ok(()),
         Installer::Uv { program, cache, .. } => {
-            uv::install(program, cache, plan, venv, freshness, app_dir, env)
+            uv::install(program, cache, plan, venv, freshness, app_dir, env).map(drop)
         }
         Installer::Pip { pip, cache } => {
             pip::install(&pip.program, cache, plan, venv, app_dir, env)

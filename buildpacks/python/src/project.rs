@@ -151,6 +151,25 @@ pub(crate) enum ProjectError {
     Local(#[source] FingerprintError),
 }
 
+/// Where packages come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// All of them from package indexes, by name.
+    Indexes,
+    /// Some from elsewhere, or nobody looked.
+    Anywhere,
+}
+
+impl Origin {
+    fn of(indexes_alone: bool) -> Self {
+        if indexes_alone {
+            Self::Indexes
+        } else {
+            Self::Anywhere
+        }
+    }
+}
+
 /// Everything that decides what is installed.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -161,6 +180,7 @@ pub(crate) struct Plan {
     pub(crate) local_sources: bool,
     /// Whether there is nothing to install.
     pub(crate) empty: bool,
+    pub(crate) origin: Origin,
     /// Whether every version is fixed, so that no look at the index can change any.
     pub(crate) locked: bool,
     pub(crate) selection: Selection,
@@ -254,6 +274,7 @@ pub(crate) fn plan(app_dir: &Path, choice: Choice, env: &Env) -> Result<Plan, Pr
         fingerprint: read.fingerprint,
         local_sources: read.local_sources,
         empty: read.empty,
+        origin: Origin::of(read.of_indexes),
         locked: false,
         selection,
         local_packages: Vec::new(),

@@ -158,6 +158,31 @@ pub(crate) fn add(hash: &mut Sha256, site_packages: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// A file that a `RECORD` names.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Relative to `site-packages`, without detours.
+    pub(crate) path: String,
+    /// Its SHA-256 as the record writes it (URL-safe base64 without padding), if it does.
+    pub(crate) sha256: Option<String>,
+}
+
+/// What a `RECORD` says.
+pub(crate) fn entries(record: &[u8]) -> Vec<Entry> {
+    String::from_utf8_lossy(record)
+        .lines()
+        .filter_map(|line| {
+            let path = plain(first_field(line)?);
+            let hash = line.rsplit(',').nth(1).map(str::trim);
+            let sha256 = hash.and_then(|hash| hash.strip_prefix("sha256="));
+            Some(Entry {
+                path,
+                sha256: sha256.map(str::to_owned),
+            })
+        })
+        .collect()
+}
+
 fn read_record(record: &Path) -> io::Result<Package> {
     let text = std::fs::read(record)?;
     let metadata = std::fs::metadata(record)?;
@@ -250,6 +275,22 @@ mod tests {
         assert_eq!(first_field("a/b.py,sha256=x,1").as_deref(), Some("a/b.py"));
         assert_eq!(first_field("\"a,\"\"b.py\",,").as_deref(), Some("a,\"b.py"));
         assert_eq!(first_field(""), None);
+    }
+
+    #[test]
+    fn digests_of_files() {
+        let entry = |path: &str, sha256: Option<&str>| Entry {
+            path: path.to_owned(),
+            sha256: sha256.map(str::to_owned),
+        };
+        assert_eq!(
+            entries(b"\"a,b.py\",sha256=x_-1,12\na/RECORD,,\na/../b.py,md5=1,2\n"),
+            [
+                entry("a,b.py", Some("x_-1")),
+                entry("a/RECORD", None),
+                entry("b.py", None)
+            ]
+        );
     }
 
     fn package(site: &Path, name: &str, files: &[&str]) {

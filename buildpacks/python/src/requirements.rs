@@ -26,6 +26,9 @@ pub(crate) struct Requirements {
     pub(crate) local_sources: bool,
     /// Whether there is nothing in it but comments.
     pub(crate) empty: bool,
+    /// Whether every line stands for itself: a name for an index, or the address of an index. Nothing of the app's
+    /// folder and of its variables has a say.
+    pub(crate) of_indexes: bool,
     /// The packages that are asked for by name, normalized (PEP 503).
     pub(crate) names: BTreeSet<String>,
     /// Variables that the lines use and that have no value.
@@ -71,6 +74,7 @@ pub(crate) fn read(app_dir: &Path, env: &Env) -> Result<Requirements, Requiremen
         including: Vec::new(),
         local_sources: false,
         empty: true,
+        of_indexes: true,
         names: BTreeSet::new(),
         unset_variables: BTreeSet::new(),
     };
@@ -88,6 +92,7 @@ pub(crate) fn read(app_dir: &Path, env: &Env) -> Result<Requirements, Requiremen
         fingerprint: fingerprint::hex(&reader.hash.finalize()),
         local_sources: reader.local_sources,
         empty: reader.empty,
+        of_indexes: reader.of_indexes,
         names: reader.names,
         unset_variables: reader.unset_variables,
     })
@@ -101,6 +106,7 @@ struct Reader<'a> {
     including: Vec<PathBuf>,
     local_sources: bool,
     empty: bool,
+    of_indexes: bool,
     names: BTreeSet<String>,
     unset_variables: BTreeSet<String>,
 }
@@ -132,6 +138,7 @@ impl Reader<'_> {
         for line in line::logical_lines(text) {
             let reference = line::reference(&line.text, self.env);
             self.empty &= matches!(reference, Some(Reference::Nested(_)));
+            self.of_indexes &= is_of_indexes(&line.text);
             self.names.extend(name(&line.text));
             let unset = line::variables(&line.text)
                 .into_iter()
@@ -212,6 +219,22 @@ pub(crate) fn name(requirement: &str) -> Option<String> {
     let is_name = name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && !rest.starts_with(['/', ':', '\\']);
     is_name.then(|| normalized(name))
+}
+
+/// Whether a line means the same in every app's folder.
+fn is_of_indexes(line: &str) -> bool {
+    const INDEXES: [&str; 3] = ["-i", "--index-url", "--extra-index-url"];
+    const INCLUDES: [&str; 4] = ["-r", "--requirement", "-c", "--constraint"];
+    let line = line.split(" #").next().unwrap_or_default().trim();
+    if line.contains("${") {
+        return false;
+    }
+    let (first, rest) = line.split_once([' ', '=']).unwrap_or((line, ""));
+    if INDEXES.contains(&first) {
+        return rest.trim().starts_with("https://");
+    }
+    let is_other = line.starts_with('-') || line.contains(['/', '\\', '@']);
+    line.is_empty() || line.starts_with('#') || INCLUDES.contains(&first) || !is_other
 }
 
 /// A package's name in the one spelling that counts (PEP 503).

@@ -20,6 +20,8 @@ pub(crate) struct Tools<'a> {
     /// The stack's Python.
     stack: Option<Interpreter>,
     uv: Option<PathBuf>,
+    /// Whether a Python that the stack does not have may be fetched.
+    may_fetch: bool,
 }
 
 impl<'a> Tools<'a> {
@@ -33,7 +35,14 @@ impl<'a> Tools<'a> {
             env,
             stack: interpreter::of_stack(env).map_err(BuildpackError::Interpreter)?,
             uv: None,
+            may_fetch: true,
         })
+    }
+
+    /// From here on, only the stack's Python is one.
+    pub(crate) fn of_stack_alone(mut self) -> Self {
+        self.may_fetch = false;
+        self
     }
 
     /// The Python that the app asks for: the stack's if it is right, else an installed one.
@@ -122,6 +131,9 @@ impl<'a> Tools<'a> {
         request: Request,
         range: Option<&Range>,
     ) -> libcnb::Result<Interpreter, BuildpackError> {
+        if !self.may_fetch {
+            Err(BuildpackError::NotShared("it needs a Python of its own"))?;
+        }
         let uv = self.uv()?;
         let stack = self.stack.as_ref();
         let python = layers::python::provide(self.context, &uv, request, stack, self.env)?;

@@ -13,6 +13,7 @@ pub(crate) mod run_image;
 pub(crate) mod sandboxed;
 pub(crate) mod shared_cache;
 pub(crate) mod summary;
+pub(crate) mod wheels;
 
 use crate::app::{App, AppImage};
 use crate::args::{PlatformArgs, RegistryArgs};
@@ -48,6 +49,7 @@ use shared_cache::SharedCache;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+use wheels::Wheels;
 
 /// What is asked for.
 pub(crate) struct Request<'a> {
@@ -122,10 +124,12 @@ pub(crate) fn build(
         }
         _ => last,
     };
+    let wheels = Wheels::offer(store, &parts, request, &buildpacks, &stack)?;
     let phases = Phases {
         store,
         printer,
         request,
+        wheels: wheels.as_ref(),
         parts: &parts,
         buildpacks: &buildpacks,
         stack: &stack,
@@ -202,6 +206,7 @@ fn make(phases: &Phases<'_>, source: &Source, inputs: String) -> Result<Built, F
     // A build that failed later on has fetched its tools all the same.
     tools::keep(store, parts, &app.layers())
         .unwrap_or_else(|failure| printer.warning(&chain(&failure)));
+    let sweeping = phases.wheels.map(Wheels::sweep);
     let early = built?;
     if let Some(base) = request.run_image {
         run_image::check_files(store, base, &app.layers())?;
@@ -212,6 +217,10 @@ fn make(phases: &Phases<'_>, source: &Source, inputs: String) -> Result<Built, F
     begun.remember(request, stack, &group, &exported.manifest)?;
     commit(phases, source, inputs, &exported)?;
     write_report(request, &exported.manifest)?;
+    if let Some(sweeping) = sweeping {
+        // What it leaves, the next build of the app removes.
+        drop(sweeping.join());
+    }
     clock.lap("export");
     if let Some(cache) = request.cache {
         phases.save_cache(cache, &group, &exported);

@@ -7,6 +7,7 @@ use crate::build::description::Description;
 use crate::build::foundation::Foundation;
 use crate::build::sandboxed::{self, Phase, Scene, Workplace};
 use crate::build::shared_cache::SharedCache;
+use crate::build::wheels::{self, Wheels};
 use crate::build::{Last, Request, record};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::host;
@@ -42,7 +43,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 /// How often to look whether a buildpack is done with a layer.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// How deep layers are looked at for files that the build's user must own: what lies deeper was written by that user,
 /// and walking it would cost a look at every file of every layer.
@@ -56,6 +57,8 @@ pub(super) struct Phases<'a> {
     pub(super) store: &'a Store,
     pub(super) printer: &'a Printer,
     pub(super) request: &'a Request<'a>,
+    /// The wheel store, where this build may have a part in it.
+    pub(super) wheels: Option<&'a Wheels>,
     pub(super) parts: &'a Parts,
     pub(super) buildpacks: &'a Buildpacks,
     pub(super) stack: &'a Foundation,
@@ -69,7 +72,7 @@ impl Phases<'_> {
         let app = self.request.app;
         let work = Workplace::create(app)?;
         source.copy(&work.app())?;
-        write_platform_env(&work, self.request, self.last.fresh)?;
+        write_platform_env(&work, self.request, self.last.fresh, self.wheels)?;
         work.add_bindings(self.stack, &self.request.surroundings.bindings)?;
         self.buildpacks.write_order(&work.order())?;
         work.hand_over(self.stack, OWN_LAYERS)?;
@@ -230,10 +233,14 @@ impl Phases<'_> {
         group: &Group,
     ) -> Result<Vec<EarlyLayer>, Failure> {
         let (running, ended) = mpsc::channel();
+        let (asking, silent) = mpsc::channel();
         let (built, early) = std::thread::scope(|scope| {
             let early = scope.spawn(move || self.write_early(work, group, &ended));
+            if let Some(wheels) = self.wheels {
+                scope.spawn(move || wheels.serve(self, work, &silent));
+            }
             let built = self.run(work, "builder");
-            drop(running);
+            drop((running, asking));
             // Without them the export takes longer, nothing else.
             (built, early.join().unwrap_or_default())
         });
@@ -427,6 +434,7 @@ impl Phases<'_> {
                 parts: self.parts,
                 buildpacks: self.buildpacks.mounts(),
                 tools: &self.store.tools(),
+                wheels: self.wheels.map(Wheels::installs),
                 surroundings: self.request.surroundings,
                 api: self.api(),
             },
@@ -465,7 +473,12 @@ pub(super) fn run_image(
         })
 }
 
-fn write_platform_env(work: &Workplace, request: &Request<'_>, fresh: bool) -> Result<(), Failure> {
+fn write_platform_env(
+    work: &Workplace,
+    request: &Request<'_>,
+    fresh: bool,
+    wheels: Option<&Wheels>,
+) -> Result<(), Failure> {
     let folder = work.platform().join("env");
     let mut variables = request.env.clone();
     if host::ca_bundle().is_some() {
@@ -482,6 +495,11 @@ fn write_platform_env(work: &Workplace, request: &Request<'_>, fresh: bool) -> R
     variables
         .entry("BP_SEALED_DIR".to_owned())
         .or_insert_with(|| sandboxed::SEALED.to_owned());
+    if wheels.is_some() {
+        variables
+            .entry(wheels::VARIABLE.to_owned())
+            .or_insert_with(|| wheels::OFFERED.to_owned());
+    }
     if !request.surroundings.bindings.is_empty() {
         variables.insert(bindings::VARIABLE.to_owned(), bindings::INSIDE.to_owned());
     }

@@ -52,6 +52,8 @@ pub(crate) struct Scene<'a> {
     /// Folders on this machine and their places below [`BUILDPACKS`].
     pub(crate) buildpacks: &'a [(PathBuf, String)],
     pub(crate) tools: &'a Path,
+    /// Where installs from the wheel store appear.
+    pub(crate) wheels: Option<&'a Path>,
     pub(crate) surroundings: &'a Surroundings,
     pub(crate) api: ApiVersion,
 }
@@ -134,6 +136,11 @@ impl Workplace {
 
     pub(crate) fn order(&self) -> PathBuf {
         self.folder.join("order.toml")
+    }
+
+    /// The layers folder of a sandbox that stocks the wheel store.
+    pub(super) fn layers_of_stocking(&self, number: usize) -> PathBuf {
+        self.folder.join(format!("stocking-{number}"))
     }
 
     fn home(&self) -> PathBuf {
@@ -223,6 +230,10 @@ impl Workplace {
             Mount::read_only(self.order(), ORDER),
             Mount::read_only(scene.tools, crate::tools::INSIDE),
         ];
+        if let Some(installs) = scene.wheels {
+            let offered = Mount::read_only(installs, super::wheels::OFFERED);
+            sandbox.mounts.push(offered);
+        }
         if stack.lifecycle.is_none() {
             let own = Mount::read_only(scene.parts.lifecycle(), LIFECYCLE);
             sandbox.mounts.push(own);
@@ -344,7 +355,7 @@ impl Write for Said {
 }
 
 /// Changes the owner of a tree, so many folders deep, without following links.
-fn own(path: &Path, depth: usize, uid: u32, gid: u32) -> std::io::Result<()> {
+pub(super) fn own(path: &Path, depth: usize, uid: u32, gid: u32) -> std::io::Result<()> {
     use std::os::unix::fs::{MetadataExt, lchown};
     let meta = fs::symlink_metadata(path)?;
     if meta.uid() != uid || meta.gid() != gid {

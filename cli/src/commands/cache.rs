@@ -6,6 +6,7 @@ use crate::app::{App, AppName};
 use crate::args::{CacheAction, CacheArgs, Output};
 use crate::build::record::Record;
 use crate::build::sandboxed;
+use crate::build::wheels;
 use crate::commands::ps;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::images::Images;
@@ -55,6 +56,8 @@ struct Usage {
     tools: u64,
     /// Buildpacks that were fetched.
     buildpacks: u64,
+    /// Packages of Python apps, for all apps.
+    wheels: u64,
     addons: u64,
     /// Where caches of builds have been given names.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,6 +95,7 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
         parts: measure(&store.parts())?,
         tools: measure(&store.tools())?,
         buildpacks: measure(&store.buildpacks())?,
+        wheels: measure(&store.wheels())?,
         addons: measure(&store.addons())?,
         volumes: store
             .volumes()
@@ -126,6 +130,7 @@ fn show(printer: &Printer, store: &Store, output: Output) -> Result<(), Failure>
                 ("Programs", usage.parts),
                 ("Tools", usage.tools),
                 ("Buildpacks", usage.buildpacks),
+                ("Wheels", usage.wheels),
                 ("Add-ons", usage.addons),
             ]
             .into_iter()
@@ -192,6 +197,7 @@ fn prune(printer: &Printer, store: &Store, forget: &[String]) -> Result<(), Fail
         }
     }
     prune_tools(store)?;
+    wheels::prune(store)?;
     // Unpacked again from their archives and images by the builds that want them.
     store::remove_tree(&store.buildpacks())?;
     // Filled again by the builds that name them.

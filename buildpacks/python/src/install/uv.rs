@@ -8,8 +8,8 @@ use libcnb::Env;
 use std::path::Path;
 use std::process::Command;
 
-/// Brings the environment to what the plan asks for.
-pub(super) fn install(
+/// Brings the environment to what the plan asks for; returns what uv said.
+pub(crate) fn install(
     program: &Path,
     cache: &Path,
     plan: &Plan,
@@ -17,7 +17,7 @@ pub(super) fn install(
     freshness: Freshness,
     app_dir: &Path,
     env: &Env,
-) -> Result<(), CommandError> {
+) -> Result<String, CommandError> {
     let env = tool_env::for_builds_from_source(env);
     let mut command = Command::new(program);
     match &plan.source {
@@ -45,7 +45,8 @@ pub(super) fn install(
             // the versions in the environment from having a say, so that an environment brought up to date
             // equals one made afresh; and uv marks every package as requested, so no marker tells them apart.
             command
-                .args(["pip", "install", "--exact", "--upgrade"])
+                .args(["pip", "install", "--exact"])
+                .args((freshness != Freshness::Shared).then_some("--upgrade"))
                 .args(targets(source, &plan.selection))
                 .env_clear();
             if *source == Source::Pylock {
@@ -73,7 +74,7 @@ pub(super) fn install(
     if freshness == Freshness::Revalidated {
         command.arg("--refresh");
     }
-    command::stream(&mut command)
+    command::stream_and_keep(&mut command)
 }
 
 /// `uv sync`, which refuses a lock that does not fit `pyproject.toml`. Default groups are for developers; the

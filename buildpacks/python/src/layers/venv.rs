@@ -15,7 +15,10 @@ use crate::interpreter::Interpreter;
 use crate::project::{Plan, Source};
 use crate::python_version::Implementation;
 use crate::records::{self, Installed, Package};
+use crate::wheels::take::{Offer, Supply, Wish};
 use crate::{BuildpackError, PythonBuildpack, files, fingerprint, log, slim, tool_env};
+pub(crate) use frame::{create, identity, site_packages};
+use frame::{layer_env, write_exec_d};
 use libcnb::Env;
 use libcnb::build::BuildContext;
 use libcnb::data::layer::LayerName;
@@ -23,7 +26,6 @@ use libcnb::data::layer_name;
 use libcnb::layer::{
     CachedLayerDefinition, InvalidMetadataAction, LayerRef, LayerState, RestoredLayerAction,
 };
-use libcnb::layer_env::{LayerEnv, ModificationBehavior, Scope};
 use libcnb::sbom::Sbom;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -31,9 +33,10 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+
+mod frame;
 
 /// Raised when what this file makes of the same inputs changes.
 const LAYOUT: &str = "2";
@@ -51,6 +54,15 @@ pub(crate) struct VenvError {
     folder: PathBuf,
     #[source]
     source: io::Error,
+}
+
+impl VenvError {
+    pub(crate) fn new(folder: &Path, source: io::Error) -> Self {
+        Self {
+            folder: folder.to_path_buf(),
+            source,
+        }
+    }
 }
 
 /// Everything that decides what is in the environment.
@@ -159,11 +171,7 @@ pub(crate) fn provide(
     let forced = period.as_deref().is_some_and(is_switch);
     let wanted = Metadata {
         layout: LAYOUT.to_owned(),
-        python: format!(
-            "{} {}",
-            inputs.python.version,
-            inputs.python.executable.display()
-        ),
+        python: identity(inputs.python),
         platform: platform(context),
         installer: installer(inputs) + &slim::note(inputs.env),
         requirements: inputs
@@ -193,7 +201,7 @@ pub(crate) fn provide(
     )?;
     let path = layer.path();
     let mut venv = Venv {
-        site_packages: path.join(format!("lib/{}/site-packages", inputs.python.library)),
+        site_packages: site_packages(&path, inputs.python),
         path,
         bytecode_tag: inputs.python.bytecode_tag.clone(),
         uncompiled: Vec::new(),
@@ -220,11 +228,15 @@ pub(crate) fn provide(
                 "Updating the virtual environment ({reason}) with {}.",
                 inputs.installer
             ));
-            if update(&mut venv, inputs, freshness, context)? {
+            let is_done = match take(&mut venv, inputs, forced, context)? {
+                Supply::Complete => true,
+                Supply::None => update(&mut venv, inputs, freshness, context)?,
+                Supply::Broken => false,
+            };
+            if is_done {
                 return Ok(venv);
             }
-            log::step("Making the virtual environment anew: two packages share a file.");
-            clear(&venv.path).map_err(|source| error_at(&venv.path, source))?;
+            log::step("Making the virtual environment anew: it can't be brought up to date.");
         }
         LayerState::Empty { cause } => {
             if let libcnb::layer::EmptyLayerCause::RestoredLayerAction {
@@ -242,8 +254,45 @@ pub(crate) fn provide(
             }
         }
     }
+    let is_new = matches!(venv.layer.state, LayerState::Empty { .. });
+    if is_new && take(&mut venv, inputs, forced, context)? == Supply::Complete {
+        return Ok(venv);
+    }
+    clear(&venv.path).map_err(|source| error_at(&venv.path, source))?;
     make(&mut venv, inputs, freshness, context)?;
     Ok(venv)
+}
+
+/// Takes the packages from the wheel store, where the platform has one and the app's are of the kind that is kept there.
+fn take(
+    venv: &mut Venv,
+    inputs: &Inputs,
+    forced: bool,
+    context: &BuildContext<PythonBuildpack>,
+) -> libcnb::Result<Supply, BuildpackError> {
+    let (Some(plan), Installer::Uv { version, .. }) = (inputs.plan, inputs.installer) else {
+        return Ok(Supply::None);
+    };
+    let is_new = matches!(venv.layer.state, LayerState::Empty { .. });
+    let wish = Wish {
+        plan,
+        version,
+        python: inputs.python,
+        settings: &venv.metadata.settings,
+        // Of a new environment, HTTP's own rules say how new its packages are.
+        refresh: forced && !is_new,
+    };
+    let Some(offer) = Offer::find(context, wish, &venv.path) else {
+        return Ok(Supply::None);
+    };
+    venv.layer.write_metadata(&venv.metadata)?;
+    let failed = |source| error_at(&venv.path, source);
+    if is_new {
+        venv.layer.write_env(layer_env(&venv.path))?;
+        create(&venv.path, inputs.python).map_err(failed)?;
+        write_exec_d(&venv.path).map_err(failed)?;
+    }
+    offer.supply().map_err(failed).map_err(Into::into)
 }
 
 /// What changed decides what has to be done; the reason is for the user.
@@ -303,7 +352,7 @@ fn make(
 ) -> libcnb::Result<(), BuildpackError> {
     venv.layer.write_metadata(&venv.metadata)?;
     venv.layer.write_env(layer_env(&venv.path))?;
-    create(venv, inputs.python).map_err(|source| error_at(&venv.path, source))?;
+    create(&venv.path, inputs.python).map_err(|source| error_at(&venv.path, source))?;
     write_exec_d(&venv.path).map_err(|source| error_at(&venv.path, source))?;
     install(venv, inputs, freshness, context)?;
     let failed = |source| error_at(&venv.path, source);
@@ -398,71 +447,15 @@ fn changed<'a>(
         .filter(|(name, package)| others.get(*name) != Some(package))
 }
 
-/// A package's modules; scripts and data files lie outside of `site-packages`.
-fn modules(site_packages: &Path, package: &Package) -> impl Iterator<Item = PathBuf> {
+/// A package's modules; scripts and data files lie outside of `site-packages`, and what a record says to be anywhere
+/// else is none of the package's.
+pub(crate) fn modules(site_packages: &Path, package: &Package) -> impl Iterator<Item = PathBuf> {
     package
         .files
         .iter()
-        .filter(|file| !file.starts_with("../"))
+        .filter(|file| !file.starts_with("../") && !file.starts_with('/'))
         .map(|file| site_packages.join(file))
         .filter(|file| file.extension().is_some_and(|extension| extension == "py"))
-}
-
-/// A virtual environment is three links and a file (PEP 405); writing them takes no process.
-fn create(venv: &Venv, python: &Interpreter) -> io::Result<()> {
-    let series = python.version.series;
-    fs::create_dir_all(&venv.site_packages)?;
-    symlink("lib", venv.path.join("lib64"))?;
-    let bin = venv.path.join("bin");
-    fs::create_dir_all(&bin)?;
-    symlink(&python.executable, bin.join("python"))?;
-    symlink("python", bin.join("python3"))?;
-    symlink("python", bin.join(format!("python{series}")))?;
-    // Of other builds: python3.13t, pypy3.11.
-    if python.library != format!("python{series}") {
-        symlink("python", bin.join(&python.library))?;
-    }
-    let home = python.executable.parent().unwrap_or(Path::new("/usr/bin"));
-    fs::write(
-        venv.path.join("pyvenv.cfg"),
-        format!(
-            "home = {}\nimplementation = {}\nversion_info = {}\ninclude-system-site-packages = false\n",
-            home.display(),
-            match python.implementation {
-                Implementation::CPython => "CPython",
-                Implementation::PyPy => "PyPy",
-            },
-            python.version
-        ),
-    )
-}
-
-/// What web processes run before they start (Buildpack specification, Exec.d).
-fn write_exec_d(venv: &Path) -> io::Result<()> {
-    const WEB_CONCURRENCY: &str = include_str!("../launch/web_concurrency.sh");
-    let folder = venv.join("exec.d/web");
-    fs::create_dir_all(&folder)?;
-    let program = folder.join("web_concurrency");
-    fs::write(&program, WEB_CONCURRENCY)?;
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
-}
-
-/// What the app and later buildpacks see. `bin` and `lib` come by themselves, by the specification.
-fn layer_env(venv: &Path) -> LayerEnv {
-    use ModificationBehavior::{Default, Override};
-    LayerEnv::new()
-        .chainable_insert(Scope::All, Override, "VIRTUAL_ENV", venv)
-        .chainable_insert(Scope::All, Override, "PYTHONUNBUFFERED", "1")
-        .chainable_insert(Scope::All, Default, "LANG", "C.UTF-8")
-        .chainable_insert(Scope::All, Default, "PIP_DISABLE_PIP_VERSION_CHECK", "1")
-        // The router is the only one that reaches the app.
-        .chainable_insert(Scope::Launch, Default, "FORWARDED_ALLOW_IPS", "*")
-        .chainable_insert(
-            Scope::Launch,
-            Default,
-            "GUNICORN_CMD_ARGS",
-            "--access-logfile -",
-        )
 }
 
 fn platform(context: &BuildContext<PythonBuildpack>) -> String {
@@ -487,10 +480,7 @@ fn clear(folder: &Path) -> io::Result<()> {
 }
 
 fn error_at(folder: &Path, source: io::Error) -> BuildpackError {
-    BuildpackError::Venv(VenvError {
-        folder: folder.to_path_buf(),
-        source,
-    })
+    BuildpackError::Venv(VenvError::new(folder, source))
 }
 
 #[cfg(test)]

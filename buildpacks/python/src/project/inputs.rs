@@ -1,6 +1,6 @@
 //! Everything in the app's folder that the install of a lock or of a project depends on.
 
-use super::{PYPROJECT_TOML, Plan, ProjectError, Selection, Source};
+use super::{Origin, PYPROJECT_TOML, Plan, ProjectError, Selection, Source};
 use crate::files::without_detours;
 use crate::fingerprint;
 use sha2::{Digest, Sha256};
@@ -40,12 +40,14 @@ pub(super) fn read(
     }
     let mut local_packages = Vec::new();
     let mut empty = false;
+    let mut origin = Origin::Anywhere;
     match &source {
         Source::Requirements => {}
         Source::UvLock => {
             inputs.files(&[PYPROJECT_TOML, "uv.toml"])?;
             let lock = inputs.toml(source.file())?;
             local_packages = local_packages_of(&lock);
+            origin = Origin::of(is_of_indexes(&lock));
             inputs.local_paths(&Value::Table(lock))?;
         }
         Source::PoetryLock => {
@@ -108,6 +110,7 @@ pub(super) fn read(
         fingerprint: fingerprint::hex(&inputs.hash.finalize()),
         local_sources: inputs.local_sources,
         empty,
+        origin,
         selection,
         local_packages,
         unset_variables: Vec::new(),
@@ -215,6 +218,24 @@ impl Inputs<'_> {
         let real = full.canonicalize().unwrap_or(full);
         fingerprint::add_path(&mut self.hash, &real).map_err(ProjectError::Local)
     }
+}
+
+/// Whether all packages of uv's lock come from indexes; the project itself may be one that is not installed.
+fn is_of_indexes(lock: &Table) -> bool {
+    let is_one = |package: &Value| {
+        package
+            .get("source")
+            .and_then(Value::as_table)
+            .is_some_and(|source| match source.get("registry") {
+                Some(index) => index
+                    .as_str()
+                    .is_some_and(|index| index.starts_with("https://")),
+                None => source.contains_key(VIRTUAL),
+            })
+    };
+    lock.get("package")
+        .and_then(Value::as_array)
+        .is_some_and(|packages| packages.iter().all(is_one))
 }
 
 /// The names of the packages that uv builds from folders.
