@@ -13,7 +13,6 @@ use crate::bytecode::{self, Ahead};
 use crate::install::{self, Freshness, Installer};
 use crate::interpreter::Interpreter;
 use crate::project::{Plan, Source};
-use crate::python_version::Implementation;
 use crate::records::{self, Installed, Package};
 use crate::wheels::take::{Offer, Supply, Wish};
 use crate::{BuildpackError, PythonBuildpack, files, fingerprint, log, slim, tool_env};
