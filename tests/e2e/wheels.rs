@@ -157,14 +157,14 @@ fn check_poisoned(t: &TestContext) {
         ("wrappers.cpython-313.pyc", Some("no bytecode")),
     ] {
         let other = app.duplicate(t.scratch());
-        let build = || t.slugc_in(&other).args(["build", "."]).run().success();
+        let again = || t.slugc_in(&other).args(["build", "."]).run().success();
         let stores = t.store().join("wheels");
         let Some(poison) = poison else {
             // A module that is missing is as bad as another one.
             for folder in named(&stores, name) {
                 fs::remove_dir_all(folder).unwrap();
             }
-            assert_eq!(build().digest(), digest);
+            assert_eq!(again().digest(), digest);
             continue;
         };
         let found: Vec<_> = named(&stores, name)
@@ -179,7 +179,7 @@ fn check_poisoned(t: &TestContext) {
             chown(&staged, Some(owner.uid()), Some(owner.gid())).unwrap();
             fs::rename(&staged, file).unwrap();
         }
-        let built = build();
+        let built = again();
         assert_eq!(built.digest(), digest, "{name}");
         built.says(&["The wheel store's flask is not what it was"]);
         // It was mended on the way.

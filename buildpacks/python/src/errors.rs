@@ -156,9 +156,8 @@ fn explanation_of(error: &BuildpackError) -> Explanation {
         BuildpackError::Record(error) => packages::record(error),
         BuildpackError::Bytecode(error) => environment::broken(error),
         BuildpackError::StaticFiles(error) => environment::broken(error),
-        BuildpackError::Slim(_) => environment::broken(error),
         BuildpackError::Sbom(error) => environment::broken(error),
-        BuildpackError::NotShared(_) => environment::broken(error),
+        BuildpackError::Slim(_) | BuildpackError::NotShared(_) => environment::broken(error),
     }
 }
 

@@ -85,8 +85,9 @@ fn look(app: &Path) {
     drop(python_version::read_request(app));
     if let Ok(Some(choice)) = project::choose(app, &env) {
         drop(project::python::ranges(app, Some(&choice.source)));
-        drop(project::names::installed(app, &choice.source, &env));
-        drop(project::names::not_locked(app, &choice.source));
+        if let Ok(installed) = project::names::installed(app, &choice.source, &env) {
+            drop(project::names::not_locked(app, &choice.source, &installed));
+        }
         drop(project::plan(app, choice, &env));
     }
     drop(project::python::ranges(app, None));

@@ -39,6 +39,7 @@ mod wheels;
 use crate::bytecode::BytecodeError;
 use crate::errors::BuildpackError;
 use crate::hooks::Hook;
+use crate::project::Plan;
 use crate::slim::Slim;
 use crate::tools::Tools;
 use libcnb::build::{BuildContext, BuildResult, BuildResultBuilder};
@@ -54,6 +55,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 struct PythonBuildpack;
+
+/// An app that gets no packages may have expected some.
+fn tell_of_no_packages(plan: Option<&Plan>) {
+    match plan {
+        None => {
+            log::step("There is no requirements.txt: the app gets Python without any packages.");
+        }
+        Some(plan) if plan.empty => log::step(format!(
+            "{} asks for nothing: the app gets Python without any packages.",
+            plan.source
+        )),
+        Some(_) => {}
+    }
+}
 
 impl Buildpack for PythonBuildpack {
     type Platform = GenericPlatform;
@@ -108,18 +123,7 @@ impl Buildpack for PythonBuildpack {
             }
             None => None,
         };
-        match &plan {
-            None => {
-                log::step(
-                    "There is no requirements.txt: the app gets Python without any packages.",
-                );
-            }
-            Some(plan) if plan.empty => log::step(format!(
-                "{} asks for nothing: the app gets Python without any packages.",
-                plan.source
-            )),
-            Some(_) => {}
-        }
+        tell_of_no_packages(plan.as_ref());
         if let Some(plan) = &plan {
             errors::warn_of_unset_variables(&plan.unset_variables);
         }
