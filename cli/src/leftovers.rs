@@ -39,9 +39,7 @@ pub(crate) fn sweep(store: &Store) -> Result<(), Failure> {
         }
     }
     let of_images = ["", "pushed", "indexes"].map(|name| store.images().join(name));
-    // Programs of a builder's lifecycle are unpacked beside what they go into.
-    let others = [store.parts(), store.root().to_owned()];
-    for folder in of_images.into_iter().chain(others) {
+    for folder in of_images.into_iter().chain([store.parts()]) {
         remove(&folder, STAGED, at_once)?;
     }
     sweep_addons(store)

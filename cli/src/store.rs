@@ -16,9 +16,10 @@
 use crate::failure::{Exit, Failure, OrFail};
 use crate::ui::printer::Printer;
 use oci_image::BlobStore;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// An opened store.
@@ -233,6 +234,8 @@ fn open_lock(path: &Path) -> Result<File, Failure> {
         .create(true)
         .truncate(false)
         .write(true)
+        // In folders that others may write to, what has this name may be a link or a pipe.
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
         .open(path)
         .or_fail(Exit::Store, || {
             format!("cannot open the lock {}", path.display())

@@ -4,7 +4,7 @@ use crate::bases::changed;
 use crate::{BINARY, as_each_user, context};
 use std::fs;
 use std::time::Duration;
-use test_support::{App, Signal, TestContext, Who, with_filters};
+use test_support::{App, Signal, TestContext, Who, output_of, read_layout, with_filters};
 
 /// An app whose release command does what the config var KIND says.
 fn app(t: &TestContext) -> App {
@@ -120,6 +120,21 @@ as_each_user! {
         // A release command that fails decides here as well.
         slugc(&["config:set", "KIND=bad"]).failure(7).says(&["v2 stays in effect"]);
         slugc(&["releases"]).success().says(&[&format!("Deploy {place}")]);
+
+        // A layer is missing: what ran goes on.
+        let broken = t.scratch().join("broken");
+        let copied = output_of("cp", &["-r", "image", "broken"], t.scratch());
+        assert_eq!(copied, "");
+        let layer = &read_layout(&broken).manifest.layers[0].digest;
+        fs::remove_file(broken.join("blobs/sha256").join(layer.hex())).unwrap();
+        t.give(&broken);
+        let newer = t.scratch().join("newer-store");
+        t.slugc()
+            .env("XDG_DATA_HOME", &newer)
+            .args(["releases:create", &format!("oci:{}", broken.display()), "-a", &name])
+            .run()
+            .failure(3);
+        t.slugc().env("XDG_DATA_HOME", &newer).args(["releases", "-a", &name]).run().failure(3);
 
         slugc(&["releases:create", "oci:nowhere"]).failure(3).says(&["oci:nowhere"]);
         let foreign = changed(t, &t.scratch().join("image"), "foreign", &|image, _| {

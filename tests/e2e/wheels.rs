@@ -45,14 +45,22 @@ fn unpacked(t: &TestContext) -> BTreeSet<PathBuf> {
 
 fn check_second_app(t: &TestContext) {
     let first = t.fixture("flask-gunicorn");
-    let built = t.slugc_in(&first).args(["build", "."]).run().success();
+    let built = t
+        .slugc_in(&first)
+        .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
+        .run()
+        .success();
     let digest = built.digest();
     built.says(&WORK).says(&["from the wheel store."]);
     let before = unpacked(t);
     assert!(!before.is_empty());
 
     let second = first.duplicate(t.scratch());
-    let built = t.slugc_in(&second).args(["build", "."]).run().success();
+    let built = t
+        .slugc_in(&second)
+        .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
+        .run()
+        .success();
     assert_eq!(built.digest(), digest);
     built.says(&["from the wheel store."]).never_says(&WORK);
     assert_eq!(unpacked(t), before);
@@ -62,7 +70,7 @@ fn check_second_app(t: &TestContext) {
     let alone = first.duplicate(t.scratch());
     let built = t
         .slugc_in(&alone)
-        .args(["build", ".", "-e", "BP_WHEELS_DIR=/nowhere"])
+        .args(["build", ".", "-e", "BP_SHARED_WHEELS=0"])
         .run()
         .success();
     assert_eq!(built.digest(), digest);
@@ -88,7 +96,11 @@ fn check_second_app(t: &TestContext) {
     t.slugc().args(["cache", "prune"]).run().success();
     assert!(!store.exists());
     let third = first.duplicate(t.scratch());
-    let built = t.slugc_in(&third).args(["build", "."]).run().success();
+    let built = t
+        .slugc_in(&third)
+        .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
+        .run()
+        .success();
     assert_eq!(built.digest(), digest);
     built.says(&WORK);
 }
@@ -97,7 +109,7 @@ fn check_one_more_and_one_less(t: &TestContext) {
     let app = t.fixture("flask-gunicorn");
     let digest = t
         .slugc_in(&app)
-        .args(["build", "."])
+        .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
         .run()
         .success()
         .digest();
@@ -105,7 +117,7 @@ fn check_one_more_and_one_less(t: &TestContext) {
     let requirements = app.read("requirements.txt");
     app.append("requirements.txt", "\nschedule==1.2.2\n");
     t.slugc_in(&app)
-        .args(["build", "."])
+        .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
         .run()
         .success()
         .says(&[" + schedule==1.2.2", "Took 1 of ", "Prepared 1 package"])
@@ -119,7 +131,11 @@ fn check_one_more_and_one_less(t: &TestContext) {
     };
     import(0);
     app.write("requirements.txt", requirements);
-    let back = t.slugc_in(&app).args(["build", "."]).run().success();
+    let back = t
+        .slugc_in(&app)
+        .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
+        .run()
+        .success();
     assert_eq!(back.digest(), digest);
     back.says(&[" - schedule==1.2.2", "Took 0 of "])
         .never_says(&[" + "])
@@ -132,13 +148,21 @@ fn check_two_at_once(t: &TestContext) {
     let others = [first.duplicate(t.scratch()), first.duplicate(t.scratch())];
     let builds: Vec<_> = others
         .iter()
-        .map(|app| t.slugc_in(app).args(["build", "."]).start())
+        .map(|app| {
+            t.slugc_in(app)
+                .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
+                .start()
+        })
         .collect();
     let digests: BTreeSet<String> = builds
         .into_iter()
         .map(|build| build.wait(Duration::from_mins(5)).success().digest())
         .collect();
-    let built = t.slugc_in(&first).args(["build", "."]).run().success();
+    let built = t
+        .slugc_in(&first)
+        .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
+        .run()
+        .success();
     assert_eq!(digests, BTreeSet::from([built.digest()]));
     built.says(&["from the wheel store."]).never_says(&WORK);
 }
@@ -147,7 +171,7 @@ fn check_poisoned(t: &TestContext) {
     let app = t.fixture("flask-gunicorn");
     let digest = t
         .slugc_in(&app)
-        .args(["build", "."])
+        .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
         .run()
         .success()
         .digest();
@@ -157,7 +181,12 @@ fn check_poisoned(t: &TestContext) {
         ("wrappers.cpython-313.pyc", Some("no bytecode")),
     ] {
         let other = app.duplicate(t.scratch());
-        let again = || t.slugc_in(&other).args(["build", "."]).run().success();
+        let again = || {
+            t.slugc_in(&other)
+                .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
+                .run()
+                .success()
+        };
         let stores = t.store().join("wheels");
         let Some(poison) = poison else {
             // A module that is missing is as bad as another one.
@@ -184,7 +213,11 @@ fn check_poisoned(t: &TestContext) {
         built.says(&["The wheel store's flask is not what it was"]);
         // It was mended on the way.
         let next = app.duplicate(t.scratch());
-        let built = t.slugc_in(&next).args(["build", "."]).run().success();
+        let built = t
+            .slugc_in(&next)
+            .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
+            .run()
+            .success();
         assert_eq!(built.digest(), digest, "{name}");
         built.never_says(&WORK).never_says(&["is not what it was"]);
     }
@@ -195,7 +228,7 @@ fn check_kept_apart(t: &TestContext) {
     let app = t.fixture("flask-gunicorn");
     app.write("uv.toml", "no-cache = false\n");
     t.slugc_in(&app)
-        .args(["build", "."])
+        .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
         .run()
         .success()
         .never_says(&["from the wheel store."]);

@@ -55,6 +55,26 @@ pub(crate) enum AptError {
     },
 }
 
+impl AptError {
+    /// Whether the archives could not be reached, and not what they have is wrong.
+    pub(crate) fn is_of_network(&self) -> bool {
+        const WRONG: [&str; 6] = [
+            "GPG error",
+            "NO_PUBKEY",
+            "is not signed",
+            "is no longer signed",
+            "Hash Sum mismatch",
+            "signatures",
+        ];
+        match self {
+            Self::Update { output, .. } | Self::Download { output } => {
+                !WRONG.iter().any(|words| output.contains(words))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// A package that apt would install.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Chosen {
@@ -95,6 +115,17 @@ impl<'a> Apt<'a> {
             let path = settings.path().join(name);
             fs::write(&path, text).map_err(|source| AptError::File { path, source })
         };
+        // Of packages that are there already apt compares the size, not the digest; what a build left is not believed.
+        let archives = cache.join("archives");
+        match fs::remove_dir_all(&archives) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(AptError::File {
+                    path: archives,
+                    source: error,
+                });
+            }
+            _ => {}
+        }
         for folder in ["lists/partial", "archives/partial"] {
             let path = cache.join(folder);
             fs::create_dir_all(&path).map_err(|source| AptError::File { path, source })?;

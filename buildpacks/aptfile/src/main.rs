@@ -133,7 +133,7 @@ impl Buildpack for AptfileBuildpack {
             Ok(None) => println!("The packages of the last build are the newest ones."),
             Ok(Some(found)) => fill(&context, &key, &packages, &headers, &found)?,
             // Without a network the app builds as it did.
-            Err(BuildpackError::Apt(error)) if last.is_some() => println!(
+            Err(BuildpackError::Apt(error)) if last.is_some() && error.is_of_network() => println!(
                 "\n[Warning: It is not known whether there are newer Debian packages]\n{error}. Those of the last build are used.\n"
             ),
             Err(error) => Err(error)?,

@@ -231,7 +231,8 @@ fn is_of_indexes(line: &str) -> bool {
     }
     let (first, rest) = line.split_once([' ', '=']).unwrap_or((line, ""));
     if INDEXES.contains(&first) {
-        return rest.trim().starts_with("https://");
+        // What a login shows is for those who have it.
+        return rest.trim().starts_with("https://") && !rest.contains('@');
     }
     let is_other = line.starts_with('-') || line.contains(['/', '\\', '@']);
     line.is_empty() || line.starts_with('#') || INCLUDES.contains(&first) || !is_other

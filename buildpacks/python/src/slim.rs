@@ -167,6 +167,12 @@ fn slim_package(
         }
         Err(error) => return Err(error),
     };
+    // Libraries that were moved into a wheel have been patched, and strip can break what was patched.
+    let is_patched = text.lines().filter_map(first_field).any(|name| {
+        let top = name.split('/').next().unwrap_or_default();
+        Path::new(top).extension().is_some_and(|end| end == "libs")
+    });
+    let strip = strip.filter(|_| !is_patched);
     let (mut kept, mut saved, mut folders) = (String::new(), 0, BTreeSet::new());
     for line in text.split_inclusive('\n') {
         let Some(name) = first_field(line) else {

@@ -8,6 +8,7 @@
 //!
 //! ```text
 //! <store>/uv/…               uv's cache: wheels, unpacked, each with its bytecode beside its modules
+//! <store>/uv-locked/…        the same of wheels that locks name by address and digest
 //! <store>/bytecode/<sha256>  of an installed RECORD: which bytecode belongs to it, and the folder in uv's cache
 //! <store>/installs/<app>/<n> environments linked from the cache, for one build
 //! ```

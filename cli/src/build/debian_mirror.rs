@@ -27,7 +27,12 @@ pub(super) fn tell(variables: &mut BTreeMap<String, String>, request: &Request<'
         return;
     }
     // Without one the buildpack says what to do, if its image names none either.
-    if let Ok(mirrors) = stack::mirrors(request.mirror) {
+    // Neither has its login any business in a build: who wants that says so with -e.
+    if let Ok(mirrors) = stack::mirrors(request.mirror)
+        && ![&mirrors.base, &mirrors.security]
+            .iter()
+            .any(|address| address.contains('@'))
+    {
         variables.insert(MIRROR.to_owned(), mirrors.base);
         variables
             .entry(SECURITY_MIRROR.to_owned())

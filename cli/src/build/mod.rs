@@ -108,6 +108,9 @@ pub(crate) fn build(
         let base = base_name(request, &stack);
         remember(app, known.as_ref(), &source, base, &manifest)?;
         write_report(request, &manifest)?;
+        if let Some(cache) = request.cache {
+            printer.detail(&format!("Nothing changed: {cache} is left as it is"));
+        }
         return Ok(up_to_date(manifest));
     }
 
@@ -124,7 +127,12 @@ pub(crate) fn build(
         }
         _ => last,
     };
-    let wheels = Wheels::offer(store, &parts, request, &buildpacks, &stack)?;
+    // Without it the build takes longer, nothing else.
+    let wheels =
+        Wheels::offer(store, &parts, request, &buildpacks, &stack).unwrap_or_else(|failure| {
+            printer.warning(&chain(&failure));
+            None
+        });
     let phases = Phases {
         store,
         printer,

@@ -157,6 +157,9 @@ impl Phases<'_> {
         })?;
         if let Some(cache) = self.request.cache
             && !self.last.is_own
+            && !self.request.clear_cache
+            // What a failed build has fetched is newer than what others left.
+            && self.last.cache().is_none()
         {
             self.restore_from(cache, group);
             // Others wrote them.

@@ -10,12 +10,16 @@ use crate::store::{self, Store};
 use crate::ui::printer::Printer;
 use cnb_phases::cache::LayerCache;
 use cnb_phases::cache::folder::CacheFolder;
+use cnb_spec::labels::CACHE_METADATA;
 use rustix::fs::FlockOperation;
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const SPELLING: &str = "write type=build;format=image;name=REF, type=build;format=bind;source=DIR or type=build;format=volume;name=NAME";
+
+/// Who holds it is the one build that uses the folder.
+const LOCK: &str = ".slugc-lock";
 
 /// Where it is.
 pub(crate) enum SharedCache<'a> {
@@ -44,6 +48,7 @@ impl<'a> SharedCache<'a> {
         printer: &Printer,
         args: &BuildCacheArgs,
         registry: &RegistryArgs,
+        app: &Path,
     ) -> Result<Option<Self>, Failure> {
         let image = |name: &str| {
             CacheRepository::open(store, printer, name, registry)
@@ -73,6 +78,7 @@ impl<'a> SharedCache<'a> {
                     format!("cannot find the cache's folder {}", path.display())
                 })?;
                 let shown = path.display().to_string();
+                refuse_other_folders(&folder, &shown, app)?;
                 Ok(Some(Self::Folder { folder, shown }))
             }
             Some(Wanted::Volume(name)) => {
@@ -93,8 +99,7 @@ impl<'a> SharedCache<'a> {
         match self {
             Self::Image(image) => Ok(attempt(&image.layers())),
             Self::Folder { folder, .. } => {
-                let _lock =
-                    store::lock(&folder.join(".slugc-lock"), FlockOperation::LockExclusive)?;
+                let _lock = store::lock(&folder.join(LOCK), FlockOperation::LockExclusive)?;
                 let cache = CacheFolder::open(folder)
                     .or_fail(Exit::Store, || format!("cannot use {self}"))?;
                 Ok(attempt(&cache))
@@ -110,6 +115,31 @@ impl fmt::Display for SharedCache<'_> {
             Self::Folder { shown, .. } => f.write_str(shown),
         }
     }
+}
+
+/// What a cache does not know in its folder it removes, and what is in the app's folder is source.
+fn refuse_other_folders(folder: &Path, shown: &str, app: &Path) -> Result<(), Failure> {
+    if app.canonicalize().is_ok_and(|app| folder.starts_with(app)) {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("the cache {shown} is in the app's folder, and would be part of the image"),
+        )
+        .hint("name a folder outside of the app"));
+    }
+    let is_ours =
+        folder.join(LOCK).is_file() || folder.join("committed").join(CACHE_METADATA).is_file();
+    let is_empty = fs::read_dir(folder)
+        .or_fail(Exit::Input, || format!("cannot read the cache {shown}"))?
+        .next()
+        .is_none();
+    if is_ours || is_empty {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::Usage,
+        format!("the folder {shown} is not empty, and no cache"),
+    )
+    .hint("name an empty folder: a cache replaces what is in its folder"))
 }
 
 /// `key=value` pairs between semicolons, in any order but for `type`, which comes first in pack's manual.
@@ -140,6 +170,13 @@ fn parse(text: &str) -> Result<Wanted, Failure> {
         Some("launch") => true,
         Some(other) => return Err(refused(&format!("its type is {other:?}"))),
     };
+    let is_bind = format.as_deref() == Some("bind");
+    if source.is_some() && !is_bind {
+        return Err(refused("only a bind has a source"));
+    }
+    if name.is_some() && is_bind {
+        return Err(refused("a bind has a source and no name"));
+    }
     match (format.as_deref(), is_launch) {
         (Some("image"), true) => Err(refused("launch caches are no images, in pack neither")),
         // Layers of images are in the store, whatever becomes of them.
@@ -198,6 +235,9 @@ mod tests {
             "format=image",
             "format=bind",
             "format=tar;name=x",
+            "type=build;source=/x",
+            "format=volume;source=/x",
+            "format=bind;source=/x;name=x",
             "name=../x",
             "name=a;name=b",
             "size=1",

@@ -39,6 +39,8 @@ use std::time::{Duration, SystemTime};
 
 /// Where builds see what was ordered.
 pub(crate) const OFFERED: &str = "/cnb/wheels";
+/// With which an app asks for it.
+const ASKED: &str = "BP_SHARED_WHEELS";
 /// Tells a build where.
 pub(crate) const VARIABLE: &str = "BP_WHEELS_DIR";
 /// Where the store is while it is stocked.
@@ -73,6 +75,18 @@ const HARMLESS: [&str; 2] = ["PIP_DEFAULT_TIMEOUT", "UV_HTTP_TIMEOUT"];
 /// Whom downloads trust.
 const TRUST: [&str; 3] = ["REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE"];
 
+/// In the offered folder while somebody looks for orders.
+const OPEN: &str = "open";
+
+/// Takes the offer back however serving it ends, so that no build waits for ever. Removing works on a full disk.
+struct Closing(PathBuf);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.0));
+    }
+}
+
 /// The store, for one build.
 #[derive(Debug)]
 pub(crate) struct Wheels {
@@ -87,6 +101,14 @@ pub(crate) struct Wheels {
     layers: String,
 }
 
+/// Whether the app takes part: for few packages, installing them anew is quicker than the store's detours.
+fn is_asked_for(env: &BTreeMap<String, String>) -> bool {
+    let value = env
+        .get(ASKED)
+        .map(|value| value.trim().to_ascii_lowercase());
+    value.is_some_and(|value| !matches!(&*value, "" | "0" | "false" | "no" | "off"))
+}
+
 impl Wheels {
     /// Prepares the store for a build; none where its settings or its sandbox are such that others can't share it.
     pub(super) fn offer(
@@ -96,6 +118,9 @@ impl Wheels {
         buildpacks: &Buildpacks,
         stack: &Foundation,
     ) -> Result<Option<Self>, Failure> {
+        if !is_asked_for(request.env) {
+            return Ok(None);
+        }
         // A program that is only kept from writing by Landlock or its owner could change what it reads.
         let is_closed = matches!(sandbox::tier(), Tier::Root | Tier::UserNamespace);
         // Another builder's Python is not ours to vouch for.
@@ -123,7 +148,7 @@ impl Wheels {
         let (uid, gid) = sandbox::host_ids(stack.uid, stack.gid);
         sandboxed::own(&folder, 0, uid, gid).or_fail(Exit::Store, making)?;
         // Buildpacks wait for what they order only where somebody looks for it.
-        File::create(installs.join("open")).or_fail(Exit::Store, making)?;
+        File::create(installs.join(OPEN)).or_fail(Exit::Store, making)?;
         let buildpack = mounted.clone();
         let layers = buildpack.1.split('/').next().unwrap_or_default().to_owned();
         Ok(Some(Self {
@@ -147,6 +172,7 @@ impl Wheels {
         work: &Workplace,
         ended: &Receiver<Infallible>,
     ) {
+        let _closing = Closing(self.installs.join(OPEN));
         let mut number = 1;
         while number <= ORDERS_AT_MOST
             && ended.recv_timeout(LOOK_AGAIN) == Err(RecvTimeoutError::Timeout)
@@ -164,8 +190,9 @@ impl Wheels {
                     "declined"
                 }
             };
-            // Without an answer the build would wait for ever; a folder that takes none fails it in other ways.
-            drop(File::create(self.installs.join(format!("{number}.{end}"))));
+            if File::create(self.installs.join(format!("{number}.{end}"))).is_err() {
+                break;
+            }
             number += 1;
         }
     }
@@ -366,7 +393,9 @@ pub(crate) fn prune(store: &Store) -> Result<(), Failure> {
             store::remove_tree(&folder)?;
             continue;
         }
-        for (path, _) in entries(&folder.join("uv/archive-v0"))? {
+        let mut archives = entries(&folder.join("uv/archive-v0"))?;
+        archives.extend(entries(&folder.join("uv-locked/archive-v0"))?);
+        for (path, _) in archives {
             let is_used = path
                 .file_name()
                 .and_then(|name| name.to_str())

@@ -106,7 +106,7 @@ pub(crate) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
         }
         None => None,
     };
-    let cache = SharedCache::open(&store, &printer, &args.cache, &args.registry)?;
+    let cache = SharedCache::open(&store, &printer, &args.cache, &args.registry, &args.path)?;
     let built = build::build(
         &store,
         &printer,

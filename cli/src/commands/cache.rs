@@ -26,6 +26,7 @@ use serde::Serialize;
 use slug_runtime::addons::{Addons, Service};
 use slug_runtime::roots::Roots;
 use slug_runtime::state::{StateError, StateLock};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
@@ -260,6 +261,10 @@ pub(crate) fn keep_within(printer: &Printer, store: &Store, limit: u64) -> Resul
         return Ok(());
     };
     let needed = Needed::find(printer, store, &[])?;
+    // What a record that cannot be read needs is not known: `cache prune`, which is asked for, goes on.
+    if needed.is_partial {
+        return Ok(());
+    }
     let removed = remove_blobs(store, &needed)?;
     if removed > 0 {
         remove_roots(store, &needed)?;
@@ -328,6 +333,8 @@ struct Needed {
     services: BTreeSet<String>,
     /// Apps that run.
     running: BTreeSet<String>,
+    /// Something could not be read.
+    is_partial: bool,
 }
 
 impl Needed {
@@ -336,7 +343,11 @@ impl Needed {
     fn find(printer: &Printer, store: &Store, without: &[&AppName]) -> Result<Self, Failure> {
         let mut needed = Self::default();
         let mut manifests = BTreeSet::new();
-        let tell = |failure: &Failure| printer.warning(&chain(failure));
+        let is_partial = Cell::new(false);
+        let tell = |failure: &Failure| {
+            is_partial.set(true);
+            printer.warning(&chain(failure));
+        };
         for name in store::folders(&store.stacks())? {
             match Stack::read(store, &name) {
                 Ok(stack) => manifests.extend(
@@ -381,6 +392,7 @@ impl Needed {
                 .add_image(store, manifest)
                 .unwrap_or_else(|failure| tell(&failure));
         }
+        needed.is_partial = is_partial.get();
         Ok(needed)
     }
 

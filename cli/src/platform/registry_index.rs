@@ -36,7 +36,9 @@ pub(crate) fn is_id(id: &str) -> bool {
 fn split(id: &str) -> Option<(&str, &str)> {
     let (namespace, name) = id.split_once('/')?;
     let is_part = |part: &str| {
+        // Folders are cut out of names, two bytes each: dots could lead out of the index.
         (1..=253).contains(&part.len())
+            && !part.contains("..")
             && part.bytes().all(|byte| {
                 byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte)
             })
@@ -156,6 +158,9 @@ mod tests {
             ("n/abc", Some("/i/3/ab/n_abc")),
             ("n/abcde", Some("/i/ab/cd/n_abcde")),
             ("n/../x", None),
+            ("n/..ab", None),
+            ("n/....", None),
+            ("n/..x", None),
             ("N/abc", None),
             ("abc", None),
         ] {

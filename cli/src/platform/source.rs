@@ -235,7 +235,9 @@ impl Fetcher<'_> {
                  buildpack's image: docker://REGISTRY/REPOSITORY",
             )
         })?;
-        self.image(&registry_index::find(index, id, version)?)
+        // A registry's image, whatever the index calls it.
+        let image = registry_index::find(index, id, version)?;
+        self.image(&format!("docker://{image}"))
     }
 
     /// A buildpack's image: layers with `/cnb/buildpacks`, and a label that names the package's own buildpack.

@@ -60,9 +60,12 @@ pub(crate) fn attest(
     let envelope = Envelope::sign(MEDIA_TYPE, document, key);
     if form == Form::Bundle {
         let mut is_there = false;
-        each_bundle(target, |envelope| is_there |= same(envelope))?;
+        let listed = each_bundle(target, &mut None, |envelope| is_there |= same(envelope))?;
         if is_there {
             return Ok(Signed::Already);
+        }
+        if listed >= MOST_SIGNATURES {
+            return Err(too_many(target, listed));
         }
         let bundle = Bundle {
             media_type: BUNDLE.to_owned(),
@@ -98,6 +101,9 @@ pub(crate) fn attest(
         }
         store.put(&bytes).or_fail(Exit::Store, making)?;
         layers.push(layer);
+    }
+    if layers.len() >= MOST_SIGNATURES {
+        return Err(too_many(target, layers.len()));
     }
     let bytes = serde_json::to_vec(&envelope).or_fail(Exit::General, making)?;
     let (digest, size) = store.put(&bytes).or_fail(Exit::Store, making)?;
@@ -144,9 +150,11 @@ pub(crate) fn verify(
             Err(failure) => found.unread = Some(failure),
         }
     }
-    each_bundle(target, |envelope| {
+    let mut unread = None;
+    each_bundle(target, &mut unread, |envelope| {
         found.add(target, key, predicate_type, envelope);
     })?;
+    found.unread = found.unread.or(unread);
     if !found.statements.is_empty() {
         return Ok(found.statements);
     }
@@ -216,8 +224,13 @@ fn tagged(target: &Target<'_>) -> Result<Vec<Descriptor>, Failure> {
 }
 
 /// Looks at the envelopes in the bundles that are attached to the image, one after the other. What is no bundle, or one
-/// without an envelope, is passed over: anybody may attach anything.
-fn each_bundle(target: &Target<'_>, mut look: impl FnMut(&Envelope)) -> Result<(), Failure> {
+/// without an envelope, is passed over, and what cannot be read is left in `unread`: anybody may attach anything. Returns
+/// how many say that they are bundles.
+fn each_bundle(
+    target: &Target<'_>,
+    unread: &mut Option<Failure>,
+    mut look: impl FnMut(&Envelope),
+) -> Result<usize, Failure> {
     let reading = |error| {
         failure(
             error,
@@ -234,26 +247,39 @@ fn each_bundle(target: &Target<'_>, mut look: impl FnMut(&Envelope)) -> Result<(
     if listed.len() > MOST_SIGNATURES {
         return Err(too_many(target, listed.len()));
     }
+    let count = listed.len();
     for entry in listed {
         let digest = entry.digest.to_string();
-        let found = referrers::manifest(client, reference, &digest).map_err(reading)?;
+        let found = match referrers::manifest(client, reference, &digest) {
+            Ok(found) => found,
+            Err(error) => {
+                *unread = Some(reading(error));
+                continue;
+            }
+        };
         let blob = found.and_then(|(_, manifest)| manifest.layers.into_iter().next());
         if let Some(blob) = blob.filter(|blob| blob.media_type.starts_with(ANY_BUNDLE)) {
-            let bytes = target.blob(&blob, LONGEST)?;
+            let bytes = match target.blob(&blob, LONGEST) {
+                Ok(bytes) => bytes,
+                Err(failure) => {
+                    *unread = Some(failure);
+                    continue;
+                }
+            };
             let bundle = serde_json::from_slice::<Bundle>(&bytes).ok();
             if let Some(envelope) = bundle.and_then(|bundle| bundle.dsse_envelope) {
                 look(&envelope);
             }
         }
     }
-    Ok(())
+    Ok(count)
 }
 
 fn too_many(target: &Target<'_>, count: usize) -> Failure {
     Failure::new(
         Exit::Input,
         format!(
-            "{} has {count} signed statements, more than are looked at ({MOST_SIGNATURES})",
+            "{} has {count} signed statements, and no more than {MOST_SIGNATURES} are looked at",
             target.shown()
         ),
     )

@@ -214,8 +214,15 @@ pub(crate) fn verify(target: &Target<'_>, key: &PublicKey) -> Result<(), Failure
         return in_bundles();
     };
     match verify_tagged(target, &manifest, key) {
-        Err(failure) if failure.exit == Exit::Unverified => in_bundles().map_err(|_| failure),
-        verified => verified,
+        Ok(()) => Ok(()),
+        Err(failure) => match in_bundles() {
+            Ok(()) => Ok(()),
+            // What could not be looked at may be the signature.
+            Err(other) if failure.exit == Exit::Unverified && other.exit != Exit::Unverified => {
+                Err(other)
+            }
+            Err(_) => Err(failure),
+        },
     }
 }
 

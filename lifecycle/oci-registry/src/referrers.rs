@@ -167,6 +167,8 @@ pub fn resolve(
     #[serde(rename_all = "camelCase")]
     struct Typed {
         media_type: Option<String>,
+        /// Of an index, which need not say its type.
+        manifests: Option<serde::de::IgnoredAny>,
     }
     let listing = Listing::new(client, reference);
     let identifier = reference.identifier();
@@ -174,10 +176,11 @@ pub fn resolve(
         return Ok(None);
     };
     let typed: Typed = parsed(&bytes, || format!("manifest {identifier}"))?;
-    let media_type = typed
-        .media_type
-        .as_deref()
-        .unwrap_or(media_type::OCI_MANIFEST);
+    let usual = match typed.manifests {
+        Some(_) => media_type::OCI_INDEX,
+        None => media_type::OCI_MANIFEST,
+    };
+    let media_type = typed.media_type.as_deref().unwrap_or(usual);
     Ok(Some(Descriptor::new(
         media_type,
         digest,
@@ -199,7 +202,7 @@ pub fn blob(
     }
     let path = format!("blobs/{}", blob.digest);
     let operation = format!("download the blob {}", blob.digest);
-    let Some(bytes) = listing.get(&path, &operation, most)? else {
+    let Some(bytes) = listing.get(&path, &operation, blob.size)? else {
         return problem("it is not there".to_owned());
     };
     if Digest::of(&bytes) != blob.digest || bytes.len() as u64 != blob.size {

@@ -265,7 +265,9 @@ fn a_broken_descriptor_names_file_line_and_key() {
     ] {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("buildpack.toml"), text).unwrap();
-        let error = Buildpack::read(dir.path()).unwrap_err().to_string();
+        let failed = Buildpack::read(dir.path()).unwrap_err();
+        let cause = std::error::Error::source(&failed).map(|cause| format!(": {cause}"));
+        let error = failed.to_string() + &cause.unwrap_or_default();
         assert!(error.contains(expected), "{error}");
         assert!(error.starts_with(dir.path().to_str().unwrap()), "{error}");
     }

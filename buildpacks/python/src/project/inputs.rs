@@ -222,16 +222,26 @@ impl Inputs<'_> {
 
 /// Whether all packages of uv's lock come from indexes; the project itself may be one that is not installed.
 fn is_of_indexes(lock: &Table) -> bool {
+    // Without its digest a wheel is whatever the lock's address has.
+    let has_digest = |wheel: &Value| {
+        let digest = wheel.get("hash").and_then(Value::as_str);
+        digest.is_some_and(|digest| digest.starts_with("sha256:"))
+    };
+    let has_digests = |package: &Value| {
+        let wheels = package.get("wheels").and_then(Value::as_array);
+        wheels.is_none_or(|wheels| wheels.iter().all(has_digest))
+    };
     let is_one = |package: &Value| {
-        package
-            .get("source")
-            .and_then(Value::as_table)
-            .is_some_and(|source| match source.get("registry") {
-                Some(index) => index
-                    .as_str()
-                    .is_some_and(|index| index.starts_with("https://")),
-                None => source.contains_key(VIRTUAL),
-            })
+        has_digests(package)
+            && package
+                .get("source")
+                .and_then(Value::as_table)
+                .is_some_and(|source| match source.get("registry") {
+                    Some(index) => index
+                        .as_str()
+                        .is_some_and(|index| index.starts_with("https://")),
+                    None => source.contains_key(VIRTUAL),
+                })
     };
     lock.get("package")
         .and_then(Value::as_array)

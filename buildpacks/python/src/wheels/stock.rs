@@ -7,7 +7,7 @@ use crate::command::{self, CommandError};
 use crate::install::{Freshness, InstallError, Installer, uv};
 use crate::interpreter::Interpreter;
 use crate::layers::venv::{self, VenvError};
-use crate::project::Plan;
+use crate::project::{Plan, Source};
 use crate::records::{self, Package};
 use crate::tools::Tools;
 use crate::{BuildpackError, PythonBuildpack, checks, files, fingerprint, project, tool_env};
@@ -84,7 +84,11 @@ pub(crate) fn run(
     let stocking = Stocking {
         program,
         python: &python,
-        cache: store.join("uv"),
+        // uv knows what it has by index and file name; a lock's addresses may lead elsewhere.
+        cache: store.join(match plan.source {
+            Source::UvLock => "uv-locked",
+            _ => "uv",
+        }),
         notes: store.join("bytecode"),
         venv: context.layers_dir.join("venv"),
         env: &env,

@@ -146,6 +146,9 @@ impl<'a> Offer<'a> {
             if folder.with_extension(DONE).exists() {
                 break;
             }
+            if !self.folder.join(OPEN).exists() {
+                return Ok(None);
+            }
             thread::sleep(LOOK_AGAIN);
         }
         let stocked: Stocked = serde_json::from_slice(&fs::read(folder.join(DESCRIPTION))?)?;

@@ -133,10 +133,10 @@ impl RequestError {
                     None => format!("no credentials for {registry} were found: log in: slugc login {registry}"),
                 }
             }
-            // The blobs were taken before: the account may push, and to this tag it may not.
-            Reason::Status { status: 403, .. } if self.operation.starts_with(crate::push::UPLOAD_MANIFEST) => {
-                "the registry took the layers and not the name: where tags may not be overwritten, push under another tag".to_owned()
-            }
+            // Registries that guard tags say no more than this.
+            Reason::Status { status: 403, credentials: Some(origin), .. } if self.operation.starts_with(crate::push::UPLOAD_MANIFEST) => format!(
+                "the registry has the layers and refused the name: where tags may not be overwritten, push under another tag; else the account whose credentials came from {origin} may not push here"
+            ),
             Reason::Status { status: 403, credentials, .. } => match credentials {
                 Some(origin) => format!(
                     "the account whose credentials came from {origin} may not do this in {}: ask for the right, or name another repository",

@@ -89,7 +89,8 @@ impl CacheFolder {
     /// Begins the next state of the cache.
     pub fn begin(&self) -> Result<Staging<'_>, CacheError> {
         remove(&self.staging)?;
-        fs::create_dir_all(&self.staging).map_err(failed("make", &self.staging))?;
+        // Where others may write, theirs is not taken for ours.
+        fs::create_dir(&self.staging).map_err(failed("make", &self.staging))?;
         Ok(Staging { cache: self })
     }
 }
