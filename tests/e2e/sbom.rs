@@ -217,6 +217,7 @@ fn goes_with_the_image_to_a_registry() {
         app.git(&["remote", "add", "origin", origin]);
         app.git(&["add", "."]);
         app.git(&["commit", "--quiet", "--message", "One"]);
+        t.give(app.path());
     }
     t.slugc_in(&app)
         .args(["build", ".", "-e", "API_TOKEN=hunter2"])
