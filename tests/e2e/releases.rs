@@ -133,7 +133,8 @@ as_each_user! {
             .env("XDG_DATA_HOME", &newer)
             .args(["releases:create", &format!("oci:{}", broken.display()), "-a", &name])
             .run()
-            .failure(3);
+            .failure(5)
+            .says(&["cannot unpack the image oci:"]);
         t.slugc().env("XDG_DATA_HOME", &newer).args(["releases", "-a", &name]).run().failure(3);
 
         slugc(&["releases:create", "oci:nowhere"]).failure(3).says(&["oci:nowhere"]);
