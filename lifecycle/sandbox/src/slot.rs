@@ -18,6 +18,10 @@ use crate::merge::{self, Before, naming, remove};
 /// How long an init may take to kill everything, after its caller was killed.
 const LAST_BREATH: Duration = Duration::from_secs(20);
 
+/// For so long the best place is waited for: what another thread has just forked holds its locks until it is another
+/// program, and a new tree takes longer.
+const BETWEEN_FORK_AND_EXEC: Duration = Duration::from_millis(50);
+
 /// A tree's place that this process may use.
 #[derive(Debug)]
 pub(crate) struct Slot {
@@ -32,7 +36,11 @@ impl Slot {
     /// The place, once nothing runs in it, and nothing of the host is in it any more; `None` if it
     /// is a living process' own.
     pub(crate) fn take(path: PathBuf) -> io::Result<Option<Self>> {
-        let Some(caller) = lock(&path.join("caller"), Duration::ZERO)? else {
+        Self::take_within(path, Duration::ZERO)
+    }
+
+    fn take_within(path: PathBuf, patience: Duration) -> io::Result<Option<Self>> {
+        let Some(caller) = lock(&path.join("caller"), patience)? else {
             return Ok(None);
         };
         // Whose caller was killed ends soon.
@@ -95,10 +103,12 @@ impl Slot {
         let mut places = places(work)?;
         places.sort_by_key(|path| !is_of(path, identity));
         let next = places.len();
+        let mut patience = BETWEEN_FORK_AND_EXEC;
         for path in places {
-            if let Some(slot) = Self::take(path)? {
+            if let Some(slot) = Self::take_within(path, patience)? {
                 return Ok(slot);
             }
+            patience = Duration::ZERO;
         }
         for number in next.. {
             let path = work.join(number.to_string());
