@@ -422,7 +422,7 @@ as_each_user! {
         };
         let text = line("1.2.3", false, &format!("{image}@sha256:{digest}")) + &line("9.0.0", true, &image);
         fs::write(place.join("fixtures_greeting"), text).unwrap();
-        t.give(t.scratch());
+        t.give(&t.scratch().join("index"));
         let build = |named: &str| t.slugc_in(&app).args(["build", ".", "-b", named]).run();
         build("urn:cnb:registry:fixtures/greeting").failure(3).says(&["slugc settings registry-index DIR"]);
         t.slugc().args(["settings", "registry-index", "index"]).run().success();

@@ -192,8 +192,14 @@ impl TestContext {
         (served, commit)
     }
 
-    /// Gives a file or folder that the test made to slugc's user.
+    /// Gives a file or folder that the test made to slugc's user. Never one with the test's own store in it: that is made
+    /// of hard links, and the shared store's files would change hands as well.
     pub fn give(&self, path: &Path) {
+        assert!(
+            self.data == self.shared.join("data") || !self.data.starts_with(path),
+            "{} holds a store",
+            path.display()
+        );
         self.ids.own(path);
     }
 
