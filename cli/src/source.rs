@@ -8,9 +8,11 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read;
+use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
+use std::thread;
 
 mod secrets;
 
@@ -18,6 +20,9 @@ use secrets::Secrets;
 
 /// Never part of an app: version control, and bytecode that a local Python left.
 const ALWAYS_EXCLUDED: &str = ".git\n.hg\n.svn\n__pycache__\n*.pyc\n.DS_Store\n";
+
+/// So many entries are copied sooner than a thread is started.
+const FEW: usize = 200;
 
 /// One file, folder or link of the source, as its folder listed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,7 +167,6 @@ impl Source {
     /// umask was must not change the image.
     pub(crate) fn copy(&self, into: &Path) -> Result<(), Failure> {
         for entry in &self.entries {
-            let from = self.root.join(&entry.path);
             let to = into.join(&entry.path);
             match &entry.kind {
                 Kind::Folder => make_folder(&to)
@@ -170,10 +174,32 @@ impl Source {
                 Kind::Link { target } => symlink(target, &to).or_fail(Exit::Store, || {
                     format!("cannot make the link {}", to.display())
                 })?,
-                Kind::File { executable } => {
-                    let mode = if *executable { 0o755 } else { 0o644 };
-                    copy_file(&from, &to, mode, entry.stat)?;
-                }
+                Kind::File { .. } => {}
+            }
+        }
+        // Most of the time goes into opening and closing: that is done on all processors, where it is worth a thread.
+        let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let share = self.entries.len().div_ceil(threads).max(FEW);
+        let mut shares = self.entries.chunks(share);
+        let own = shares.next().unwrap_or_default();
+        thread::scope(|scope| {
+            let others: Vec<_> = shares
+                .map(|entries| scope.spawn(|| self.copy_files(entries, into)))
+                .collect();
+            self.copy_files(own, into)?;
+            others.into_iter().try_for_each(|other| {
+                let done = other.join();
+                done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+        })
+    }
+
+    fn copy_files(&self, entries: &[Entry], into: &Path) -> Result<(), Failure> {
+        for entry in entries {
+            if let Kind::File { executable } = entry.kind {
+                let mode = if executable { 0o755 } else { 0o644 };
+                let from = self.root.join(&entry.path);
+                copy_file(&from, &into.join(&entry.path), mode, entry.stat)?;
             }
         }
         Ok(())

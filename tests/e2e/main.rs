@@ -28,6 +28,7 @@ mod doctor;
 mod hostile_layers;
 mod images;
 mod inspect;
+mod large_app;
 mod launch;
 mod logins;
 mod logs;

@@ -49,6 +49,9 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// and walking it would cost a look at every file of every layer.
 const OWN_LAYERS: usize = 2;
 
+/// Apps of so many bytes are cut into several layers. Below, compressing all of it again takes a second.
+const CUT_APP_ABOVE: u64 = 64 << 20;
+
 /// Where buildpacks announce layers that are usable at any moment, in the folder for those that are done.
 const CACHES: &str = "caches";
 
@@ -75,7 +78,7 @@ impl Phases<'_> {
         write_platform_env(&work, self.request, self.last.fresh, self.wheels)?;
         work.add_bindings(self.stack, &self.request.surroundings.bindings)?;
         self.buildpacks.write_order(&work.order())?;
-        work.hand_over(self.stack, OWN_LAYERS)?;
+        work.hand_over(self.stack)?;
         Ok(work)
     }
 
@@ -163,9 +166,9 @@ impl Phases<'_> {
         {
             self.restore_from(cache, group);
             // Others wrote them.
-            return work.hand_over(self.stack, usize::MAX);
+            return work.hand_over_layers(self.stack, usize::MAX);
         }
-        work.hand_over(self.stack, OWN_LAYERS)
+        work.hand_over_layers(self.stack, OWN_LAYERS)
     }
 
     /// Layers of an app that this machine did not build before, out of the cache that others left. Without them the
@@ -367,6 +370,7 @@ impl Phases<'_> {
             process_type: None,
             project: &ProjectMetadata::default(),
             slices: &self.request.project.slices,
+            cut_app_above: Some(CUT_APP_ABOVE),
             exec_env: &self.request.surroundings.exec_env,
             created: NORMALIZED_MTIME,
             tags: self.request.tags,

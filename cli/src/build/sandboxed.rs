@@ -181,24 +181,22 @@ impl Workplace {
         Ok(())
     }
 
-    /// Gives what the build may write to the user that it runs as; of the layers, folders down to a depth.
-    pub(crate) fn hand_over(&self, stack: &Foundation, depth: usize) -> Result<(), Failure> {
-        let (uid, gid) = sandbox::host_ids(stack.uid, stack.gid);
-        if uid == rustix::process::getuid().as_raw() {
-            return Ok(());
-        }
+    /// Gives what the build may write, but for the layers, to the user that it runs as.
+    pub(crate) fn hand_over(&self, stack: &Foundation) -> Result<(), Failure> {
         for (path, depth) in [
             (self.app(), usize::MAX),
-            (self.layers.clone(), depth),
             (self.exchange(), 1),
             (self.home(), 0),
             (self.root_upper(), 0),
         ] {
-            own(&path, depth, uid, gid).or_fail(Exit::Store, || {
-                format!("cannot give {} to the build's user", path.display())
-            })?;
+            give(stack, &path, depth)?;
         }
         Ok(())
+    }
+
+    /// Gives the layers to the user that the build runs as, folders down to a depth.
+    pub(crate) fn hand_over_layers(&self, stack: &Foundation, depth: usize) -> Result<(), Failure> {
+        give(stack, &self.layers, depth)
     }
 
     /// Runs a phase of the lifecycle; its exit code.
@@ -352,6 +350,16 @@ impl Write for Said {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+fn give(stack: &Foundation, path: &Path, depth: usize) -> Result<(), Failure> {
+    let (uid, gid) = sandbox::host_ids(stack.uid, stack.gid);
+    if uid == rustix::process::getuid().as_raw() {
+        return Ok(());
+    }
+    own(path, depth, uid, gid).or_fail(Exit::Store, || {
+        format!("cannot give {} to the build's user", path.display())
+    })
 }
 
 /// Changes the owner of a tree, so many folders deep, without following links.

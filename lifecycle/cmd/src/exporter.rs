@@ -270,6 +270,8 @@ impl Made<'_> {
             process_type: inputs.process_type.as_deref(),
             project: &project.unwrap_or_default(),
             slices: &[],
+            // One and the same layer under either lifecycle.
+            cut_app_above: None,
             exec_env: if inputs.api.at_least(15) {
                 &inputs.exec_env
             } else {

@@ -8,6 +8,7 @@ mod early;
 mod glob;
 mod own_layers;
 pub(crate) mod parents;
+mod pieces;
 mod slices;
 
 use crate::intruders::{self, IntruderError};
@@ -79,6 +80,9 @@ pub struct Inputs<'a> {
     pub project: &'a ProjectMetadata,
     /// Slices of the app that the project itself asks for; they come before the buildpacks'.
     pub slices: &'a [Slice],
+    /// From how many bytes on what no slice takes of the app is cut into several layers, so that a file that changes costs
+    /// one of them; `None` for one layer always, as the reference lifecycle has it.
+    pub cut_app_above: Option<u64>,
     /// The execution environment.
     pub exec_env: &'a str,
     /// The instant that the image says it was made at, in seconds since 1970; [`oci_image::NORMALIZED_MTIME`] unless
@@ -99,11 +103,8 @@ impl<'a> Inputs<'a> {
         if self.elsewhere.is_empty() {
             return Ok(None);
         }
-        let mut hashing = DigestWriter::new(std::io::sink());
-        let mut tar = LayerTar::new(&mut hashing);
-        entries(&mut tar)?;
-        tar.finish()?;
-        Ok(self.elsewhere.get(&hashing.finish().1).cloned())
+        let (diff_id, _) = hashed(entries)?;
+        Ok(self.elsewhere.get(&diff_id).cloned())
     }
 
     /// Whether a blob can be had, here or where the image goes.
@@ -134,6 +135,18 @@ impl<'a> Inputs<'a> {
             blobs: self.blobs,
         }
     }
+}
+
+/// The diffID of the layer that `entries` would become, and its bytes before compression.
+fn hashed<E: From<LayerError>>(
+    entries: impl FnOnce(&mut LayerTar<'_>) -> Result<(), E>,
+) -> Result<(Digest, u64), E> {
+    let mut hashing = DigestWriter::new(std::io::sink());
+    let mut tar = LayerTar::new(&mut hashing);
+    entries(&mut tar)?;
+    tar.finish()?;
+    let (_, diff_id, size) = hashing.finish();
+    Ok((diff_id, size))
 }
 
 /// The image and what it is made of.

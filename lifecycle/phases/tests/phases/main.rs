@@ -6,5 +6,6 @@ mod app;
 mod build;
 mod detection;
 mod image;
+mod large_app;
 mod rebuild;
 mod world;
