@@ -206,7 +206,7 @@ impl App {
         self.folder.join("trees")
     }
 
-    /// What a build needs only while it runs.
+    /// What a build needs while it runs, and the copy of a large source for the next one.
     pub(crate) fn work(&self) -> PathBuf {
         self.folder.join("work")
     }

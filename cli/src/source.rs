@@ -6,23 +6,19 @@ use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::Read;
-use std::num::NonZeroUsize;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
-use std::thread;
 
+mod copies;
 mod secrets;
 
+pub(crate) use copies::Copies;
 use secrets::Secrets;
 
 /// Never part of an app: version control, and bytecode that a local Python left.
 const ALWAYS_EXCLUDED: &str = ".git\n.hg\n.svn\n__pycache__\n*.pyc\n.DS_Store\n";
-
-/// So many entries are copied sooner than a thread is started.
-const FEW: usize = 200;
 
 /// One file, folder or link of the source, as its folder listed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,94 +158,11 @@ impl Source {
         }
         Ok(())
     }
-
-    /// Copies the source into `into`, an empty folder. Modes become 0644, 0755: what a checkout's
-    /// umask was must not change the image.
-    pub(crate) fn copy(&self, into: &Path) -> Result<(), Failure> {
-        for entry in &self.entries {
-            let to = into.join(&entry.path);
-            match &entry.kind {
-                Kind::Folder => make_folder(&to)
-                    .or_fail(Exit::Store, || format!("cannot make {}", to.display()))?,
-                Kind::Link { target } => symlink(target, &to).or_fail(Exit::Store, || {
-                    format!("cannot make the link {}", to.display())
-                })?,
-                Kind::File { .. } => {}
-            }
-        }
-        // Most of the time goes into opening and closing: that is done on all processors, where it is worth a thread.
-        let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let share = self.entries.len().div_ceil(threads).max(FEW);
-        let mut shares = self.entries.chunks(share);
-        let own = shares.next().unwrap_or_default();
-        thread::scope(|scope| {
-            let others: Vec<_> = shares
-                .map(|entries| scope.spawn(|| self.copy_files(entries, into)))
-                .collect();
-            self.copy_files(own, into)?;
-            others.into_iter().try_for_each(|other| {
-                let done = other.join();
-                done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-        })
-    }
-
-    fn copy_files(&self, entries: &[Entry], into: &Path) -> Result<(), Failure> {
-        for entry in entries {
-            if let Kind::File { executable } = entry.kind {
-                let mode = if executable { 0o755 } else { 0o644 };
-                let from = self.root.join(&entry.path);
-                copy_file(&from, &into.join(&entry.path), mode, entry.stat)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 fn make_folder(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
     fs::create_dir(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))
-}
-
-/// Copies one file and makes sure that it is the one that was listed, whole.
-fn copy_file(from: &Path, to: &Path, mode: u32, listed: Stat) -> Result<(), Failure> {
-    use std::os::unix::fs::PermissionsExt;
-    let reading = || format!("cannot read {}", from.display());
-    let mut input = File::options()
-        .read(true)
-        .custom_flags(libc_o_nofollow())
-        .open(from)
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => vanished(from),
-            _ => Failure::new(Exit::Input, reading())
-                .because(error)
-                .hint("make the file readable, or leave it out in .slugignore"),
-        })?;
-    let writing = || format!("cannot write {}", to.display());
-    let mut output = File::options()
-        .create_new(true)
-        .write(true)
-        .mode(mode)
-        .open(to)
-        .or_fail(Exit::Store, writing)?;
-    // Bounded: a file that grows while it is read would never end.
-    let copied = std::io::copy(&mut (&mut input).take(listed.size + 1), &mut output)
-        .or_fail(Exit::Store, || {
-            format!("cannot copy {} to {}", from.display(), to.display())
-        })?;
-    let now = input.metadata().or_fail(Exit::Input, reading)?;
-    if copied != listed.size || Stat::of(&now) != listed {
-        return Err(changed(from));
-    }
-    // The umask took its share of the mode.
-    output
-        .set_permissions(fs::Permissions::from_mode(mode))
-        .or_fail(Exit::Store, writing)
-}
-
-fn libc_o_nofollow() -> i32 {
-    OFlags::NOFOLLOW.bits().cast_signed()
 }
 
 fn vanished(path: &Path) -> Failure {

@@ -2,6 +2,8 @@
 
 use crate::as_each_user;
 use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use test_support::{App, TestContext};
 
 const FILES: u64 = 90;
@@ -50,9 +52,14 @@ as_each_user! {
         assert!((1..=2).contains(&new), "{before:?} {after:?}");
         run("cat data/5/50.bin; find data -type f | wc -l").says(&["changed\n", "90\n"]);
 
+        // The build's own copy stays for the next one, which goes on from it.
+        let copy = t.store().join("apps").join(app.name()).join("work/workspace/data/1/10.bin");
+        let made = || fs::metadata(&copy).unwrap().ctime();
+        let before = made();
         app.remove("data/5/50.bin");
         build();
         run("find data -type f | wc -l; ls data/5").says(&["89\n"]).never_says(&["50.bin"]);
+        assert_eq!(made(), before);
 
         app.write("data/5/50.bin", noise(50));
         assert_eq!(build().digest(), first);

@@ -200,7 +200,7 @@ fn make(phases: &Phases<'_>, source: &Source, inputs: String) -> Result<Built, F
         printer.line(&line);
     }
     printer.line(&format!("Stack    {} ({})", stack.name, stack.summary));
-    let work = phases.lay_out(source)?;
+    let (work, copies) = phases.lay_out(source)?;
     clock.lap("source");
     printer.heading("Detecting");
     let run_image = phases.run_image()?;
@@ -224,6 +224,7 @@ fn make(phases: &Phases<'_>, source: &Source, inputs: String) -> Result<Built, F
     let exported = phases.export(&work, &group, &run_image, &early)?;
     begun.remember(request, stack, &group, &exported.manifest)?;
     commit(phases, source, inputs, &exported)?;
+    work.finish(copies.as_ref())?;
     write_report(request, &exported.manifest)?;
     if let Some(sweeping) = sweeping {
         // What it leaves, the next build of the app removes.
@@ -378,8 +379,7 @@ fn commit(
         &exported.manifest,
     )?;
     record::forget_caches(request.app)?;
-    record::clear_mark(request.app)?;
-    store::remove_tree(&request.app.work())
+    record::clear_mark(request.app)
 }
 
 /// Everything that decides what the image will be, as one digest.

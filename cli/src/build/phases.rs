@@ -13,7 +13,7 @@ use crate::failure::{Exit, Failure, OrFail};
 use crate::host;
 use crate::parts::Parts;
 use crate::project;
-use crate::source::Source;
+use crate::source::{Copies, Source};
 use crate::store::Store;
 use crate::tools;
 use crate::ui::error::chain;
@@ -71,15 +71,21 @@ pub(super) struct Phases<'a> {
 
 impl Phases<'_> {
     /// Copies the source and writes what the platform has to say.
-    pub(super) fn lay_out(&self, source: &Source) -> Result<Workplace, Failure> {
+    ///
+    /// What a large copy looks like is returned: the next build may go on from it.
+    pub(super) fn lay_out(&self, source: &Source) -> Result<(Workplace, Option<Copies>), Failure> {
         let app = self.request.app;
-        let work = Workplace::create(app)?;
-        source.copy(&work.app())?;
+        let (work, copies) = Workplace::create(app)?;
+        source.copy(&work.app(), copies.as_ref())?;
         write_platform_env(&work, self.request, self.last.fresh, self.wheels)?;
         work.add_bindings(self.stack, &self.request.surroundings.bindings)?;
         self.buildpacks.write_order(&work.order())?;
         work.hand_over(self.stack)?;
-        Ok(work)
+        let copies = source
+            .is_large()
+            .then(|| source.note(&work.app()))
+            .flatten();
+        Ok((work, copies))
     }
 
     pub(super) fn run_image(&self) -> Result<Image, Failure> {

@@ -100,6 +100,7 @@ pub(super) fn record(
             settings: LayerSettings::new(sandboxed::LAYERS, owner, Compression::default()),
             buildpacks: buildpacks.collect::<BTreeMap<_, _>>(),
             launcher: None,
+            app: None,
         },
     }))
 }

@@ -6,6 +6,8 @@ use crate::failure::{Exit, Failure, OrFail};
 use crate::host;
 use crate::parts::Parts;
 use crate::platform::surroundings::Surroundings;
+use crate::source::Copies;
+use crate::store;
 use cnb_spec::api::ApiVersion;
 use cnb_spec::env_vars;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
@@ -92,16 +94,18 @@ pub(crate) fn belongs_to_another(app: &App, stack: &Foundation) -> bool {
 }
 
 impl Workplace {
-    /// Makes the folders of a build that starts.
-    pub(crate) fn create(app: &App) -> Result<Self, Failure> {
+    /// Makes the folders of a build that starts. The copy of the source that an earlier build left stays, and what it
+    /// noted of that is returned.
+    pub(crate) fn create(app: &App) -> Result<(Self, Option<Copies>), Failure> {
         let workplace = Self {
             folder: app.work(),
             layers: app.layers(),
             trees: app.trees(),
         };
-        crate::store::remove_tree(&workplace.folder)?;
+        let copies = Copies::read(&workplace.copies());
+        // Gone from here on, and noted again when nothing of this build runs any more.
+        workplace.clear(copies.is_some())?;
         for path in [
-            workplace.app(),
             workplace.platform().join("env"),
             workplace.sealed(),
             workplace.home(),
@@ -114,7 +118,39 @@ impl Workplace {
         make_layers(&workplace.layers).or_fail(Exit::Store, || {
             format!("cannot make {}", workplace.layers.display())
         })?;
-        Ok(workplace)
+        Ok((workplace, copies))
+    }
+
+    /// Removes all that is not needed any more: everything, or everything but the copy of the source.
+    fn clear(&self, but_for_the_app: bool) -> Result<(), Failure> {
+        if !but_for_the_app {
+            return store::remove_tree(&self.folder);
+        }
+        let listing = || format!("cannot list {}", self.folder.display());
+        for entry in fs::read_dir(&self.folder).or_fail(Exit::Store, listing)? {
+            let entry = entry.or_fail(Exit::Store, listing)?;
+            let path = entry.path();
+            if path == self.app() {
+                continue;
+            }
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                store::remove_tree(&path)?;
+            } else {
+                fs::remove_file(&path)
+                    .or_fail(Exit::Store, || format!("cannot remove {}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends with the build: `copies` tells what the copy of the source looked like before the build, if it is to stay.
+    pub(crate) fn finish(&self, copies: Option<&Copies>) -> Result<(), Failure> {
+        self.clear(copies.is_some())?;
+        copies.map_or(Ok(()), |copies| copies.write(&self.copies()))
+    }
+
+    fn copies(&self) -> PathBuf {
+        self.folder.join("copies.json")
     }
 
     pub(crate) fn app(&self) -> PathBuf {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
+use rustix::time::Timespec;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Hasher};
@@ -61,6 +62,10 @@ const TICK: Duration = Duration::from_millis(20);
 pub fn tree_at_rest(path: &Path) -> Result<Option<Fingerprint>, FingerprintError> {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
     let (fingerprint, changed) = newest(path)?;
+    Ok(is_at_rest(now, changed).then_some(fingerprint))
+}
+
+fn is_at_rest(now: Timespec, changed: Changed) -> bool {
     let since =
         Duration::try_from(now)
             .ok()
@@ -69,7 +74,51 @@ pub fn tree_at_rest(path: &Path) -> Result<Option<Fingerprint>, FingerprintError
                 let seconds = u64::try_from(seconds).ok()?;
                 now.checked_sub(Duration::new(seconds, nanoseconds))
             });
-    Ok(since.is_some_and(|age| age > TICK).then_some(fingerprint))
+    since.is_some_and(|age| age > TICK)
+}
+
+/// The fingerprint of single entries of a tree, by their paths relative to `dir`, and none of what was changed in the last
+/// 20 ms. Of folders, only their modes count: what is in them is named for itself.
+pub fn entries_at_rest<P: AsRef<Path>>(
+    dir: &Path,
+    paths: impl IntoIterator<Item = P>,
+) -> Result<Option<Fingerprint>, FingerprintError> {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let failed = |path: &Path, error: Errno| FingerprintError {
+        path: dir.join(path),
+        source: error.into(),
+    };
+    let opened = open_directory(CWD, dir).map_err(|error| failed(Path::new(""), error))?;
+    let (mut hasher, mut record, mut newest) = (Hasher::default(), Vec::new(), None);
+    for path in paths {
+        let path = path.as_ref();
+        let name = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
+        let stat = rustix::fs::statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| failed(path, error))?;
+        record.clear();
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind == FileType::Directory {
+            record.extend_from_slice(path.as_os_str().as_bytes());
+            record.push(0);
+            record.extend_from_slice(&stat.st_mode.to_le_bytes());
+        } else {
+            newest = newest.max(changed(&stat));
+            describe(&mut record, path.as_os_str().as_bytes(), &stat);
+        }
+        if kind == FileType::Symlink {
+            let target = rustix::fs::readlinkat(&opened, name, Vec::new())
+                .map_err(|error| failed(path, error))?;
+            record.extend_from_slice(target.as_bytes_with_nul());
+        }
+        hasher.update(&record);
+    }
+    let fingerprint = Fingerprint(format!("entries1:{}", hasher.finish().hex()));
+    let at_rest = newest.is_none() || is_at_rest(now, newest);
+    Ok(at_rest.then_some(fingerprint))
 }
 
 /// A time of change, in seconds since 1970 and nanoseconds.
@@ -323,6 +372,27 @@ mod tests {
         }
         symlink("target", scratch.path().join("link")).unwrap();
         scratch
+    }
+
+    #[test]
+    fn single_entries_tell_of_themselves_only() {
+        let scratch = sample();
+        let look = || {
+            let paths = ["", "d1", "d1/e1", "d1/e1/file", "link"];
+            thread::sleep(2 * TICK);
+            entries_at_rest(scratch.path(), paths).unwrap().unwrap()
+        };
+        let before = look();
+        fs::write(scratch.path().join("d1/e1/other"), "new").unwrap();
+        fs::write(scratch.path().join("d1/e2/file"), "new").unwrap();
+        assert_eq!(look(), before);
+        let folder = scratch.path().join("d1");
+        fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
+        let closed = look();
+        assert_ne!(closed, before);
+        fs::write(scratch.path().join("d1/e1/file"), "CONTENT").unwrap();
+        assert_ne!(look(), closed);
+        assert!(entries_at_rest(scratch.path(), ["gone"]).is_err());
     }
 
     #[test]

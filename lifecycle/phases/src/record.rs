@@ -23,6 +23,9 @@ pub struct CacheRecord {
     /// The launcher, which is the same in build after build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launcher: Option<FileRecord>,
+    /// The layers of an app that is cut into several, or would be if it were larger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppRecord>,
 }
 
 impl CacheRecord {
@@ -61,6 +64,7 @@ impl CacheRecord {
             settings,
             buildpacks,
             launcher: None,
+            app: None,
         }
     }
 
@@ -95,7 +99,16 @@ fn cache_only(layer: &Layer) -> Option<LayerRecord> {
     })
 }
 
-/// A file that is a layer of its own.
+/// The app's layers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AppRecord {
+    /// Where the app is inside the image.
+    pub path: String,
+    /// What each part of its folder looked like, and became.
+    pub parts: Vec<FileRecord>,
+}
+
+/// A file that is a layer of its own, or files that are one together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FileRecord {
     /// What the file looked like.

@@ -98,6 +98,7 @@ impl Fixture {
                 },
             )]),
             launcher: None,
+            app: None,
         };
         let group = Group {
             group: vec![GroupElement::new(ID, "1")],

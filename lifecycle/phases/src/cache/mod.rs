@@ -117,6 +117,7 @@ pub fn record_of(
         settings,
         buildpacks: buildpacks.collect(),
         launcher: None,
+        app: None,
     }
 }
 

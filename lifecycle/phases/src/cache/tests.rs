@@ -94,6 +94,7 @@ impl World {
             settings: LayerSettings::new(layers_path, OWNER, Compression::default()),
             buildpacks: BTreeMap::from([("a/b".to_owned(), record)]),
             launcher: None,
+            app: None,
         };
         let sink = |level: Level, line: &str| self.lines.lock().unwrap().push((level, line.into()));
         let inputs = save::Inputs {

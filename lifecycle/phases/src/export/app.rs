@@ -2,22 +2,26 @@
 
 use super::slices::{Paths, SliceError};
 use super::{ExportError, Inputs, LayerState, Layers, Stats, hashed, parents, pieces};
+use crate::record::{AppRecord, FileRecord, LayerSettings};
 use cnb_spec::labels::LayerSha;
 use cnb_spec::metadata::Slice;
-use oci_image::{LayerBlob, LayerError, LayerTar, TreeRules, write_layer};
-use std::collections::BTreeMap;
+use oci_image::{
+    Fingerprint, Image, LayerBlob, LayerError, LayerTar, TreeRules, fingerprint, write_layer,
+};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread;
 
-/// Adds the layers; returns their part of the label.
+/// Adds the layers; returns their part of the label, and what the next build may know of them.
 pub(super) fn add(
     inputs: &Inputs<'_>,
+    settings: &LayerSettings,
     slices: &[Slice],
     layers: &mut Layers<'_>,
     stats: &mut Stats,
-) -> Result<Vec<LayerSha>, ExportError> {
+) -> Result<(Vec<LayerSha>, Option<AppRecord>), ExportError> {
     let mut paths = Paths::list(inputs.app_dir)
         .map_err(|SliceError { path, source }| ExportError::Read { path, source })?;
     let mut parts = Vec::new();
@@ -32,29 +36,37 @@ pub(super) fn add(
         ),
         None => parts.push(paths.rest()),
     }
-    // To read is worth it where most of what is read need not be compressed then.
-    let known = if parts.len() > slices.len() + 1 {
-        of_previous(inputs, &parts)?
-    } else {
-        BTreeMap::new()
-    };
+    let looks = look(inputs, settings, &parts, parts.len() > slices.len() + 1)?;
 
-    let (mut label, mut reused) = (Vec::new(), 0);
-    for (index, part) in parts.iter().enumerate() {
+    let (mut label, mut reused, mut record) = (Vec::new(), 0, Vec::new());
+    for (index, (part, look)) in parts.iter().zip(looks).enumerate() {
         let name = name(index);
         let created_by = if slices.is_empty() {
             "Application Layer".to_owned()
         } else {
             format!("Application Slice: {}", index + 1)
         };
-        let blob = match known.get(&index) {
-            Some(blob) => blob.clone(),
-            None => write_layer(inputs.blobs, inputs.compression, |tar| {
-                entries(inputs, part, tar)
-            })
-            .map_err(failed(index))?,
+        let Look {
+            fingerprint,
+            blob,
+            mut read,
+        } = look;
+        let blob = match blob {
+            Some(blob) => blob,
+            None => {
+                let blob = write_layer(inputs.blobs, inputs.compression, |tar| {
+                    entries(inputs, part, tar)
+                })
+                .map_err(failed(index))?;
+                read += blob.uncompressed_size;
+                blob
+            }
         };
-        stats.app_bytes_read += blob.uncompressed_size;
+        stats.app_bytes_read += read;
+        record.extend(fingerprint.map(|fingerprint| FileRecord {
+            fingerprint,
+            blob: blob.clone(),
+        }));
         let (sha, origin) = layers.add(name, created_by, blob);
         reused += usize::from(origin == LayerState::Reused);
         label.push(sha);
@@ -66,7 +78,14 @@ pub(super) fn add(
             log.info(format_args!("{verb} {part}/{count} app layer(s)"));
         }
     }
-    Ok(label)
+    let record = AppRecord {
+        path: inputs.app_path.to_owned(),
+        parts: record,
+    };
+    Ok((
+        label,
+        Some(record).filter(|record| !record.parts.is_empty()),
+    ))
 }
 
 fn name(index: usize) -> String {
@@ -99,49 +118,105 @@ fn entries(
     )
 }
 
-/// The layers that the previous image has of these parts, by their number: what is read is hashed only, on all
-/// processors. Without a previous image nothing is read.
-fn of_previous(
+/// What is known of a part before it is written.
+#[derive(Default)]
+struct Look {
+    /// What it looks like, where the next build may go by that.
+    fingerprint: Option<Fingerprint>,
+    /// Its layer, where an earlier build has made it.
+    blob: Option<LayerBlob>,
+    /// Bytes of tar that were read to find out.
+    read: u64,
+}
+
+/// Looks for the parts' layers, on all processors: by what their files look like, and if `hash`, by what is in them. That is
+/// worth it where most of what is read need not be compressed then, and there is something to find.
+///
+/// The reference lifecycle makes one layer and reads everything; so is it done where nothing is to be cut.
+fn look(
     inputs: &Inputs<'_>,
+    settings: &LayerSettings,
     parts: &[Vec<OsString>],
-) -> Result<BTreeMap<usize, LayerBlob>, ExportError> {
-    let Some(previous) = inputs.previous else {
-        return Ok(BTreeMap::new());
+    hash: bool,
+) -> Result<Vec<Look>, ExportError> {
+    if inputs.cut_app_above.is_none() {
+        return Ok(parts.iter().map(|_| Look::default()).collect());
+    }
+    let record = inputs
+        .record
+        .filter(|record| record.settings == *settings)
+        .and_then(|record| record.app.as_ref())
+        .filter(|app| app.path == inputs.app_path);
+    let known: HashMap<&Fingerprint, &LayerBlob> = record
+        .iter()
+        .flat_map(|app| &app.parts)
+        .map(|part| (&part.fingerprint, &part.blob))
+        .collect();
+    let one = |index: usize, part: &Vec<OsString>| -> Result<Look, ExportError> {
+        let fingerprint = fingerprint::entries_at_rest(inputs.app_dir, part).map_err(|source| {
+            ExportError::Fingerprint {
+                layer: name(index),
+                source,
+            }
+        })?;
+        let mut blob = fingerprint
+            .as_ref()
+            .and_then(|fingerprint| known.get(fingerprint))
+            .map(|blob| (*blob).clone());
+        let mut read = 0;
+        if let (None, true, Some(previous)) = (&blob, hash, inputs.previous) {
+            (blob, read) = of_previous(inputs, previous, index, part)?;
+        }
+        if let Some(found) = &blob
+            && !inputs.has_blob(|| name(index), found)?
+        {
+            blob = None;
+        }
+        Ok(Look {
+            fingerprint,
+            blob,
+            read,
+        })
     };
     let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let every = |first: usize| -> Result<BTreeMap<usize, LayerBlob>, ExportError> {
-        let mut found = BTreeMap::new();
-        for (index, part) in parts.iter().enumerate().skip(first).step_by(threads) {
-            let (diff_id, uncompressed_size) =
-                hashed(|tar| entries(inputs, part, tar)).map_err(failed(index))?;
-            let Some(layer) = previous.layer(&diff_id) else {
-                continue;
-            };
-            let blob = LayerBlob {
-                diff_id,
-                digest: layer.digest,
-                size: layer.size,
-                uncompressed_size,
-                media_type: layer.media_type.clone(),
-            };
-            if inputs.has_blob(|| name(index), &blob)? {
-                found.insert(index, blob);
-            }
-        }
-        Ok(found)
+    let share = parts.len().div_ceil(threads).max(1);
+    let every = |first: usize, share: &[Vec<OsString>]| -> Result<Vec<Look>, ExportError> {
+        let parts = share.iter().enumerate();
+        parts
+            .map(|(index, part)| one(first + index, part))
+            .collect()
     };
     thread::scope(|scope| {
-        let others: Vec<_> = (1..threads.min(parts.len()))
-            .map(|first| scope.spawn(move || every(first)))
+        let every = &every;
+        let mut shares = parts.chunks(share).enumerate();
+        let own = shares.next();
+        let others: Vec<_> = shares
+            .map(|(number, parts)| scope.spawn(move || every(number * share, parts)))
             .collect();
-        let mut found = every(0)?;
+        let mut looks = own.map_or(Ok(Vec::new()), |(_, parts)| every(0, parts))?;
         for other in others {
-            found.append(
-                &mut other
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
-            );
+            let found = other.join();
+            looks.extend(found.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
         }
-        Ok(found)
+        Ok(looks)
     })
+}
+
+/// The layer that the previous image has of this part, and the bytes that were read, and hashed only, to find out.
+fn of_previous(
+    inputs: &Inputs<'_>,
+    previous: &Image,
+    index: usize,
+    part: &[OsString],
+) -> Result<(Option<LayerBlob>, u64), ExportError> {
+    let (diff_id, uncompressed_size) =
+        hashed(|tar| entries(inputs, part, tar)).map_err(failed(index))?;
+    let blob = previous.layer(&diff_id).map(|layer| LayerBlob {
+        diff_id,
+        digest: layer.digest,
+        size: layer.size,
+        uncompressed_size,
+        media_type: layer.media_type.clone(),
+    });
+    Ok((blob, uncompressed_size))
 }

@@ -65,6 +65,7 @@ pub(super) fn add(
         settings,
         buildpacks: BTreeMap::new(),
         launcher: None,
+        app: None,
     };
     let mut kept = kept.into_iter().peekable();
     for element in &inputs.group.group {

@@ -204,7 +204,7 @@ pub struct Stats {
     pub layers_unread: usize,
     /// Buildpacks' layers whose files were looked at, one by one, to tell whether they changed.
     pub folders_walked: usize,
-    /// Bytes of tar that were made of the app folder, which is read every time.
+    /// Bytes of tar that were made of the app folder; of what is cut, only what looked like new was read.
     pub app_bytes_read: u64,
 }
 
@@ -361,7 +361,8 @@ pub fn export(inputs: &Inputs<'_>) -> Result<Exported, ExportError> {
         .chain(&metadata.slices)
         .cloned()
         .collect();
-    let app = app::add(inputs, &slices, &mut layers, &mut stats)?;
+    let (app, app_record) = app::add(inputs, &settings, &slices, &mut layers, &mut stats)?;
+    record.app = app_record;
     let (launcher, launcher_record) = own_layers::launcher(inputs, &settings, &mut layers)?;
     record.launcher = Some(launcher_record);
     let config = own_layers::config(inputs, &mut layers)?;

@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 
 const FILES: usize = 400;
 
+/// What was changed just now may change once more without showing it, and is read again.
+const REST: std::time::Duration = std::time::Duration::from_millis(100);
+
 fn content(number: usize) -> String {
     format!("{number}\n").repeat(200 + number)
 }
@@ -84,6 +87,23 @@ fn a_file_that_changes_costs_one_layer() {
     world.app("package7/module150.py", &content(150));
     let third = world.whole_build().unwrap();
     assert_eq!(third.manifest.digest, first.manifest.digest);
+}
+
+#[test]
+fn what_did_not_change_is_not_read() {
+    let mut world = large_world();
+    std::thread::sleep(REST);
+    let first = world.whole_build().unwrap();
+    let all = first.stats.app_bytes_read;
+    assert!(all > 256 << 10);
+    let second = world.whole_build().unwrap();
+    assert_eq!(second.manifest.digest, first.manifest.digest);
+    assert_eq!(second.stats.app_bytes_read, 0);
+    world.app("package7/module150.py", "changed\n");
+    std::thread::sleep(REST);
+    let third = world.whole_build().unwrap();
+    assert!((1..all / 2).contains(&third.stats.app_bytes_read));
+    assert_ne!(third.manifest.digest, first.manifest.digest);
 }
 
 #[test]
