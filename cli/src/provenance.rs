@@ -192,7 +192,7 @@ pub(crate) fn statement(
             Exit::Input,
             format!("nothing is known about the build of {source}"),
         )
-        .hint("only what this slugc built has provenance; build again with --refresh, or push without --provenance"));
+        .hint("only what this slugc built has provenance; build again with --refresh, or leave the provenance out"));
     };
     Ok(statement::on_image(
         &target.name(),
