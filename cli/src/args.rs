@@ -201,6 +201,14 @@ pub(crate) enum Command {
     Addons(AddonCommand),
 }
 
+/// How a value of an option is typed.
+pub(crate) fn spelled(value: &impl ValueEnum) -> String {
+    value
+        .to_possible_value()
+        .map(|value| value.get_name().to_owned())
+        .unwrap_or_default()
+}
+
 /// Which app a command is about.
 #[derive(Debug, Args)]
 pub(crate) struct AppArgs {

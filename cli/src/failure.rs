@@ -1,6 +1,5 @@
 //! The one error type that reaches `main`: what failed, why, what to do next, and the exit code.
 
-use slug_runtime::roots::RootsError;
 use std::error::Error;
 use std::fmt;
 
@@ -44,18 +43,6 @@ impl Exit {
             Self::Lifecycle(code) => code,
             Self::Signal(number) => 128_u8.saturating_add(number),
         }
-    }
-}
-
-/// A failure to unpack an image's layers: by the image's own fault, or the store's.
-pub(crate) fn not_unpacked(message: String, error: RootsError) -> Failure {
-    let failed = |exit| Failure::new(exit, message);
-    if error.is_of_the_image() {
-        failed(Exit::Input)
-            .because(error)
-            .hint("the image is damaged or made to do harm: use another, or have it made again")
-    } else {
-        failed(Exit::Store).because(error)
     }
 }
 

@@ -64,6 +64,8 @@ pub(crate) enum Source {
         name: Reference,
         /// `the app shop`, `shop:1.4`
         shown: String,
+        /// Whose last image it is, where an app was named.
+        app: Option<String>,
     },
     Elsewhere(Place),
 }
@@ -196,12 +198,13 @@ impl Source {
             manifest: Box::new(image.manifest),
             shown: name.familiar(),
             name,
+            app: None,
         }))
     }
 
     /// Whether it is [`Source::app`] of that app.
     pub(crate) fn is_of_app(&self, app: &str) -> bool {
-        matches!(self, Self::Stored { shown, .. } if *shown == shown_app(app))
+        matches!(self, Self::Stored { app: Some(own), .. } if own == app)
     }
 
     /// An app's last image.
@@ -209,13 +212,10 @@ impl Source {
         Ok(Self::Stored {
             manifest: Box::new(manifest),
             name: reference(app.as_str())?,
-            shown: shown_app(app.as_str()),
+            shown: format!("the app {}", app.as_str()),
+            app: Some(app.as_str().to_owned()),
         })
     }
-}
-
-fn shown_app(name: &str) -> String {
-    format!("the app {name}")
 }
 
 /// An image's name as typed.

@@ -15,6 +15,7 @@ use crate::signing::statement;
 use crate::store::Store;
 use cnb_spec::group::Group;
 use git::Revision;
+use jiff::Timestamp;
 use oci_image::{Descriptor, Digest, Reference};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -51,8 +52,9 @@ struct Build {
     buildpacks: Vec<Buildpack>,
     /// Names of variables that were given to the build.
     variables: Vec<String>,
-    started_on: String,
-    finished_on: String,
+    /// To the nanosecond: two builds may end in one second.
+    started_on: Timestamp,
+    finished_on: Timestamp,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -63,7 +65,7 @@ struct Buildpack {
 
 /// A build that runs.
 pub(crate) struct Begun {
-    started: jiff::Timestamp,
+    started: Timestamp,
     revision: Option<Revision>,
 }
 
@@ -71,7 +73,7 @@ impl Begun {
     /// Notes when and from which revision of a folder a build begins.
     pub(crate) fn note(folder: &Path) -> Self {
         Self {
-            started: jiff::Timestamp::now(),
+            started: Timestamp::now(),
             revision: git::revision(folder),
         }
     }
@@ -84,7 +86,6 @@ impl Begun {
         group: &Group,
         manifest: &Descriptor,
     ) -> Result<(), Failure> {
-        let instant = |at: jiff::Timestamp| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let build = Build {
             image: manifest.digest.to_string(),
             app: request.app.name.as_str().to_owned(),
@@ -107,8 +108,8 @@ impl Begun {
                 })
                 .collect(),
             variables: request.env.keys().cloned().collect(),
-            started_on: instant(self.started),
-            finished_on: instant(jiff::Timestamp::now()),
+            started_on: self.started,
+            finished_on: Timestamp::now(),
         };
         add(request.app, build)
     }
@@ -184,15 +185,12 @@ pub(crate) fn statement(
         builds.into_iter().find(|build| build.image == digest)
     };
     let builds = App::all(store)?.into_iter().filter_map(of_app);
-    // The same source makes the same image in every app: told is the build of the app that is meant, else the newest.
-    let named = |build: &Build| Source::is_of_app(source, &build.app);
-    let found = builds.max_by(|a, b| (named(a), &a.finished_on).cmp(&(named(b), &b.finished_on)));
-    let Some(build) = found else {
+    let Some(build) = told(builds, source) else {
         return Err(Failure::new(
             Exit::Input,
             format!("nothing is known about the build of {source}"),
         )
-        .hint("only what this slugc built has provenance; build again with --refresh, or push without --provenance"));
+        .hint("only what this slugc built has provenance; build again with --refresh, or leave the provenance out"));
     };
     Ok(statement::on_image(
         &target.name(),
@@ -200,6 +198,16 @@ pub(crate) fn statement(
         PREDICATE_TYPE,
         &predicate(&build, bill),
     ))
+}
+
+/// The same source makes the same image in every app: told is the build of the app that is meant, else the newest.
+fn told(builds: impl Iterator<Item = Build>, source: &Source) -> Option<Build> {
+    builds.max_by_key(|build| (source.is_of_app(&build.app), build.finished_on))
+}
+
+/// In-toto's `Timestamp` (`spec/v1/field_types.md`), which has whole seconds.
+fn instant(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn predicate(build: &Build, bill: &Bill) -> Value {
@@ -243,7 +251,60 @@ fn predicate(build: &Build, bill: &Bill) -> Value {
         },
         "runDetails": {
             "builder": { "id": BUILDER, "version": { "slugc": build.slugc } },
-            "metadata": { "startedOn": build.started_on, "finishedOn": build.finished_on },
+            "metadata": {
+                "startedOn": instant(build.started_on),
+                "finishedOn": instant(build.finished_on),
+            },
         },
     })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::app::AppName;
+    use crate::place::Place;
+
+    /// As it is in the file, where builds of older versions have whole seconds.
+    fn build(app: &str, finished: &str) -> Build {
+        serde_json::from_value(json!({
+            "image": "sha256:1",
+            "app": app,
+            "slugc": "1.0.0",
+            "revision": null,
+            "stack": "slug-13",
+            "running_base": "sha256:2",
+            "building_base": "sha256:3",
+            "buildpacks": [],
+            "variables": [],
+            "started_on": "2026-11-24T03:14:15Z",
+            "finished_on": finished,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_newest_of_several_builds_in_one_second() {
+        let elsewhere = Source::Elsewhere(Place::Registry("r.example/shop:1".parse().unwrap()));
+        let (late, early) = ("2026-11-24T03:14:16.1Z", "2026-11-24T03:14:16.000000002Z");
+        let whole = "2026-11-24T03:14:16Z";
+        for (first, second, expected) in [
+            (late, early, "a"),
+            (early, late, "b"),
+            (whole, early, "b"),
+            (early, whole, "a"),
+        ] {
+            let builds = || [build("a", first), build("b", second)].into_iter();
+            let found = told(builds(), &elsewhere).unwrap();
+            assert_eq!(found.app, expected, "{first} {second}");
+            // Whatever is the newest, an app that is named has its own.
+            let manifest = Descriptor::new("x", Digest::of(b""), 0);
+            let named = Source::app(&AppName::parse("a").unwrap(), manifest).unwrap();
+            assert_eq!(told(builds(), &named).unwrap().app, "a");
+        }
+        let written = serde_json::to_value(build("a", early)).unwrap();
+        assert_eq!(written["finished_on"], early);
+        assert_eq!(instant(build("a", early).finished_on), whole);
+    }
 }

@@ -5,7 +5,7 @@ use crate::project::Project;
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -251,9 +251,10 @@ impl Rules {
             ),
             _ => false,
         };
+        let is_secret = |name: &OsStr| self.secrets.has(root, path, name.as_encoded_bytes());
         if is_left_out {
             Verdict::Out
-        } else if !folder && ignored.is_none() && self.secrets.has(root, path) {
+        } else if !folder && ignored.is_none() && path.file_name().is_some_and(is_secret) {
             Verdict::Secret
         } else {
             Verdict::In

@@ -2,7 +2,7 @@
 
 use crate::build::record;
 use crate::commands;
-use crate::failure::{Exit, Failure, OrFail};
+use crate::failure::{Exit, Failure};
 use crate::place::{Place, Source};
 use crate::provenance;
 use crate::sbom::{Bill, Format};
@@ -10,6 +10,7 @@ use crate::signing::Target;
 use crate::signing::statement::{self, Kind};
 use crate::transfer::{Fetched, Transfer};
 use oci_image::media_type;
+use serde_json::Value;
 
 /// A statement of each kind on the image, as JSON. Nothing that somebody attached is taken over: what is signed is what
 /// the image itself and this store's records say.
@@ -44,26 +45,19 @@ pub(crate) fn on(
     let of = |kind: &Kind| {
         let document = match kind {
             Kind::Provenance => provenance::statement(transfer.store, &source, image, name, &bill)?,
-            Kind::Cyclonedx => of_sbom(target, *kind, &bill, Format::Cyclonedx)?,
-            Kind::Spdx => of_sbom(target, *kind, &bill, Format::Spdx)?,
+            Kind::Cyclonedx => of_sbom(target, *kind, &bill, Format::Cyclonedx),
+            Kind::Spdx => of_sbom(target, *kind, &bill, Format::Spdx),
         };
         Ok((*kind, document.to_string().into_bytes()))
     };
     kinds.iter().map(of).collect()
 }
 
-fn of_sbom(
-    target: &Target<'_>,
-    kind: Kind,
-    bill: &Bill,
-    format: Format,
-) -> Result<serde_json::Value, Failure> {
-    let document = serde_json::from_slice(&bill.document(format)?)
-        .or_fail(Exit::General, || "cannot read the SBOM again".to_owned())?;
-    Ok(statement::on_image(
+fn of_sbom(target: &Target<'_>, kind: Kind, bill: &Bill, format: Format) -> Value {
+    statement::on_image(
         &target.reference.name(),
         target.image.digest,
         kind.predicate_type(),
-        &document,
-    ))
+        &bill.json(format),
+    )
 }

@@ -15,8 +15,9 @@
 
 use crate::failure::{Exit, Failure, OrFail};
 use crate::ui::printer::Printer;
-use oci_image::BlobStore;
+use oci_image::{BlobStore, Image};
 use rustix::fs::{FlockOperation, OFlags, flock};
+use slug_runtime::roots::Roots;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -110,6 +111,21 @@ impl Store {
 
     pub(crate) fn tools(&self) -> PathBuf {
         self.root.join("tools")
+    }
+
+    /// The folders of an image's unpacked layers, the topmost first; `what` is what messages call the image.
+    pub(crate) fn unpacked(&self, image: &Image, what: &str) -> Result<Vec<PathBuf>, Failure> {
+        let lowers = Roots::open(self.roots()).and_then(|roots| roots.lowers(image, self.blobs()));
+        lowers.map_err(|error| {
+            let failed = |exit| Failure::new(exit, format!("cannot unpack {what}"));
+            if error.is_of_the_image() {
+                failed(Exit::Input).because(error).hint(
+                    "the image is damaged or made to do harm: use another, or have it made again",
+                )
+            } else {
+                failed(Exit::Store).because(error)
+            }
+        })
     }
 
     /// Every command that uses blobs or roots holds this shared; `cache prune` holds it alone.

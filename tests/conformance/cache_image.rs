@@ -12,13 +12,10 @@ use test_support::{Need, requires};
 const LABEL: &str = "io.buildpacks.lifecycle.cache.metadata";
 
 fn with_cache(registry: &Registry) -> (Flow, String) {
-    let folder = registry.folder();
-    let cache = format!("{}/{folder}/cache", registry.host);
+    let cache = format!("{}/{}/cache", registry.host, registry.folder());
     let flow = Flow {
-        app: format!("{}/{folder}/app", registry.host),
-        run_image: registry.run_image.clone(),
         cache: vec!["-cache-image".to_owned(), cache.clone()],
-        ..Flow::default()
+        ..Flow::in_registry(registry)
     };
     (flow, cache)
 }

@@ -9,14 +9,6 @@ use serde_json::Value;
 use std::fs;
 use test_support::{Need, requires};
 
-fn app_of(registry: &Registry) -> Flow {
-    Flow {
-        app: format!("{}/{}/app", registry.host, registry.folder()),
-        run_image: registry.run_image.clone(),
-        ..Flow::default()
-    }
-}
-
 fn image(registry: &Registry, name: &str) -> Image {
     let scratch = tempfile::tempdir().unwrap();
     let store = BlobStore::open(scratch.path()).unwrap();
@@ -44,7 +36,7 @@ fn the_last_of_several_labels_counts_and_without_a_default_the_launcher_is_the_e
     for which in Which::all() {
         let world = World::new();
         two_labels(&world);
-        let flow = app_of(registry);
+        let flow = Flow::in_registry(registry);
         flow::five_phases(&world, which, &flow);
         let config = image(registry, &flow.app).config.config;
         assert_eq!(config.labels["both"], "last", "{which:?}");
@@ -61,7 +53,7 @@ fn the_execution_environment_is_a_label() {
     for (name, expected) in [("test", Some("test")), ("", Some("production"))] {
         let world = World::new();
         two_labels(&world);
-        let mut flow = app_of(registry);
+        let mut flow = Flow::in_registry(registry);
         flow.env
             .insert("CNB_PLATFORM_API".to_owned(), "0.15".to_owned());
         if !name.is_empty() {
@@ -84,7 +76,7 @@ fn the_report_has_digest_and_size_of_the_manifest() {
     for which in Which::all() {
         let world = World::new();
         two_labels(&world);
-        let flow = app_of(registry);
+        let flow = Flow::in_registry(registry);
         flow::five_phases(&world, which, &flow);
         let (digest, _) = registry.image(&store, &flow.app).unwrap();
         let size = store.open_blob(&digest).unwrap().metadata().unwrap().len();
@@ -110,7 +102,7 @@ fn sbom_files_of_the_previous_image_are_left_out_on_request() {
     for which in Which::all() {
         let world = World::new();
         flow::lay_out(&world, "echo run > file");
-        let flow = app_of(registry);
+        let flow = Flow::in_registry(registry);
         flow::five_phases(&world, which, &flow);
         for (flags, there) in [(&["-skip-layers"][..], false), (&[], true)] {
             flow::next_build(&world);
@@ -140,7 +132,7 @@ fn cached_layers_and_their_sbom_files_are_in_the_cache() {
     for which in Which::all() {
         world.clear();
         flow::lay_out(&world, "echo run > file");
-        let mut flow = app_of(registry);
+        let mut flow = Flow::in_registry(registry);
         flow.cache = vec![
             "-cache-dir".to_owned(),
             world.path("cache").display().to_string(),

@@ -1,6 +1,7 @@
 //! A whole build of an app whose buildpacks make every kind of layer.
 
 use crate::lifecycle::Which;
+use crate::registry::Registry;
 use crate::world::{Ended, World};
 use std::collections::BTreeMap;
 
@@ -15,6 +16,17 @@ pub(crate) struct Flow {
     /// Flags of the phases that read and write the cache; the analyzer gets those that begin with `-cache-image`.
     pub(crate) cache: Vec<String>,
     pub(crate) env: BTreeMap<String, String>,
+}
+
+impl Flow {
+    /// An app in the registry that no other case has.
+    pub(crate) fn in_registry(registry: &Registry) -> Self {
+        Self {
+            app: format!("{}/{}/app", registry.host, registry.folder()),
+            run_image: registry.run_image.clone(),
+            ..Self::default()
+        }
+    }
 }
 
 /// Two buildpacks; `tree` is a script that fills the launch layer.

@@ -2,7 +2,7 @@
 
 use crate::flow::{self, Flow};
 use crate::lifecycle::Which;
-use crate::registry::{self, Registry};
+use crate::registry;
 use crate::world::{World, turn};
 use oci_image::{BlobStore, Digest, Image};
 use serde_json::Value;
@@ -26,14 +26,6 @@ const NASTY: &str = r#"
     mkfifo pipe 2>/dev/null && rm pipe; touch -d 2031-01-01 future; touch -d 1960-01-01 past
     { setfattr -n user.test -v value hard; } 2>/dev/null || true
     seq 1 200000 > big"#;
-
-fn app_of(registry: &Registry) -> Flow {
-    Flow {
-        app: format!("{}/{}/app", registry.host, registry.folder()),
-        run_image: registry.run_image.clone(),
-        ..Flow::default()
-    }
-}
 
 /// What an image says, without what may differ.
 fn told(image: &Image) -> Value {
@@ -83,7 +75,7 @@ fn compare(api: &str) {
             "stack.toml",
             &format!("[run-image]\nimage = \"{}\"\n", registry.run_image),
         );
-        let mut flow = app_of(registry);
+        let mut flow = Flow::in_registry(registry);
         flow.env
             .insert("CNB_PLATFORM_API".to_owned(), api.to_owned());
         flow::five_phases(&world, which, &flow);
@@ -163,7 +155,7 @@ fn each_takes_over_what_the_other_left() {
         for second in &all {
             world.clear();
             flow::lay_out(&world, "echo run > file");
-            let mut flow = app_of(registry);
+            let mut flow = Flow::in_registry(registry);
             flow.cache = vec![
                 "-cache-dir".to_owned(),
                 world.path("cache").display().to_string(),
@@ -213,7 +205,7 @@ fn each_rebases_what_the_other_built() {
             world.clear();
             flow::lay_out(&world, "echo run > file");
             world.write("run.toml", &format!("[[images]]\nimage = \"{base}\"\n"));
-            let mut flow = app_of(registry);
+            let mut flow = Flow::in_registry(registry);
             flow.run_image.clone_from(&base);
             flow::five_phases(&world, first, &flow);
             registry.push_run_image(&base, "after");

@@ -59,6 +59,8 @@ as_each_user! {
         // A cache that nobody can read costs the cache only.
         let nobody = format!("127.0.0.1:{}/team/cache", test_support::free_port());
         build("three", &nobody).says(&["the cache is empty", "cannot read the cache 127.0.0.1", "cannot save 127.0.0.1"]);
+        // A build that changes nothing asks nobody.
+        build("three", &nobody).says(&["is left as it is"]).never_says(&["cannot read the cache"]);
         t.slugc_in(&app)
             .args(["build", ".", "--cache-image", "No/Name:@"])
             .run()

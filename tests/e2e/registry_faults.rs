@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use test_support::registry::{Auth, Profile, Registry, Request};
-use test_support::{Finished, TestContext, Who, with_filters};
+use test_support::{Finished, TestContext, Who, noise, with_filters};
 
 /// A registry, what is asked of it, and what comes of that.
 struct Row {
@@ -78,6 +78,8 @@ struct Source {
 }
 
 const REPOSITORY: &str = "team/app";
+/// Whose blobs the registry has in another repository.
+const MOUNT: &str = "copy HOST/team/app:1 HOST/mine/app:1";
 const PASSWORDS: [&str; 3] = ["pw", "hunter2", "s3cret"];
 
 impl Source {
@@ -131,23 +133,6 @@ impl Source {
 fn open_to_all(folder: &Path) {
     let path = folder.to_string_lossy().into_owned();
     test_support::output_of("chmod", &["-R", "a+rX", &path], Path::new("/"));
-}
-
-/// Bytes that look random and are the same each time.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    let mut bytes: Vec<u8> = std::iter::repeat_with(next)
-        .take(length / 8 + 1)
-        .flatten()
-        .collect();
-    bytes.truncate(length);
-    bytes
 }
 
 /// What is in a store that a user could come upon: names, and blobs with what they hold.
@@ -245,6 +230,12 @@ fn check(row: Row, source: &Source) -> String {
     let (before, there) = (listing(&t), (registry.listing(), other.listing()));
     let finished = run(setup.patience).failure(exit);
     finished_well(&finished, name);
+    let mounts = registry.requests("POST", "mount=");
+    for mount in &mounts {
+        let from = mount.query("from");
+        assert!(from.is_some(), "{name}: {mount:?} does not say where from");
+    }
+    assert_eq!(!mounts.is_empty(), command == MOUNT, "{name}: {mounts:?}");
     let under_another_name = registry.log().into_iter().filter(Request::is_elsewhere);
     for request in other.log().into_iter().chain(under_another_name) {
         assert_eq!(

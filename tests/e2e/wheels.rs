@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-use test_support::{TestContext, Who};
+use test_support::{App, Slugc, TestContext, Who};
 
 /// What uv says when it fetched and unpacked something, and what is said of new bytecode.
 const WORK: [&str; 2] = ["Prepared ", "Compiled "];
@@ -43,24 +43,22 @@ fn unpacked(t: &TestContext) -> BTreeSet<PathBuf> {
         .collect()
 }
 
+/// A build that takes part in the store.
+fn sharing(t: &TestContext, app: &App) -> Slugc {
+    t.slugc_in(app)
+        .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
+}
+
 fn check_second_app(t: &TestContext) {
     let first = t.fixture("flask-gunicorn");
-    let built = t
-        .slugc_in(&first)
-        .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
-        .run()
-        .success();
+    let built = sharing(t, &first).run().success();
     let digest = built.digest();
     built.says(&WORK).says(&["from the wheel store."]);
     let before = unpacked(t);
     assert!(!before.is_empty());
 
     let second = first.duplicate(t.scratch());
-    let built = t
-        .slugc_in(&second)
-        .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
-        .run()
-        .success();
+    let built = sharing(t, &second).run().success();
     assert_eq!(built.digest(), digest);
     built.says(&["from the wheel store."]).never_says(&WORK);
     assert_eq!(unpacked(t), before);
@@ -68,9 +66,8 @@ fn check_second_app(t: &TestContext) {
 
     // Without the store the image is the same.
     let alone = first.duplicate(t.scratch());
-    let built = t
-        .slugc_in(&alone)
-        .args(["build", ".", "-e", "BP_SHARED_WHEELS=0"])
+    let built = sharing(t, &alone)
+        .args(["-e", "BP_SHARED_WHEELS=0"])
         .run()
         .success();
     assert_eq!(built.digest(), digest);
@@ -96,28 +93,18 @@ fn check_second_app(t: &TestContext) {
     t.slugc().args(["cache", "prune"]).run().success();
     assert!(!store.exists());
     let third = first.duplicate(t.scratch());
-    let built = t
-        .slugc_in(&third)
-        .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
-        .run()
-        .success();
+    let built = sharing(t, &third).run().success();
     assert_eq!(built.digest(), digest);
     built.says(&WORK);
 }
 
 fn check_one_more_and_one_less(t: &TestContext) {
     let app = t.fixture("flask-gunicorn");
-    let digest = t
-        .slugc_in(&app)
-        .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
-        .run()
-        .success()
-        .digest();
+    let digest = sharing(t, &app).run().success().digest();
     let before = unpacked(t).len();
     let requirements = app.read("requirements.txt");
     app.append("requirements.txt", "\nschedule==1.2.2\n");
-    t.slugc_in(&app)
-        .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
+    sharing(t, &app)
         .run()
         .success()
         .says(&[" + schedule==1.2.2", "Took 1 of ", "Prepared 1 package"])
@@ -131,11 +118,7 @@ fn check_one_more_and_one_less(t: &TestContext) {
     };
     import(0);
     app.write("requirements.txt", requirements);
-    let back = t
-        .slugc_in(&app)
-        .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
-        .run()
-        .success();
+    let back = sharing(t, &app).run().success();
     assert_eq!(back.digest(), digest);
     back.says(&[" - schedule==1.2.2", "Took 0 of "])
         .never_says(&[" + "])
@@ -146,47 +129,26 @@ fn check_one_more_and_one_less(t: &TestContext) {
 fn check_two_at_once(t: &TestContext) {
     let first = t.fixture("flask-gunicorn");
     let others = [first.duplicate(t.scratch()), first.duplicate(t.scratch())];
-    let builds: Vec<_> = others
-        .iter()
-        .map(|app| {
-            t.slugc_in(app)
-                .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
-                .start()
-        })
-        .collect();
+    let builds: Vec<_> = others.iter().map(|app| sharing(t, app).start()).collect();
     let digests: BTreeSet<String> = builds
         .into_iter()
         .map(|build| build.wait(Duration::from_mins(5)).success().digest())
         .collect();
-    let built = t
-        .slugc_in(&first)
-        .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
-        .run()
-        .success();
+    let built = sharing(t, &first).run().success();
     assert_eq!(digests, BTreeSet::from([built.digest()]));
     built.says(&["from the wheel store."]).never_says(&WORK);
 }
 
 fn check_poisoned(t: &TestContext) {
     let app = t.fixture("flask-gunicorn");
-    let digest = t
-        .slugc_in(&app)
-        .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
-        .run()
-        .success()
-        .digest();
+    let digest = sharing(t, &app).run().success().digest();
     for (name, poison) in [
         ("sansio", None),
         ("wrappers.py", Some("import os\n")),
         ("wrappers.cpython-313.pyc", Some("no bytecode")),
     ] {
         let other = app.duplicate(t.scratch());
-        let again = || {
-            t.slugc_in(&other)
-                .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
-                .run()
-                .success()
-        };
+        let again = || sharing(t, &other).run().success();
         let stores = t.store().join("wheels");
         let Some(poison) = poison else {
             // A module that is missing is as bad as another one.
@@ -213,11 +175,7 @@ fn check_poisoned(t: &TestContext) {
         built.says(&["The wheel store's flask is not what it was"]);
         // It was mended on the way.
         let next = app.duplicate(t.scratch());
-        let built = t
-            .slugc_in(&next)
-            .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
-            .run()
-            .success();
+        let built = sharing(t, &next).run().success();
         assert_eq!(built.digest(), digest, "{name}");
         built.never_says(&WORK).never_says(&["is not what it was"]);
     }
@@ -227,14 +185,13 @@ fn check_poisoned(t: &TestContext) {
 fn check_kept_apart(t: &TestContext) {
     let app = t.fixture("flask-gunicorn");
     app.write("uv.toml", "no-cache = false\n");
-    t.slugc_in(&app)
-        .args(["build", ".", "-e", "BP_SHARED_WHEELS=1"])
+    sharing(t, &app)
         .run()
         .success()
         .never_says(&["from the wheel store."]);
     let plain = t.fixture("flask-gunicorn");
-    t.slugc_in(&plain)
-        .args(["build", ".", "-e", "UV_INSECURE_HOST=localhost"])
+    sharing(t, &plain)
+        .args(["-e", "UV_INSECURE_HOST=localhost"])
         .run()
         .success()
         .never_says(&["from the wheel store."]);

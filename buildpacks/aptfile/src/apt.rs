@@ -390,7 +390,14 @@ fn sources(env: &Env) -> Result<Option<Sources>, AptError> {
         return Ok(None);
     };
     let security = value(SECURITY_MIRROR_VARIABLE)?.unwrap_or_else(|| format!("{mirror}-security"));
-    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let path = Path::new("/etc/os-release");
+    let release = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read.map_err(|source| AptError::File {
+            path: path.to_owned(),
+            source,
+        })?,
+    };
     let suite = release
         .lines()
         .find_map(|line| line.strip_prefix("VERSION_CODENAME="))

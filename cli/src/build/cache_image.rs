@@ -14,48 +14,57 @@ use oci_registry::{Client, PullError, PushOptions, Wanted, pull_blobs, pull_docu
 use std::error::Error;
 use std::fmt;
 use std::fs::File;
+use std::sync::OnceLock;
 
 /// The image's place, and what the last build of anybody left there.
 pub(crate) struct CacheRepository<'a> {
     name: Reference,
     client: Client,
     blobs: &'a BlobStore,
-    /// With the reference by digest, so that nobody's push gets in between.
-    image: Option<(Reference, Image)>,
+    printer: &'a Printer,
+    /// With the reference by digest, so that nobody's push gets in between. Looked for when it is needed: a build that
+    /// changes nothing asks no registry.
+    image: OnceLock<Option<(Reference, Image)>>,
 }
 
 impl<'a> CacheRepository<'a> {
-    /// Looks for the image, with the credentials that a push has. One that cannot be read is as good as none.
+    /// Names the image, and finds the credentials that a push has.
     pub(crate) fn open(
         store: &'a Store,
-        printer: &Printer,
+        printer: &'a Printer,
         name: &str,
         args: &RegistryArgs,
     ) -> Result<Self, Failure> {
         let name = place::new_name(name)?.or_latest();
         let client = registry::connect(&name, args)?;
-        let blobs = store.blobs();
-        let image = find(&client, blobs, &name).unwrap_or_else(|error| {
-            let failure = Failure::new(Exit::Network, format!("cannot read the cache {name}"));
-            let failure = failure.because(error);
-            printer.warning(&format!(
-                "{}; the build goes on without it",
-                chain(&failure)
-            ));
-            None
-        });
         Ok(Self {
             name,
             client,
-            blobs,
-            image,
+            blobs: store.blobs(),
+            printer,
+            image: OnceLock::new(),
         })
     }
 
     /// The cache's layers.
     pub(super) fn layers(&self) -> CacheImage<'_> {
-        let image = self.image.as_ref().map(|(_, image)| image);
-        CacheImage::new(self, self.blobs, image)
+        CacheImage::new(self, self.blobs, self.image().map(|(_, image)| image))
+    }
+
+    /// What is there. One that cannot be read is as good as none.
+    fn image(&self) -> Option<&(Reference, Image)> {
+        let found = self.image.get_or_init(|| {
+            find(&self.client, self.blobs, &self.name).unwrap_or_else(|error| {
+                let failure = Failure::new(Exit::Network, format!("cannot read the cache {self}"));
+                let failure = failure.because(error);
+                self.printer.warning(&format!(
+                    "{}; the build goes on without it",
+                    chain(&failure)
+                ));
+                None
+            })
+        });
+        found.as_ref()
     }
 }
 
@@ -67,7 +76,7 @@ impl fmt::Display for CacheRepository<'_> {
 
 impl Repository for CacheRepository<'_> {
     fn open_layer(&self, layer: &Descriptor) -> Result<File, Box<dyn Error + Send + Sync>> {
-        let (reference, _) = self.image.as_ref().ok_or("there is no cache image")?;
+        let (reference, _) = self.image().ok_or("there is no cache image")?;
         pull_blobs(
             &self.client,
             self.blobs,

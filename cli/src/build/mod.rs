@@ -130,7 +130,10 @@ pub(crate) fn build(
     // Without it the build takes longer, nothing else.
     let wheels =
         Wheels::offer(store, &parts, request, &buildpacks, &stack).unwrap_or_else(|failure| {
-            printer.warning(&chain(&failure));
+            printer.warning(&format!(
+                "{}; the build goes on without it",
+                chain(&failure)
+            ));
             None
         });
     let phases = Phases {

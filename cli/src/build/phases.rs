@@ -222,16 +222,7 @@ impl Phases<'_> {
         };
         self.printer.heading(&format!("Caching in {cache}"));
         let saved = cache.with_layers(|layers| {
-            save::save(&inputs, layers).map_err(|error| {
-                let failure = Failure::new(Exit::Network, format!("cannot save {cache}"));
-                match cache {
-                    SharedCache::Image(_) => {
-                        failure.hint("log in: slugc login; or build without --cache-image")
-                    }
-                    SharedCache::Folder { .. } => failure,
-                }
-                .because(error)
-            })
+            save::save(&inputs, layers).or_fail(Exit::Network, || format!("cannot save {cache}"))
         });
         if let Err(failure) = saved.and_then(|saved| saved) {
             self.printer.warning(&chain(&failure));

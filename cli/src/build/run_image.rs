@@ -2,7 +2,7 @@
 
 use crate::bases::Base;
 use crate::build::foundation::Foundation;
-use crate::failure::{Exit, Failure, OrFail, not_unpacked};
+use crate::failure::{Exit, Failure, OrFail};
 use crate::place::{Place, Source};
 use crate::platform::pull::Puller;
 use crate::stack::Stack;
@@ -14,7 +14,6 @@ use cnb_spec::metadata::{BuildMetadata, Command, Process};
 use cnb_spec::target::{Distro, Target};
 use cnb_spec::{paths, toml_file};
 use oci_image::Image;
-use slug_runtime::roots::Roots;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -130,9 +129,8 @@ pub(super) fn check_files(store: &Store, base: &Base, layers_dir: &Path) -> Resu
 }
 
 fn unpacked(store: &Store, base: &Base) -> Result<Vec<PathBuf>, Failure> {
-    Roots::open(store.roots())
-        .and_then(|roots| roots.lowers(&base.documents.image, store.blobs()))
-        .map_err(|error| not_unpacked(format!("cannot unpack the run image {}", base.shown), error))
+    let what = format!("the run image {}", base.shown);
+    store.unpacked(&base.documents.image, &what)
 }
 
 fn shown(target: &Target) -> String {

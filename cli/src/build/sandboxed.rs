@@ -283,15 +283,21 @@ impl Workplace {
     }
 }
 
-/// What a phase is started with: the build image's variables, and those of the platform, which win. Of a name that is
-/// there twice, programs take the first.
-fn environment(scene: &Scene<'_>) -> Vec<(OsString, OsString)> {
-    let mut env: BTreeMap<OsString, OsString> = scene.stack.build_env().into_iter().collect();
+/// What programs of a build are started with: the build image's variables, and those of the platform, which win. Of a
+/// name that is there twice, programs take the first.
+pub(super) fn common_environment(stack: &Foundation) -> BTreeMap<OsString, OsString> {
+    let mut env: BTreeMap<OsString, OsString> = stack.build_env().into_iter().collect();
     // A builder made for one phase may have it set; without it, the phase's own default counts.
     env.remove(OsStr::new(env_vars::EXEC_ENV));
     for (name, value) in host::proxy_variables() {
         env.insert(name.into(), value.into());
     }
+    env
+}
+
+/// What a phase is started with.
+fn environment(scene: &Scene<'_>) -> Vec<(OsString, OsString)> {
+    let mut env = common_environment(scene.stack);
     env.insert(env_vars::PLATFORM_API.into(), scene.api.to_string().into());
     let exec_env = &scene.surroundings.exec_env;
     if exec_env != crate::project::PRODUCTION {

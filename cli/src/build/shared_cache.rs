@@ -45,7 +45,7 @@ impl<'a> SharedCache<'a> {
     /// The cache that the command line names, if it names one.
     pub(crate) fn open(
         store: &'a Store,
-        printer: &Printer,
+        printer: &'a Printer,
         args: &BuildCacheArgs,
         registry: &RegistryArgs,
         app: &Path,
@@ -68,14 +68,18 @@ impl<'a> SharedCache<'a> {
             return Err(Failure::new(
                 Exit::Usage,
                 "a build can have one cache besides the store, and several are named",
-            ));
+            )
+            .hint("leave out all but one --cache"));
         }
         match named.pop() {
             None | Some(Wanted::Own) => Ok(None),
             Some(Wanted::Image(name)) => image(&name),
             Some(Wanted::Bind(path)) => {
-                let folder = path.canonicalize().or_fail(Exit::Input, || {
-                    format!("cannot find the cache's folder {}", path.display())
+                let finding = || format!("cannot find the cache's folder {}", path.display());
+                let folder = path.canonicalize().map_err(|error| {
+                    Failure::new(Exit::Input, finding())
+                        .because(error)
+                        .hint("make the folder first, or correct its path after source=")
                 })?;
                 let shown = path.display().to_string();
                 refuse_other_folders(&folder, &shown, app)?;

@@ -14,7 +14,7 @@ use crate::build::Request;
 use crate::build::buildpacks::Buildpacks;
 use crate::build::foundation::Foundation;
 use crate::build::phases::{LOOK_AGAIN, Phases};
-use crate::build::sandboxed::{self, BUILDPACKS, HOME, PLATFORM, Workplace};
+use crate::build::sandboxed::{self, BUILDPACKS, HOME, LAYERS, PLATFORM, Workplace};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::host;
 use crate::parts::Parts;
@@ -22,6 +22,7 @@ use crate::store::{self, Store};
 use crate::tools;
 use crate::ui::error::chain;
 use cnb_spec::env_vars;
+use cnb_spec::target::oci_architecture;
 use oci_image::Digest;
 use rustix::fs::{Mode, OFlags};
 use sandbox::{Mount, Root, Sandbox, Stream, Tier, Writable};
@@ -48,8 +49,6 @@ const STORE: &str = "/cnb/wheel-store";
 /// What the Python buildpack is told there: the store's folder, and what is ordered.
 const STORE_VARIABLE: &str = "BP_WHEEL_STORE";
 const ORDER_VARIABLE: &str = "BP_WHEEL_ORDER";
-/// The layers folder there.
-const LAYERS: &str = "/layers";
 /// In the folder for layers that are done: orders by their numbers.
 const ORDERS: &str = "wheels";
 /// So many orders a build may give: the second is for what was found to be damaged.
@@ -273,10 +272,8 @@ impl Wheels {
         sandbox.cwd = PathBuf::from(&surroundings.workspace);
         sandbox.network = surroundings.network;
         sandbox.tmpfs.push(PathBuf::from(HOME));
-        sandbox.env = stack.build_env();
         let text = |path: &Path| path.display().to_string();
-        let architecture =
-            debian_stack::architecture_of(std::env::consts::ARCH).unwrap_or_default();
+        let architecture = oci_architecture(std::env::consts::ARCH);
         let variables = [
             (env_vars::BUILDPACK_DIR, text(&buildpack)),
             (env_vars::LAYERS_DIR, text(&own_layers)),
@@ -290,13 +287,9 @@ impl Wheels {
             (STORE_VARIABLE, STORE.to_owned()),
             (ORDER_VARIABLE, order),
         ];
-        let given = variables.map(|(name, value)| (name.to_owned(), value));
-        sandbox.env.extend(
-            host::proxy_variables()
-                .into_iter()
-                .chain(given)
-                .map(|(name, value)| (OsString::from(name), OsString::from(value))),
-        );
+        let mut env = sandboxed::common_environment(stack);
+        env.extend(variables.map(|(name, value)| (name.into(), value.into())));
+        sandbox.env = env.into_iter().collect();
         sandbox.stdin = Stream::Null;
         let copy = log.try_clone().or_fail(Exit::General, || {
             "cannot share the log of the wheel store".to_owned()

@@ -108,6 +108,7 @@ fn in_store(store: &Store, printer: &Printer) -> Result<Vec<(String, Source)>, F
                         manifest: Box::new(named.manifest),
                         name: named.name,
                         shown,
+                        app: None,
                     },
                 ));
             }

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::args::ReleasesCreateArgs;
-use crate::failure::{Exit, Failure, OrFail, not_unpacked};
+use crate::failure::{Exit, Failure, OrFail};
 use crate::place::Source;
 use crate::release::{self, Made, Plan};
 use crate::store::Store;
@@ -11,7 +11,6 @@ use crate::ui::printer::{Detail, Printer};
 use cnb_spec::target::oci_architecture;
 use oci_image::Image;
 use slug_runtime::processes::Processes;
-use slug_runtime::roots::Roots;
 use slug_runtime::state::ReleaseImage;
 use std::process::ExitCode;
 
@@ -29,9 +28,7 @@ pub(crate) fn run(args: &ReleasesCreateArgs) -> Result<ExitCode, Failure> {
         })?;
     runs_here(&args.image, &image)?;
     // Whether all of it is there is known when it is unpacked, as a launch does anyway.
-    Roots::open(store.roots())
-        .and_then(|roots| roots.lowers(&image, store.blobs()))
-        .map_err(|error| not_unpacked(format!("cannot unpack the image {}", args.image), error))?;
+    store.unpacked(&image, &format!("the image {}", args.image))?;
     app.create()?;
     let stack = image.config.config.labels.get("io.buildpacks.stack.id");
     let wanted = ReleaseImage {

@@ -1,13 +1,12 @@
 //! `slugc settings`: defaults for builds, as `pack config` keeps them for pack.
 
-use crate::args::{MirrorAction, Output, PullPolicy, SettingsAction, SettingsArgs};
+use crate::args::{MirrorAction, Output, SettingsAction, SettingsArgs, spelled};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::place::{self, Place};
 use crate::platform::settings::Settings;
 use crate::store::Store;
 use crate::ui::printer::{Detail, Printer};
 use crate::ui::size;
-use clap::ValueEnum;
 use slug_runtime::nearest::nearest;
 use std::process::ExitCode;
 
@@ -40,7 +39,7 @@ pub(crate) fn run(args: &SettingsArgs) -> Result<ExitCode, Failure> {
             if policy.is_some() {
                 settings.pull_policy = *policy;
             }
-            printer.result(&policy_name(settings.pull_policy.unwrap_or_default()));
+            printer.result(&spelled(&settings.pull_policy.unwrap_or_default()));
         }
         Some(SettingsAction::CacheLimit { size, unset }) => {
             if *unset {
@@ -100,7 +99,7 @@ fn list(printer: &Printer, settings: &Settings, output: Output) -> Result<(), Fa
     }
     let builder = settings.default_builder.as_deref().unwrap_or("slugc");
     printer.result(&format!("default-builder    {builder}"));
-    let policy = policy_name(settings.pull_policy.unwrap_or_default());
+    let policy = spelled(&settings.pull_policy.unwrap_or_default());
     printer.result(&format!("pull-policy        {policy}"));
     if let Some(limit) = settings.cache_limit {
         printer.result(&format!("cache-limit        {}", size::bytes(limit)));
@@ -140,13 +139,6 @@ fn limit(text: &str) -> Result<u64, Failure> {
             Failure::new(Exit::Usage, format!("{text:?} is no size"))
                 .hint("write a whole number with B, kB, MB, GB or TB, for example 20GB")
         })
-}
-
-fn policy_name(policy: PullPolicy) -> String {
-    policy
-        .to_possible_value()
-        .map(|value| value.get_name().to_owned())
-        .unwrap_or_default()
 }
 
 fn mirrors_of_run_images(

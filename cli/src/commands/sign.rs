@@ -1,6 +1,6 @@
 //! `slugc sign` and `slugc verify`: signatures of images in registries.
 
-use crate::args::{SignArgs, VerifyArgs};
+use crate::args::{SignArgs, VerifyArgs, spelled};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::place::Place;
 use crate::signing::attestation::{self, Form, Wanted};
@@ -73,7 +73,7 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
             none: &format!("it has no signed {title}"),
             hint: &format!(
                 "sign one where it was built: slugc sign REF --key FILE --attest {}",
-                kind.option()
+                spelled(kind)
             ),
         };
         let statements = attestation::verify(&target, &key, &wanted)?;

@@ -13,7 +13,7 @@ use super::pull::{Puller, nearest_first};
 use crate::args::LifecycleChoice;
 use crate::build::foundation::{BuildersLifecycle, Foundation};
 use crate::build::run_image::find_in;
-use crate::failure::{Exit, Failure, OrFail, not_unpacked};
+use crate::failure::{Exit, Failure, OrFail};
 use crate::store::Store;
 use cnb_spec::api::{self, ApiVersion};
 use cnb_spec::env_vars;
@@ -22,7 +22,6 @@ use cnb_spec::order::{Order, OrderGroup};
 use cnb_spec::run::RunImageNames;
 use oci_image::{Descriptor, Image, Reference};
 use serde::{Deserialize, Serialize};
-use slug_runtime::roots::Roots;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -300,12 +299,10 @@ impl Builder {
             };
             (format!("builder, run image {name}"), manifest, names)
         };
-        let unpacking = || format!("cannot unpack the builder {}", self.name);
         let spinner = puller.printer.spinner("Unpacking the builder");
-        let lowers =
-            Roots::open(store.roots()).and_then(|roots| roots.lowers(&self.image, store.blobs()));
+        let lowers = store.unpacked(&self.image, &format!("the builder {}", self.name));
         spinner.finish_and_clear();
-        let lowers = lowers.map_err(|error| not_unpacked(unpacking(), error))?;
+        let lowers = lowers?;
         let lifecycle = match wishes.args.lifecycle {
             LifecycleChoice::Slugc => None,
             LifecycleChoice::Builder => Some(self.own_lifecycle(&lowers)?),

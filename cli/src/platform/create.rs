@@ -11,6 +11,7 @@ use super::module::{self, Module};
 use super::pull::Puller;
 use super::source::Fetcher;
 use crate::build::buildpacks;
+use crate::build::sandboxed::BUILDPACKS;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::parts::Parts;
 use crate::stack;
@@ -184,7 +185,7 @@ impl BuilderToml {
             for folder in ["/workspace", "/layers"] {
                 tar.directory(folder, 0o755, owner)?;
             }
-            for folder in ["/cnb", "/cnb/buildpacks", "/platform", "/platform/env"] {
+            for folder in ["/cnb", BUILDPACKS, "/platform", "/platform/env"] {
                 tar.directory(folder, 0o755, Owner::ROOT)?;
             }
             Ok(())

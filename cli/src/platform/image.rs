@@ -4,6 +4,7 @@
 use super::builder::{LAYERS_LABEL, Layers};
 use super::module::Module;
 use super::source::PACKAGE_LABEL;
+use crate::build::sandboxed::BUILDPACKS;
 use crate::failure::{Exit, Failure, OrFail};
 use crate::store::Store;
 use cnb_spec::group::GroupElement;
@@ -49,7 +50,7 @@ pub(crate) fn add_buildpack(
     module: &Module,
 ) -> Result<(), Failure> {
     let element = &module.element;
-    let at = format!("/cnb/buildpacks/{}", module.place());
+    let at = format!("{BUILDPACKS}/{}", module.place());
     let layer = add_layer(store, image, &format!("Buildpack {element}"), |tar| {
         // Not /cnb itself: the base may have given it other rights.
         if let Some(parent) = Path::new(&at).parent() {

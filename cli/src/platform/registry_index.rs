@@ -9,15 +9,18 @@
 //!
 //! Each of these files has a line of JSON for each version.
 
-use crate::failure::{Exit, Failure, OrFail};
+use crate::failure::{Exit, Failure};
 use oci_image::Reference;
 use serde::Deserialize;
+use std::error::Error;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Thousands of versions fit.
 const LARGEST: u64 = 16 << 20;
+
+const UPDATE: &str = "bring the index up to date, for example with git pull";
 
 #[derive(Debug, Deserialize)]
 struct Entry {
@@ -53,6 +56,7 @@ pub(crate) fn find(index: &Path, id: &str, version: &str) -> Result<String, Fail
             Exit::Usage,
             format!("{id} is no ID of a registry's buildpack"),
         )
+        .hint("write urn:cnb:registry:NAMESPACE/NAME[@VERSION]")
     })?;
     let unknown = |what: String| {
         Failure::new(
@@ -60,23 +64,34 @@ pub(crate) fn find(index: &Path, id: &str, version: &str) -> Result<String, Fail
             format!("the index {} has no {what}", index.display()),
         )
     };
-    let reading = || format!("cannot read the index of buildpacks {}", file.display());
+    let unusable = |why: Box<dyn Error + Send + Sync>| {
+        Failure::new(
+            Exit::Input,
+            format!("cannot read the index of buildpacks {}", file.display()),
+        )
+        .because(why)
+        .hint(UPDATE)
+    };
     let mut text = String::new();
     match File::open(&file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(unknown(format!("buildpack {id}"))
-                .hint("bring the index up to date, for example with git pull"));
+            return Err(unknown(format!("buildpack {id}")).hint(UPDATE));
         }
         opened => opened
-            .and_then(|file| file.take(LARGEST).read_to_string(&mut text))
-            .or_fail(Exit::Input, reading)?,
+            .and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text))
+            .map_err(|error| unusable(error.into()))?,
     };
+    if text.len() as u64 > LARGEST {
+        return Err(unusable(
+            format!("it is longer than {LARGEST} bytes").into(),
+        ));
+    }
     let entries = text
         .lines()
         .filter(|line| !line.trim().is_empty())
         .map(serde_json::from_str)
         .collect::<Result<Vec<Entry>, _>>()
-        .or_fail(Exit::Input, reading)?;
+        .map_err(|error| unusable(error.into()))?;
     let found = if version.is_empty() {
         let usable = entries.iter().filter(|entry| !entry.yanked);
         usable.max_by_key(|entry| precedence(&entry.version))
@@ -84,15 +99,21 @@ pub(crate) fn find(index: &Path, id: &str, version: &str) -> Result<String, Fail
         entries.iter().find(|entry| entry.version == version)
     };
     let found = found.ok_or_else(|| {
+        if version.is_empty() {
+            return unknown(format!("version of {id} that was not withdrawn")).hint(UPDATE);
+        }
         let versions: Vec<&str> = entries.iter().map(|entry| &*entry.version).collect();
-        let failure = unknown(format!("{id}@{version}"));
-        failure.hint(format!("it has {}", versions.join(", ")))
+        unknown(format!("{id}@{version}")).hint(if versions.is_empty() {
+            UPDATE.to_owned()
+        } else {
+            format!("it has {}", versions.join(", "))
+        })
     })?;
     // A name alone could stand for something else tomorrow.
     let image = found.addr.parse::<Reference>().ok();
     if image.is_none_or(|image| image.digest().is_none()) {
-        return Err(Failure::new(Exit::Input, reading())
-            .because(format!("{:?} is no image by its digest", found.addr)));
+        let why = format!("{:?} is no image by its digest", found.addr);
+        return Err(unusable(why.into()));
     }
     Ok(found.addr.clone())
 }
@@ -144,6 +165,22 @@ mod tests {
         assert_eq!(found("team/ruby", "").unwrap(), image(5));
         let said = crate::ui::error::chain(&found("team/ruby", "3").unwrap_err());
         assert!(said.contains("has no team/ruby@3"), "{said}");
+        fs::write(
+            index.path().join("ru/by/team_rubyist"),
+            line("1.0.0", true, &image(1)),
+        )
+        .unwrap();
+        let none = found("team/rubyist", "").unwrap_err();
+        let said = crate::ui::error::chain(&none);
+        assert!(said.contains("has no version of team/rubyist"), "{said}");
+        assert_eq!(none.next_step(), Some(UPDATE));
+        fs::write(
+            index.path().join("ru/by/team_rubyists"),
+            vec![b'\n'; usize::try_from(LARGEST).unwrap() + 1],
+        )
+        .unwrap();
+        let said = crate::ui::error::chain(&found("team/rubyists", "").unwrap_err());
+        assert!(said.contains("it is longer than"), "{said}");
         for (id, version) in [("team/ruby", "0.1.0"), ("team/rust", ""), ("ruby", "")] {
             assert!(found(id, version).is_err(), "{id}@{version}");
         }

@@ -18,6 +18,7 @@ pub(crate) use image::{Documents, of_build, of_image, written};
 use crate::failure::{Exit, Failure, OrFail};
 use cnb_spec::sbom::SbomFormat;
 use oci_image::{Digest, Reference};
+use serde_json::Value;
 use std::fmt::Write;
 
 /// What can be written.
@@ -114,15 +115,20 @@ enum Licence {
 }
 
 impl Bill {
-    /// The document, which ends with a line break.
-    pub(crate) fn document(&self, format: Format) -> Result<Vec<u8>, Failure> {
-        let value = match format {
+    /// The document as a value.
+    pub(crate) fn json(&self, format: Format) -> Value {
+        match format {
             Format::Cyclonedx => cyclonedx::document(self),
             Format::Spdx => spdx::document(self),
-        };
-        let mut bytes = serde_json::to_vec_pretty(&value).or_fail(Exit::General, || {
-            format!("cannot write the SBOM as {}", format.title())
-        })?;
+        }
+    }
+
+    /// The document, which ends with a line break.
+    pub(crate) fn document(&self, format: Format) -> Result<Vec<u8>, Failure> {
+        let mut bytes = serde_json::to_vec_pretty(&self.json(format))
+            .or_fail(Exit::General, || {
+                format!("cannot write the SBOM as {}", format.title())
+            })?;
         bytes.push(b'\n');
         Ok(bytes)
     }

@@ -4,7 +4,7 @@
 use super::dsse::Envelope;
 use super::key::{PrivateKey, PublicKey};
 use super::statement::{self, MEDIA_TYPE};
-use super::{MOST_SIGNATURES, Signed, Target, publish, unverified};
+use super::{Kept, MOST_SIGNATURES, Signed, Target, publish, unverified};
 use crate::failure::{Exit, Failure, OrFail};
 use crate::referrers::failure;
 use oci_image::{BlobStore, Descriptor};
@@ -17,12 +17,15 @@ const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// What those of all versions begin with.
 const ANY_BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
-/// What the tag of envelopes ends with.
-const SUFFIX: &str = ".att";
+/// Envelopes, under their tag and in bundles.
+const STATEMENTS: Kept = Kept {
+    suffix: ".att",
+    title: "signed statement",
+    // An SBOM of a large image in base64 is not longer.
+    longest: 128 << 20,
+};
 /// The annotation of an envelope that says what is in it.
 const PREDICATE_TYPE: &str = "predicateType";
-/// An SBOM of a large image in base64 is not longer, in bytes.
-const LONGEST: u64 = 128 << 20;
 
 /// Where signed statements are put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +60,7 @@ pub(crate) fn attest(
     let same = |envelope: &Envelope| {
         envelope.document(MEDIA_TYPE).as_deref() == Some(document) && envelope.is_of(&public)
     };
-    let envelope = Envelope::sign(MEDIA_TYPE, document, key);
+    let envelope = || Envelope::sign(MEDIA_TYPE, document, key);
     if form == Form::Bundle {
         let mut is_there = false;
         let listed = each_bundle(target, &mut None, |envelope| is_there |= same(envelope))?;
@@ -72,7 +75,7 @@ pub(crate) fn attest(
             verification_material: serde_json::json!({
                 "publicKey": { "hint": public.hint().or_fail(Exit::General, making)? },
             }),
-            dsse_envelope: Some(envelope),
+            dsse_envelope: Some(envelope()),
         };
         let content = serde_json::to_vec(&bundle).or_fail(Exit::General, making)?;
         let artifact = Artifact {
@@ -90,12 +93,17 @@ pub(crate) fn attest(
             &target.image,
             &artifact,
         )
-        .map_err(|error| failure(error, format!("cannot attach it to {}", target.shown())))?;
+        .map_err(|error| {
+            failure(
+                error,
+                format!("cannot attach the bundle to {}", target.shown()),
+            )
+        })?;
         return Ok(Signed::Added);
     }
     let mut layers = Vec::new();
     for layer in tagged(target)? {
-        let bytes = target.blob(&layer, LONGEST)?;
+        let bytes = target.blob(&layer, &STATEMENTS)?;
         if serde_json::from_slice(&bytes).is_ok_and(|envelope| same(&envelope)) {
             return Ok(Signed::Already);
         }
@@ -105,7 +113,7 @@ pub(crate) fn attest(
     if layers.len() >= MOST_SIGNATURES {
         return Err(too_many(target, layers.len()));
     }
-    let bytes = serde_json::to_vec(&envelope).or_fail(Exit::General, making)?;
+    let bytes = serde_json::to_vec(&envelope()).or_fail(Exit::General, making)?;
     let (digest, size) = store.put(&bytes).or_fail(Exit::Store, making)?;
     let mut layer = Descriptor::new(ENVELOPE, digest, size);
     // cosign wants the annotation of signatures to be there.
@@ -113,7 +121,7 @@ pub(crate) fn attest(
         layer.annotations.insert(name.to_owned(), value);
     }
     layers.push(layer);
-    publish(store, target, SUFFIX, layers)?;
+    publish(store, target, &STATEMENTS, layers)?;
     Ok(Signed::Added)
 }
 
@@ -141,7 +149,7 @@ pub(crate) fn verify(
         if layer.media_type != ENVELOPE || named.is_some_and(|named| named != predicate_type) {
             continue;
         }
-        match target.blob(&layer, LONGEST) {
+        match target.blob(&layer, &STATEMENTS) {
             Ok(bytes) => {
                 if let Ok(envelope) = serde_json::from_slice(&bytes) {
                     found.add(target, key, predicate_type, &envelope);
@@ -215,7 +223,7 @@ impl Found {
 
 /// The layers under the image's tag of envelopes.
 fn tagged(target: &Target<'_>) -> Result<Vec<Descriptor>, Failure> {
-    let layers = target.tagged(SUFFIX)?.map(|manifest| manifest.layers);
+    let layers = target.tagged(&STATEMENTS)?.map(|manifest| manifest.layers);
     let layers = layers.unwrap_or_default();
     if layers.len() > MOST_SIGNATURES {
         return Err(too_many(target, layers.len()));
@@ -259,7 +267,7 @@ fn each_bundle(
         };
         let blob = found.and_then(|(_, manifest)| manifest.layers.into_iter().next());
         if let Some(blob) = blob.filter(|blob| blob.media_type.starts_with(ANY_BUNDLE)) {
-            let bytes = match target.blob(&blob, LONGEST) {
+            let bytes = match target.blob(&blob, &STATEMENTS) {
                 Ok(bytes) => bytes,
                 Err(failure) => {
                     *unread = Some(failure);

@@ -20,18 +20,29 @@ use oci_image::{BlobStore, Descriptor, Digest, Manifest, Reference, media_type};
 use oci_registry::{Client, referrers};
 use serde_json::json;
 
-/// What the tag of signatures ends with.
-const SUFFIX: &str = ".sig";
+const SIGNATURES: Kept = Kept {
+    suffix: ".sig",
+    title: "signature",
+    longest: 1 << 20,
+};
 const UNSIGNED: &str = "it has no signature";
 const SIGN: &str = "sign it: slugc sign REF --key FILE, or have its maker do so";
 /// The media type of what is signed.
 const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 /// The annotation of a layer that holds its signature, in base64.
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
-/// No document that is signed is longer, in bytes.
-const LONGEST_PAYLOAD: u64 = 1 << 20;
 /// How many signatures of an image are looked at.
 const MOST_SIGNATURES: usize = 100;
+
+/// What an image has under a tag that is made of its digest.
+struct Kept {
+    /// What the tag ends with.
+    suffix: &'static str,
+    /// What one of it is called.
+    title: &'static str,
+    /// No document of it is longer, in bytes.
+    longest: u64,
+}
 
 /// An image in its registry: the descriptor of its manifest or index.
 pub(crate) struct Target<'a> {
@@ -60,29 +71,35 @@ impl<'a> Target<'a> {
         format!("{}@{}", self.reference.name(), self.image.digest)
     }
 
-    /// What is under the image's tag with this ending.
-    fn tagged(&self, suffix: &str) -> Result<Option<Manifest>, Failure> {
-        let tag = referrers::tag_of(self.image.digest, suffix);
+    /// What is under the image's tag of these.
+    fn tagged(&self, kept: &Kept) -> Result<Option<Manifest>, Failure> {
+        let tag = referrers::tag_of(self.image.digest, kept.suffix);
         let found = referrers::manifest(self.client, self.reference, &tag).map_err(|error| {
             failure(
                 error,
-                format!("cannot read the signatures of {}", self.shown()),
+                format!("cannot read the {}s of {}", kept.title, self.shown()),
             )
         })?;
         Ok(found.map(|(_, manifest)| manifest))
     }
 
-    fn payload(&self, layer: &Descriptor) -> Result<Vec<u8>, Failure> {
-        self.blob(layer, LONGEST_PAYLOAD)
-    }
-
-    fn blob(&self, layer: &Descriptor, longest: u64) -> Result<Vec<u8>, Failure> {
-        referrers::blob(self.client, self.reference, layer, longest).map_err(|error| {
+    fn blob(&self, layer: &Descriptor, kept: &Kept) -> Result<Vec<u8>, Failure> {
+        referrers::blob(self.client, self.reference, layer, kept.longest).map_err(|error| {
             failure(
                 error,
-                format!("cannot read a signature of {}", self.shown()),
+                format!("cannot read a {} of {}", kept.title, self.shown()),
             )
         })
+    }
+}
+
+impl Kept {
+    fn putting(&self, target: &Target<'_>) -> String {
+        format!(
+            "cannot put the {} of {} into the store",
+            self.title,
+            target.shown()
+        )
     }
 }
 
@@ -101,17 +118,12 @@ pub(crate) fn sign(
     target: &Target<'_>,
     key: &PrivateKey,
 ) -> Result<Signed, Failure> {
-    let putting = || {
-        format!(
-            "cannot put the signature of {} into the store",
-            target.shown()
-        )
-    };
+    let putting = || SIGNATURES.putting(target);
     let document = payload::document(&target.reference.name(), target.image.digest)
         .or_fail(Exit::General, putting)?;
     let public = key.public();
     let mut layers = Vec::new();
-    if let Some(manifest) = target.tagged(SUFFIX)? {
+    if let Some(manifest) = target.tagged(&SIGNATURES)? {
         if manifest.layers.len() >= MOST_SIGNATURES {
             return Err(Failure::new(
                 Exit::Input,
@@ -124,7 +136,7 @@ pub(crate) fn sign(
             .hint("remove those that nobody needs from its registry, then sign again"));
         }
         for layer in manifest.layers {
-            let bytes = target.payload(&layer)?;
+            let bytes = target.blob(&layer, &SIGNATURES)?;
             if bytes == document
                 && signature_of(&layer).is_some_and(|it| public.verifies(&bytes, &it))
             {
@@ -139,23 +151,18 @@ pub(crate) fn sign(
     let signature = STANDARD.encode(key.sign(&document));
     layer.annotations.insert(SIGNATURE.to_owned(), signature);
     layers.push(layer);
-    publish(store, target, SUFFIX, layers)?;
+    publish(store, target, &SIGNATURES, layers)?;
     Ok(Signed::Added)
 }
 
-/// Puts layers that are in the store, as an image without files, under the image's tag with this ending.
+/// Puts layers that are in the store, as an image without files, under the image's tag of these.
 fn publish(
     store: &BlobStore,
     target: &Target<'_>,
-    suffix: &str,
+    kept: &Kept,
     layers: Vec<Descriptor>,
 ) -> Result<(), Failure> {
-    let putting = || {
-        format!(
-            "cannot put the signature of {} into the store",
-            target.shown()
-        )
-    };
+    let putting = || kept.putting(target);
     let diff_ids: Vec<&Digest> = layers.iter().map(|layer| &layer.digest).collect();
     let config = json!({
         "architecture": "",
@@ -171,13 +178,13 @@ fn publish(
         target.client,
         store,
         target.reference,
-        &referrers::tag_of(target.image.digest, suffix),
+        &referrers::tag_of(target.image.digest, kept.suffix),
         &manifest,
     )
     .map_err(|error| {
         failure(
             error,
-            format!("cannot attach the signature to {}", target.shown()),
+            format!("cannot attach the {} to {}", kept.title, target.shown()),
         )
     })?;
     Ok(())
@@ -210,7 +217,7 @@ pub(crate) fn verify(target: &Target<'_>, key: &PublicKey) -> Result<(), Failure
         };
         attestation::verify(target, key, &wanted).map(drop)
     };
-    let Some(manifest) = target.tagged(SUFFIX)? else {
+    let Some(manifest) = target.tagged(&SIGNATURES)? else {
         return in_bundles();
     };
     match verify_tagged(target, &manifest, key) {
@@ -237,7 +244,7 @@ fn verify_tagged(target: &Target<'_>, manifest: &Manifest, key: &PublicKey) -> R
         let Some(signature) = signature_of(layer) else {
             continue;
         };
-        let document = match target.payload(layer) {
+        let document = match target.blob(layer, &SIGNATURES) {
             Ok(document) => document,
             Err(failure) => {
                 unread = Some(failure);

@@ -43,15 +43,6 @@ impl Kind {
             Self::Spdx => "SBOM as SPDX",
         }
     }
-
-    /// How it is typed.
-    pub(crate) fn option(self) -> &'static str {
-        match self {
-            Self::Provenance => "provenance",
-            Self::Cyclonedx => "cyclonedx",
-            Self::Spdx => "spdx",
-        }
-    }
 }
 
 /// A statement on an image of a repository.

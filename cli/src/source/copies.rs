@@ -101,16 +101,14 @@ impl Source {
             remove_tree(into)?;
             fs::create_dir_all(into)
                 .or_fail(Exit::Store, || format!("cannot make {}", into.display()))?;
-            return self.make(into, self.entries.iter().collect());
+            return self.make(into, &self.entries.iter().collect::<Vec<_>>());
         };
         let kept = self.keep(into, known, &there)?;
         let missing = self.entries.iter();
-        self.make(
-            into,
-            missing
-                .filter(|entry| !kept.contains(&*entry.path))
-                .collect(),
-        )
+        let missing: Vec<_> = missing
+            .filter(|entry| !kept.contains(&*entry.path))
+            .collect();
+        self.make(into, &missing)
     }
 
     /// Notes what the copy in `into` looks like, which nobody has changed yet.
@@ -177,8 +175,8 @@ impl Source {
     }
 
     /// Makes entries that are not there, folders before what is in them.
-    fn make(&self, into: &Path, entries: Vec<&Entry>) -> Result<(), Failure> {
-        for entry in &entries {
+    fn make(&self, into: &Path, entries: &[&Entry]) -> Result<(), Failure> {
+        for entry in entries {
             let to = into.join(&entry.path);
             match &entry.kind {
                 Kind::Folder => make_folder(&to)

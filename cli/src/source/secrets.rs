@@ -2,7 +2,6 @@
 //!
 //! A build that changes nothing asks this of each file: names are compared by hand, which takes no preparation.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -44,15 +43,17 @@ impl Secrets {
         Self { by_name, by_text }
     }
 
-    /// Whether a file, by its path relative to the root, holds secrets. Only those whose name leaves it open are read.
-    pub(super) fn has(&self, root: &Path, path: &Path) -> bool {
+    /// Whether a file, by its path relative to the root and its name, holds secrets. Only those whose name leaves it open
+    /// are read.
+    pub(super) fn has(&self, root: &Path, path: &Path, name: &[u8]) -> bool {
+        let mut of_name = self.by_name.iter().rev();
         // The last line that fits counts, as in .gitignore.
-        match self.by_name.iter().rev().find(|name| name.fits(path)) {
-            Some(name) => !name.is_exception,
+        match of_name.find(|line| line.fits(path, name)) {
+            Some(line) => !line.is_exception,
             None => self
                 .by_text
                 .iter()
-                .any(|(name, text)| name.fits(path) && holds(&root.join(path), text)),
+                .any(|(line, text)| line.fits(path, name) && holds(&root.join(path), text)),
         }
     }
 }
@@ -71,13 +72,13 @@ impl Name {
         }
     }
 
-    fn fits(&self, path: &Path) -> bool {
-        let name = path.file_name().map(OsStr::as_encoded_bytes);
-        let is_there = self.folder.is_none_or(|folder| {
-            let parent = path.parent().and_then(Path::file_name);
-            parent.is_some_and(|parent| parent == folder)
-        });
-        is_there && name.is_some_and(|name| matches(self.pattern.as_bytes(), name))
+    /// The name is that of the path.
+    fn fits(&self, path: &Path, name: &[u8]) -> bool {
+        matches(self.pattern.as_bytes(), name)
+            && self.folder.is_none_or(|folder| {
+                let parent = path.parent().and_then(Path::file_name);
+                parent.is_some_and(|parent| parent == folder)
+            })
     }
 }
 
@@ -152,7 +153,9 @@ mod tests {
             ("id_rsa", true),
             ("app.py", false),
         ] {
-            assert_eq!(secrets.has(root, Path::new(path)), is_secret, "{path}");
+            let path = Path::new(path);
+            let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+            assert_eq!(secrets.has(root, path, name), is_secret, "{path:?}");
         }
     }
 }

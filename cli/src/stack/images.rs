@@ -4,14 +4,13 @@
 use super::{Stack, identity};
 use crate::addon_root;
 use crate::app;
-use crate::failure::{Exit, Failure, OrFail, not_unpacked};
+use crate::failure::{Exit, Failure, OrFail};
 use crate::place::{Place, Source};
 use crate::store;
 use crate::transfer::{Fetched, Transfer};
 use debian_stack::Lock;
 use oci_image::{Descriptor, Image, LayerBlob};
 use rustix::fs::FlockOperation;
-use slug_runtime::roots::Roots;
 use std::fs;
 use std::path::Path;
 
@@ -76,18 +75,14 @@ impl Stack {
             &store.stacks().join(format!("{}.lock", stack.name)),
             FlockOperation::LockExclusive,
         )?;
-        transfer
-            .printer
-            .line(&format!("Unpacking the stack {}", stack.name));
-        let unpacking = || format!("cannot unpack the stack {}", stack.name);
-        Roots::open(store.roots())
-            .and_then(|roots| roots.lowers(&image, store.blobs()))
-            .map_err(|error| not_unpacked(unpacking(), error))?;
+        let what = format!("the stack {}", stack.name);
+        transfer.printer.line(&format!("Unpacking {what}"));
+        store.unpacked(&image, &what)?;
         let folder = store.stack(&stack.name);
         fs::create_dir_all(&folder)
             .or_fail(Exit::Store, || format!("cannot make {}", folder.display()))?;
         lock.write(&Self::lock_file(store, &stack.name))
-            .or_fail(Exit::Store, unpacking)?;
+            .or_fail(Exit::Store, || format!("cannot keep the lock of {what}"))?;
         app::write_json(&folder.join("stack.json"), &stack)?;
         if stack.name == debian_stack::DEFAULT && identity(&stack.name)? != stack.recipe {
             transfer.printer.warning(&format!(

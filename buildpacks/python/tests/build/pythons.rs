@@ -2,7 +2,7 @@
 
 use crate::context::{Context, traces};
 use crate::index::Index;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// Packs a Python of this machine as python-build-standalone packs its own, without what a test can do without,
@@ -58,41 +58,65 @@ fn other_python() -> Option<PathBuf> {
         })
 }
 
-/// Packs a Python; `build` is its implementation, its variant and its pre-release. Returns its version.
-fn pack(python: &Path, archive: &Path, catalogue: &Path, build: [&str; 3]) -> String {
-    let packed = Command::new("python3")
-        .args(["-c", PACK])
-        .args([python, archive, catalogue])
-        .args(build)
-        .output()
-        .unwrap();
-    assert!(
-        packed.status.success(),
-        "{}",
-        String::from_utf8_lossy(&packed.stderr)
-    );
-    String::from_utf8(packed.stdout).unwrap().trim().to_owned()
+/// A Python that a mirror has, and an app whose builds ask that mirror.
+struct Offer {
+    mirror: Index,
+    python: PathBuf,
+    archive: PathBuf,
+    catalogue: PathBuf,
+    context: Context,
+}
+
+impl Offer {
+    /// `None`, and said why, where the machine has no second Python or no uv.
+    fn new() -> Option<Self> {
+        let Some(python) = other_python() else {
+            println!("skipped: no second Python on this machine");
+            return None;
+        };
+        let mirror = Index::new();
+        let folder = mirror.folder("1");
+        let catalogue = folder.join("catalogue.json");
+        let context = Context::with_uv(&[("app.py", "")], mirror.folder("none").as_path())?;
+        context.set("UV_PYTHON_INSTALL_MIRROR", &mirror.url());
+        context.set("UV_PYTHON_DOWNLOADS_JSON_URL", catalogue.to_str()?);
+        context.set("UV_HTTP_RETRIES", "0");
+        Some(Self {
+            mirror,
+            python,
+            archive: folder.join("python.tar.gz"),
+            catalogue,
+            context,
+        })
+    }
+
+    /// Packs the Python; `build` is its implementation, its variant and its pre-release. Returns its version.
+    fn pack(&self, build: [&str; 3]) -> String {
+        let packed = Command::new("python3")
+            .args(["-c", PACK])
+            .args([&self.python, &self.archive, &self.catalogue])
+            .args(build)
+            .output()
+            .unwrap();
+        assert!(
+            packed.status.success(),
+            "{}",
+            String::from_utf8_lossy(&packed.stderr)
+        );
+        String::from_utf8(packed.stdout).unwrap().trim().to_owned()
+    }
 }
 
 /// What a version file asks for is what uv is asked for, and found where it puts it. The archives hold an ordinary Python:
 /// other builds can't be had everywhere.
 #[test]
 fn other_builds_of_python() {
-    let Some(other) = other_python() else {
-        println!("skipped: no second Python on this machine");
+    let Some(offer) = Offer::new() else {
         return;
     };
-    let mirror = Index::new();
-    let folder = mirror.folder("1");
-    let (archive, catalogue) = (folder.join("python.tar.gz"), folder.join("catalogue.json"));
-    let Some(context) = Context::with_uv(&[("app.py", "")], mirror.folder("none").as_path()) else {
-        return;
-    };
-    context.set("UV_PYTHON_INSTALL_MIRROR", &mirror.url());
-    context.set("UV_PYPY_INSTALL_MIRROR", &mirror.url());
-    context.set("UV_PYTHON_DOWNLOADS_JSON_URL", catalogue.to_str().unwrap());
-    context.set("UV_HTTP_RETRIES", "0");
-    let version = pack(&other, &archive, &catalogue, ["cpython", "", "rc1"]);
+    let context = &offer.context;
+    context.set("UV_PYPY_INSTALL_MIRROR", &offer.mirror.url());
+    let version = offer.pack(["cpython", "", "rc1"]);
     let (series, _) = version.rsplit_once('.').unwrap();
     let build = |wanted: &str| {
         context.write(".python-version", wanted);
@@ -109,7 +133,7 @@ fn other_builds_of_python() {
             assert!(said.contains(&line), "{line} in {said}");
         }
     }
-    pack(&other, &archive, &catalogue, ["pypy", "", ""]);
+    offer.pack(["pypy", "", ""]);
     let wanted = format!("pypy{series}");
     let said = build(&wanted).success().stdout;
     assert!(
@@ -134,7 +158,7 @@ fn other_builds_of_python() {
         impossible.starts_with("[Error: There is no Python 3.12t]") && impossible.contains("3.13t"),
         "{impossible}"
     );
-    std::fs::remove_file(&archive).unwrap();
+    std::fs::remove_file(&offer.archive).unwrap();
     context.forget_layers();
     let unreachable = build(&wanted).explanation();
     assert!(
@@ -145,28 +169,16 @@ fn other_builds_of_python() {
 
 #[test]
 fn from_a_mirror() {
-    let Some(other) = other_python() else {
-        println!("skipped: no second Python on this machine");
+    let Some(offer) = Offer::new() else {
         return;
     };
-    let mirror = Index::new();
-    let folder = mirror.folder("1");
-    let (archive, catalogue) = (folder.join("python.tar.gz"), folder.join("catalogue.json"));
-    let version = pack(&other, &archive, &catalogue, ["cpython", "", ""]);
+    let (context, archive) = (&offer.context, &offer.archive);
+    let version = offer.pack(["cpython", "", ""]);
     let (series, _) = version.rsplit_once('.').unwrap();
-
-    let Some(context) = Context::with_uv(
-        &[(".python-version", series), ("app.py", "")],
-        mirror.folder("none").as_path(),
-    ) else {
-        return;
-    };
-    context.set("UV_PYTHON_INSTALL_MIRROR", &mirror.url());
-    context.set("UV_PYTHON_DOWNLOADS_JSON_URL", catalogue.to_str().unwrap());
-    context.set("UV_HTTP_RETRIES", "0");
+    context.write(".python-version", series);
     // What is not the expected file is refused, and the right one is enough to go on.
-    let right = std::fs::read(&archive).unwrap();
-    std::fs::write(&archive, [right.as_slice(), b"more"].concat()).unwrap();
+    let right = std::fs::read(archive).unwrap();
+    std::fs::write(archive, [right.as_slice(), b"more"].concat()).unwrap();
     let explanation = context.build().explanation();
     assert!(
         explanation.starts_with(&format!(
@@ -174,7 +186,7 @@ fn from_a_mirror() {
         )),
         "{explanation}"
     );
-    std::fs::write(&archive, right).unwrap();
+    std::fs::write(archive, right).unwrap();
     let built = context.build().success();
     assert!(
         built.stdout.contains(&format!(

@@ -6,6 +6,7 @@ use oci_image::{BlobStore, Descriptor, Image, Manifest, Reference, media_type};
 use oci_registry::{
     Client, Credentials, Found, Options, PullOptions, RetryPolicy, Timeouts, Wanted,
 };
+use test_support::noise;
 
 pub(crate) struct Store {
     pub(crate) blobs: BlobStore,
@@ -18,23 +19,6 @@ pub(crate) fn store() -> Store {
         blobs: BlobStore::open(folder.path()).unwrap(),
         _folder: folder,
     }
-}
-
-/// Bytes that look random and are the same each time.
-pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    let mut bytes: Vec<u8> = std::iter::repeat_with(next)
-        .take(length / 8 + 1)
-        .flatten()
-        .collect();
-    bytes.truncate(length);
-    bytes
 }
 
 /// An image for linux/amd64 with one layer for each length. The layers' contents do not matter to a registry.

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use oci_image::{Digest, Index, Reference, media_type};
 use oci_registry::{Credentials, Progress, PushOptions, push};
 
-use crate::images::{ann, client, client_as, image, image_for, manifest, noise, reference, store};
+use crate::images::{ann, client, client_as, image, image_for, manifest, reference, store};
+use test_support::noise;
 use test_support::registry::{Auth, BASIC, Mount, Profile, REFRESH, Registry};
 
 const MIB: usize = 1 << 20;

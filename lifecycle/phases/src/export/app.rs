@@ -51,16 +51,15 @@ pub(super) fn add(
             blob,
             mut read,
         } = look;
-        let blob = match blob {
-            Some(blob) => blob,
-            None => {
-                let blob = write_layer(inputs.blobs, inputs.compression, |tar| {
-                    entries(inputs, part, tar)
-                })
-                .map_err(failed(index))?;
-                read += blob.uncompressed_size;
-                blob
-            }
+        let blob = if let Some(blob) = blob {
+            blob
+        } else {
+            let blob = write_layer(inputs.blobs, inputs.compression, |tar| {
+                entries(inputs, part, tar)
+            })
+            .map_err(failed(index))?;
+            read += blob.uncompressed_size;
+            blob
         };
         stats.app_bytes_read += read;
         record.extend(fingerprint.map(|fingerprint| FileRecord {

@@ -27,6 +27,8 @@ pub enum Mount {
     Session,
     /// Docker Hub's answer to a repository of someone else.
     Refuses,
+    /// Mounts what it has, and refuses as Quay does where no repository is named.
+    NeedsFrom,
 }
 
 /// How the registry departs from a friendly one. Numbers count down: so many requests are affected.

@@ -107,12 +107,15 @@ impl State {
         };
         match request.method.as_str() {
             "POST" => {
-                if let (Some(digest), Some(from)) = (request.query("mount"), request.query("from"))
-                {
+                if let Some(digest) = request.query("mount") {
                     let digest: Digest = digest.parse().unwrap();
-                    let found = content.blobs.get(&(from, digest)).cloned();
+                    let from = request.query("from");
+                    if from.is_none() && profile.mount == Mount::NeedsFrom {
+                        return refuse(400, "INVALID_REQUEST");
+                    }
+                    let found = from.and_then(|from| content.blobs.get(&(from, digest)).cloned());
                     match (profile.mount, found) {
-                        (Mount::Mounts, Some(bytes)) => {
+                        (Mount::Mounts | Mount::NeedsFrom, Some(bytes)) => {
                             content.blobs.insert((repository.to_owned(), digest), bytes);
                             return Response::new(201).with("Docker-Content-Digest", digest);
                         }
