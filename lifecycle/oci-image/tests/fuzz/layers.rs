@@ -5,6 +5,7 @@ use oci_image::{
     BlobStore, Descriptor, Digest, Existing, UnpackRules, archive, contents, decompress,
     media_type, unpack_layer,
 };
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -17,12 +18,16 @@ const KEPT: &str = "untouched";
 /// A folder, at the same place each time, with something at each step of the way to where layers are unpacked.
 struct Surroundings {
     folder: tempfile::TempDir,
+    /// Whether it is as it was made.
+    untouched: Cell<bool>,
 }
 
 impl Surroundings {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Self { folder }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            untouched: Cell::new(false),
+        }
     }
 
     /// Where `../../..` from the layer leads.
@@ -32,18 +37,31 @@ impl Surroundings {
 
     /// Whatever the layer says, all of it stays as it was.
     fn hold(&self, layer: &[u8], existing: Existing) {
-        let scratch = self.path();
-        let into = scratch.join("a/b/into");
-        fs::create_dir_all(&into).unwrap();
-        for place in ["", "a", "a/b"] {
-            fs::write(scratch.join(place).join("outside"), KEPT).unwrap();
+        let into = self.path().join("a/b/into");
+        if !self.untouched.replace(false) {
+            self.make(&into);
         }
+        fs::create_dir(&into).unwrap();
         let before = (self.around(&into), at_the_root());
         unpack(layer, &into, existing);
         assert_eq!((self.around(&into), at_the_root()), before);
         // What a layer locked, the folder's owner can still remove.
         open(&into);
-        fs::remove_dir_all(&scratch).unwrap();
+        fs::remove_dir_all(&into).unwrap();
+        self.untouched.set(true);
+    }
+
+    /// Anew, after a layer that failed the test.
+    fn make(&self, into: &Path) {
+        let scratch = self.path();
+        if scratch.exists() {
+            open(&scratch);
+            fs::remove_dir_all(&scratch).unwrap();
+        }
+        fs::create_dir_all(into.parent().unwrap()).unwrap();
+        for place in ["", "a", "a/b"] {
+            fs::write(scratch.join(place).join("outside"), KEPT).unwrap();
+        }
     }
 
     /// Everything but what is in `into`, with what it is.

@@ -43,12 +43,14 @@ pub(crate) fn layers(outside: &Path) -> Vec<Vec<u8>> {
         joined(&[
             entry(b'2', "up", "../../..", b""),
             entry(b'2', "abs", "/", b""),
+            entry(b'0', "up/new", "", b"n"),
             entry(b'0', "up/outside", "", b"x"),
             entry(b'1', "hard", "up/outside", b""),
             entry(b'0', "abs/outside", "", b"y"),
         ]),
         joined(&[
             entry(b'2', "up", outside, b""),
+            entry(b'0', "up/new", "", b"n"),
             entry(b'0', "up/outside", "", b"x"),
             entry(b'5', "up/a", "", b""),
             entry(b'1', "hard", &format!("{outside}/outside"), b""),
