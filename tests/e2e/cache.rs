@@ -178,7 +178,7 @@ fn check_limit(t: &TestContext) {
     let mut count = 0;
     let mut build = || {
         count += 1;
-        app.write("main.py", format!("print({count})\n"));
+        app.write("main.py", format!("print('build {count}')\n"));
         t.slugc_in(&app).args(["build", "."]).run().success()
     };
     let unused = || {
@@ -207,7 +207,7 @@ fn check_limit(t: &TestContext) {
     assert_eq!(unused(), 0);
     // What is needed is still there.
     let again = t.slugc_in(&app).args(["run", "python", "main.py"]).run();
-    again.success().says(&["5"]);
+    again.success().says(&["build 5"]);
     t.slugc_in(&app).args(["rollback", "v2"]).run().success();
 }
 

@@ -13,6 +13,8 @@ use test_support::{TestContext, Who, tar_entry, tar_entry_of, tar_of, with_filte
 
 const NAME: &str = "registry.example/builder:1";
 const RUN: &str = "registry.example/run:1";
+/// A name that nothing else has.
+const INSIDE: &str = "inside-of-a-hostile-layer";
 
 /// What a layer holds, and the exit code of a build with it.
 struct Row {
@@ -20,6 +22,8 @@ struct Row {
     layer: Layer,
     /// The build gets past the layer: it does no harm.
     harmless: bool,
+    /// Where in the layer's own folder its file ends up.
+    lands: Option<String>,
 }
 
 enum Layer {
@@ -33,6 +37,7 @@ fn refused(name: &'static str, entries: &[Vec<u8>]) -> Row {
         name,
         layer: Layer::Tar(tar_of(entries)),
         harmless: false,
+        lands: None,
     }
 }
 
@@ -40,6 +45,14 @@ fn harmless(name: &'static str, entries: &[Vec<u8>]) -> Row {
     Row {
         harmless: true,
         ..refused(name, entries)
+    }
+}
+
+/// One whose file would be outside if names and links were taken as they are.
+fn stays_inside(name: &'static str, lands: &str, entries: &[Vec<u8>]) -> Row {
+    Row {
+        lands: Some(lands.to_owned()),
+        ..harmless(name, entries)
     }
 }
 
@@ -67,14 +80,24 @@ fn escapes(outside: &str) -> Vec<Row> {
     vec![
         refused("a name that climbs", &[file("../outside")]),
         refused("a name that climbs later", &[file("a/b/../../../outside")]),
-        harmless("an absolute name", &[file(outside)]),
-        harmless(
-            "a file through a link to the root",
-            &[link("l", "/"), file("l/inside")],
+        stays_inside(
+            "an absolute name",
+            outside.trim_start_matches('/'),
+            &[file(outside)],
         ),
-        harmless(
+        stays_inside(
+            "a file through a link to the root",
+            INSIDE,
+            &[link("l", "/"), file(&format!("l/{INSIDE}"))],
+        ),
+        stays_inside(
             "a file through a link that climbs",
-            &[link("l", "../../.."), file("l/inside")],
+            INSIDE,
+            &[link("l", "../../.."), file(&format!("l/{INSIDE}"))],
+        ),
+        refused(
+            "a file through a link to itself",
+            &[link("l", "l"), file("l/a")],
         ),
         refused(
             "a file through a link to outside",
@@ -170,6 +193,7 @@ fn ambiguities() -> Vec<Row> {
             name: "no tar at all",
             layer: Layer::Tar(vec![b'x'; 4096]),
             harmless: false,
+            lands: None,
         },
     ]
 }
@@ -190,6 +214,7 @@ fn excess() -> Vec<Row> {
         name,
         layer: Layer::Blob(blob, diff_id),
         harmless: false,
+        lands: None,
     };
     let nobody_counts = Some(Digest::of(b"nobody counts"));
     let ten_gigabytes = tar_entry_of(b'0', "zeros", "", 10 << 30, b"");
@@ -304,17 +329,29 @@ fn build(t: &TestContext, row: &Row) -> String {
         "{}",
         row.name
     );
-    let unpacked: Vec<String> = names(&roots);
-    let unpacked = unpacked
-        .iter()
-        .filter(|name| !name.starts_with('.'))
-        .count();
+    let mut unpacked: Vec<String> = names(&roots);
+    unpacked.retain(|name| !name.starts_with('.'));
+    // Whatever climbs from where layers are unpacked comes by here.
+    for folder in roots.join(".staging").ancestors() {
+        let escaped = folder.join(INSIDE);
+        assert!(!escaped.exists(), "{}: {}", row.name, escaped.display());
+    }
     if row.harmless {
-        assert_eq!(unpacked, 1, "{} is unpacked:\n{}", row.name, built.stderr);
+        let said = &built.stderr;
+        assert_eq!(unpacked.len(), 1, "{} is unpacked:\n{said}", row.name);
+        if let Some(lands) = &row.lands {
+            let file = roots.join(&unpacked[0]).join(lands);
+            assert_eq!(fs::read(file).unwrap(), b"harm", "{}", row.name);
+        }
         fs::remove_dir_all(&roots).unwrap();
         return format!("# {}\nunpacked\n\n", row.name);
     }
-    assert_eq!(unpacked, 0, "{} is unpacked:\n{}", row.name, built.stderr);
+    assert!(
+        unpacked.is_empty(),
+        "{} is unpacked:\n{}",
+        row.name,
+        built.stderr
+    );
     let code = built.code();
     let built = built.says(&["cannot unpack the builder"]);
     format!("# {}\nexit {code}\n{}\n", row.name, built.stderr)

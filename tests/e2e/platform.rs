@@ -391,6 +391,7 @@ as_each_user! {
         publish("1.2.3");
         build(&[]).says(&["fixtures/greeting 1.2.3"]);
         let before = unpacked();
+        assert!(!before.is_empty());
         publish("1.2.4");
         build(&[]).says(&["is up to date"]);
         build(&["--pull-policy", "always"]).says(&["fixtures/greeting 1.2.4"]);

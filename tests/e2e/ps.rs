@@ -2,6 +2,7 @@
 
 use crate::as_each_user;
 use serde_json::Value;
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -368,14 +369,22 @@ as_each_user! {
         );
         t.slugc_in(&app).args(["build", "."]).run().success();
         let alive = || processes_with(&format!("3000{marker}")).len();
+        // Without the shells that start them, whose arguments they are as well.
+        let command = format!("sleep\03000{marker}\0");
+        let sleeping = || {
+            let processes = processes_with(&format!("3000{marker}")).into_iter();
+            let is_one = |pid: &u32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == command.as_bytes());
+            processes.filter(is_one).count()
+        };
         for round in 0..50 {
             let shop = Background::start(t, &app, &["worker=2", "stubborn=1"]);
             let pid = shop.pid();
             // While they start, and when all of them run.
             std::thread::sleep(Duration::from_millis(round * 3));
             let deadline = Instant::now() + Duration::from_secs(20);
-            while round == 49 && alive() < 7 {
-                assert!(Instant::now() < deadline, "only {} processes run", alive());
+            while round == 49 && sleeping() < 7 {
+                assert!(Instant::now() < deadline, "only {} processes run", sleeping());
+                std::thread::sleep(Duration::from_millis(5));
             }
             test_support::kill(pid, Signal::KILL);
             let deadline = Instant::now() + Duration::from_secs(20);

@@ -5,7 +5,7 @@ use crate::places::built;
 use crate::registry::{Registry, beside_registry};
 use serde_json::Value;
 use std::fs;
-use test_support::{Need, TestContext, Who, met, output_of};
+use test_support::{Need, TestContext, Who, met};
 
 fn provenance(t: &TestContext, target: &str, key: &str, public: &str) -> Value {
     let words = ["sign", target, "--key", key, "--attest", "provenance"];
@@ -101,37 +101,20 @@ fn check_provenance(who: Who) {
     if !met(&Need::Program("git")) {
         return;
     }
-    let git = |words: &[&str]| {
-        let path = app.path().to_str().unwrap();
-        let all = [
-            &[
-                "-C",
-                path,
-                "-c",
-                "safe.directory=*",
-                "-c",
-                "user.name=a",
-                "-c",
-                "user.email=a@b",
-            ][..],
-            words,
-        ];
-        output_of("git", &all.concat(), t.scratch())
-    };
-    git(&["init", "-q"]);
-    git(&["add", "."]);
+    app.git(&["init", "-q"]);
+    app.git(&["add", "."]);
     for message in ["one", "two"] {
-        git(&["commit", "-qm", message, "--allow-empty"]);
+        app.git(&["commit", "-qm", message, "--allow-empty"]);
         t.slugc_in(&app)
             .args(["build", "."])
             .run()
             .success()
             .says(&["up to date"]);
         t.slugc_in(&app).args(["push", &target]).run().success();
-        let head = git(&["rev-parse", "HEAD"]);
+        let head = app.git(&["rev-parse", "HEAD"]);
         let stated = provenance(&t, &target, &key, &public);
         let commit = stated.pointer(&format!("{parameters}/source/digest/gitCommit"));
-        assert_eq!(commit.unwrap().as_str(), Some(head.trim()));
+        assert_eq!(commit.unwrap().as_str(), Some(head.as_str()));
     }
 }
 

@@ -41,6 +41,8 @@ struct Setup {
     patience: Option<&'static str>,
     /// `registry.example` is the registry, and reached through a proxy.
     through_proxy: bool,
+    /// Another command before.
+    first: Option<&'static str>,
     /// The command itself is wrong, so that it fails with every registry.
     hopeless: bool,
 }
@@ -114,6 +116,12 @@ impl Source {
 
     fn layout(&self) -> String {
         format!("oci:{}", self.folder.path().join("layout").display())
+    }
+
+    /// Manifest, configuration and layers.
+    fn blobs_of_old(&self) -> usize {
+        let image = Image::load(&self.blobs, &self.old).unwrap();
+        2 + image.manifest.layers.len()
     }
 
     /// Has a registry hold the old image.
@@ -207,7 +215,7 @@ fn check(row: Row, source: &Source) -> String {
         log_in(&t, host, login);
     }
     let out = t.scratch().join("out").display().to_string();
-    let run = |patience: Option<&str>| -> Finished {
+    let run_this = |command: &str, patience: Option<&str>| -> Finished {
         let words = command.split(' ').map(|word| {
             word.replace("HOST", host)
                 .replace("OTHER", &other.host())
@@ -227,25 +235,20 @@ fn check(row: Row, source: &Source) -> String {
         }
         call.run()
     };
+    let run = |patience| run_this(command, patience);
+    if let Some(first) = setup.first {
+        run_this(first, None).failure(0);
+    }
     let (before, there) = (listing(&t), (registry.listing(), other.listing()));
     let finished = run(setup.patience).failure(exit);
     finished_well(&finished, name);
-    let mounts = registry.requests("POST", "mount=");
-    for mount in &mounts {
-        let from = mount.query("from");
-        assert!(from.is_some(), "{name}: {mount:?} does not say where from");
-    }
-    assert_eq!(!mounts.is_empty(), command == MOUNT, "{name}: {mounts:?}");
-    let under_another_name = registry.log().into_iter().filter(Request::is_elsewhere);
-    for request in other.log().into_iter().chain(under_another_name) {
-        assert_eq!(
-            request.header("authorization"),
-            None,
-            "{name}: credentials left"
-        );
-    }
+    mounts_say_where_from(name, &registry, command == MOUNT);
+    no_credentials_left(name, &registry, &other);
+    let unmet = registry.unmet_faults();
+    let meets_none = quirks::UNMET.contains(&name);
+    assert_eq!(!unmet.is_empty(), meets_none, "{name}: not met: {unmet:?}");
+    let after = listing(&t);
     if exit != 0 {
-        let after = listing(&t);
         assert_eq!(after.names, before.names, "{name}: names in the store");
         let now = (registry.listing(), other.listing());
         assert_eq!(now, there, "{name}: tags in the registries");
@@ -262,14 +265,45 @@ fn check(row: Row, source: &Source) -> String {
         run(None).failure(0);
         listing(&t);
     }
+    if exit == 0 && command.starts_with("pull ") {
+        assert_eq!(finished.digest(), source.old.to_string(), "{name}");
+        assert_eq!(after.blobs, source.blobs_of_old(), "{name}");
+    }
+    let is_there = |repository: &str, image: Digest| {
+        let (_, bytes) = registry.manifest(repository, "1").unwrap();
+        assert_eq!(Digest::of(&bytes), image, "{name}: what is there now");
+    };
+    if exit == 0 && command.ends_with("HOST/mine/app:1") {
+        is_there("mine/app", source.old);
+    }
     if command.starts_with("copy LAYOUT") && !setup.hopeless {
-        let (_, bytes) = registry.manifest(REPOSITORY, "1").unwrap();
-        assert_eq!(Digest::of(&bytes), source.new, "{name}: what is there now");
+        is_there(REPOSITORY, source.new);
     }
     let said = finished.stderr.replace(&address, "HOST");
     let said = said.replace(&*t.home().to_string_lossy(), "[HOME]");
     let said = without_reason(&said.replace(&other.host(), "OTHER"));
     format!("# {name}\n$ slugc {command}\nexit {exit}\n{said}\n")
+}
+
+/// Every mount says where from, and there are some exactly where the command is the one that mounts.
+fn mounts_say_where_from(name: &str, registry: &Registry, expected: bool) {
+    let mounts = registry.requests("POST", "mount=");
+    for mount in &mounts {
+        let from = mount.query("from");
+        assert!(from.is_some(), "{name}: {mount:?} does not say where from");
+    }
+    assert_eq!(!mounts.is_empty(), expected, "{name}: {mounts:?}");
+}
+
+fn no_credentials_left(name: &str, registry: &Registry, other: &Registry) {
+    let under_another_name = registry.log().into_iter().filter(Request::is_elsewhere);
+    for request in other.log().into_iter().chain(under_another_name) {
+        assert_eq!(
+            request.header("authorization"),
+            None,
+            "{name}: credentials left"
+        );
+    }
 }
 
 fn finished_well(finished: &Finished, name: &str) {
@@ -288,8 +322,12 @@ fn log_in(t: &TestContext, host: &str, login: &str) {
     let folder = t.home().join(".docker");
     std::fs::create_dir_all(&folder).unwrap();
     let (user, password) = login.split_once(':').unwrap();
-    let entry =
-        serde_json::json!({ "auths": { host: { "username": user, "password": password } } });
+    let login = match user {
+        // As docker keeps a token to get tokens with.
+        "<token>" => serde_json::json!({ "identitytoken": password }),
+        _ => serde_json::json!({ "username": user, "password": password }),
+    };
+    let entry = serde_json::json!({ "auths": { host: login } });
     std::fs::write(folder.join("config.json"), entry.to_string()).unwrap();
     t.give(&folder);
     t.give(&folder.join("config.json"));
@@ -387,6 +425,11 @@ fn logins_that_are_refused_name_their_source() {
         row("basic: nobody is logged in", Auth::Basic, None),
         row("tokens: the password is wrong", Auth::Token, wrong),
         row("tokens: nobody is logged in", Auth::Token, None),
+        row(
+            "basic: the login is a token",
+            Auth::Basic,
+            Some("<token>:hunter2"),
+        ),
     ];
     check_as_snapshot(rows, "registry_logins");
 }

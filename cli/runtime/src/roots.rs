@@ -77,6 +77,15 @@ impl RootsError {
                         | ErrorKind::AlreadyExists
                         | ErrorKind::InvalidFilename
                 ),
+                // What decoders say of a stream; a disk that fails says something else.
+                UnpackError::Read { source } => matches!(
+                    source.kind(),
+                    ErrorKind::InvalidData
+                        | ErrorKind::InvalidInput
+                        | ErrorKind::UnexpectedEof
+                        | ErrorKind::FileTooLarge
+                        | ErrorKind::Unsupported
+                ),
                 UnpackError::Into { .. } => false,
                 _ => true,
             },

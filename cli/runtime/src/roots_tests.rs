@@ -2,6 +2,7 @@
 
 use super::*;
 use oci_image::{Compression, LayerBlob, LayerError, Owner, write_layer};
+use rustix::io::Errno;
 
 struct Store {
     folder: tempfile::TempDir,
@@ -127,4 +128,30 @@ fn use_is_noted_and_removal_is_complete() {
     assert!(store.roots.all().unwrap().is_empty());
     assert!(!path.exists());
     store.roots.remove(&layer.diff_id).unwrap();
+}
+
+/// A disk that fails is not what an image is blamed for.
+#[test]
+fn errors_of_the_image_and_of_this_machine() {
+    let read = |source| UnpackError::Read { source };
+    let write = |source| UnpackError::Write {
+        path: "a".into(),
+        source,
+    };
+    let of_the_system = |errno: Errno| io::Error::from_raw_os_error(errno.raw_os_error());
+    for (source, expected) in [
+        (read(ErrorKind::InvalidData.into()), true),
+        (read(ErrorKind::UnexpectedEof.into()), true),
+        (read(of_the_system(Errno::IO)), false),
+        (read(of_the_system(Errno::NOMEM)), false),
+        (write(of_the_system(Errno::NOTDIR)), true),
+        (write(of_the_system(Errno::NOSPC)), false),
+        (write(of_the_system(Errno::IO)), false),
+    ] {
+        let error = RootsError::Unpack {
+            diff_id: Digest::of(b""),
+            source,
+        };
+        assert_eq!(error.is_of_the_image(), expected, "{error:?}");
+    }
 }

@@ -425,6 +425,7 @@ fn clear_cache(app: &App) -> Result<(), Failure> {
     // Layers without a record are looked at; a record without its layers would be believed.
     record::forget(app)?;
     record::forget_caches(app)?;
+    store::remove_tree(&app.work())?;
     store::remove_tree(&app.layers())
 }
 

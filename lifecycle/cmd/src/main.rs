@@ -54,14 +54,20 @@ impl Failure {
 
     /// What was attempted, and the error with all its causes.
     fn from_error(code: u8, attempted: &str, error: &dyn std::error::Error) -> Self {
-        let mut message = format!("failed to {attempted}: {error}");
-        let mut source = error.source();
-        while let Some(cause) = source {
-            message = format!("{message}: {cause}");
-            source = cause.source();
-        }
+        let message = format!("failed to {attempted}: {}", chain(error));
         Self { code, message }
     }
+}
+
+/// An error with all its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }
 
 /// A phase that this program runs.

@@ -1,8 +1,8 @@
 //! Images in registries, with the credentials that platforms give.
 
-use crate::Failure;
 use crate::inputs::Inputs;
 use crate::output::Output;
+use crate::{Failure, chain};
 use cnb_phases::log::Level;
 use cnb_spec::target::oci_architecture;
 use cnb_spec::{env_vars, exit_code};
@@ -78,18 +78,19 @@ impl Registries {
     /// What the keychain has for an image's registry. A helper that does not work costs the credentials of that
     /// registry and nothing else, as in the reference lifecycle: the image may be anybody's to read.
     fn credentials(&self, reference: &Reference) -> Result<Option<Found>, Failure> {
-        let failed = |error| Failure::from_error(exit_code::FAILED, "resolve keychain", &error);
         match self.keychain.find(reference) {
             Err(error @ (KeychainError::HelperStart { .. } | KeychainError::Helper { .. })) => {
                 let message = format!(
                     "Using no credentials for {}: {}",
                     reference.registry(),
-                    failed(error).message
+                    chain(&error)
                 );
                 self.output.log(Level::Warn, &message);
                 Ok(None)
             }
-            found => found.map_err(failed),
+            found => found.map_err(|error| {
+                Failure::from_error(exit_code::FAILED, "resolve keychain", &error)
+            }),
         }
     }
 

@@ -167,27 +167,37 @@ pub fn unpack_layer(
     // To decompress and hash costs as much as to make files: one thread does the one, another the other.
     std::thread::scope(|scope| {
         let (ahead, chunks) = ReadAhead::start(scope, reader, rules);
-        let mut report = unpack(chunks, place, rules)?;
+        let contents = unpack(chunks, place, rules)?;
         let (diff_id, bytes) = ahead.finish();
-        report.diff_id = diff_id;
-        report.bytes = bytes;
-        Ok(report)
+        Ok(UnpackReport {
+            diff_id,
+            bytes,
+            entries: contents.entries,
+            owners: contents.owners,
+            skipped_devices: contents.skipped_devices,
+        })
     })
 }
 
-/// Unpacks all entries and reads to the end. What the report says of the bytes is left to who reads them.
+/// What the entries of a tar were.
+#[derive(Default)]
+struct Contents {
+    entries: u64,
+    owners: BTreeMap<PathBuf, Owner>,
+    skipped_devices: Vec<PathBuf>,
+}
+
+/// Unpacks all entries and reads to the end.
 fn unpack(
     chunks: Chunks,
     mut place: Place<'_>,
     rules: &UnpackRules,
-) -> Result<UnpackReport, UnpackError> {
+) -> Result<Contents, UnpackError> {
     let mut tar = TarReader::new(chunks);
-    let mut entries = 0;
-    let mut owners = BTreeMap::new();
-    let mut skipped_devices = Vec::new();
+    let mut contents = Contents::default();
     while let Some(entry) = tar.next()? {
-        entries += 1;
-        if entries > rules.max_entries {
+        contents.entries += 1;
+        if contents.entries > rules.max_entries {
             return Err(UnpackError::TooManyEntries {
                 limit: rules.max_entries,
             });
@@ -216,7 +226,7 @@ fn unpack(
             continue;
         }
         if entry.kind == EntryKind::Device {
-            skipped_devices.push(absolute());
+            contents.skipped_devices.push(absolute());
             continue;
         }
         match entry.kind {
@@ -225,19 +235,13 @@ fn unpack(
             _ => place.special(&entry, &components)?,
         }
         if entry.owner != Owner::ROOT {
-            owners.insert(absolute(), entry.owner);
+            contents.owners.insert(absolute(), entry.owner);
         }
     }
     place.finish()?;
     io::copy(&mut tar.into_inner(), &mut io::sink())
         .map_err(|source| UnpackError::Read { source })?;
-    Ok(UnpackReport {
-        diff_id: Digest::of(b""),
-        bytes: 0,
-        entries,
-        owners,
-        skipped_devices,
-    })
+    Ok(contents)
 }
 
 /// The tar of a layer, decompressed while it is read, within the limits of `rules`.

@@ -9,7 +9,7 @@ use ureq::http::{HeaderName, Method, Response, StatusCode};
 use crate::keychain::Found;
 use crate::transport::bearer::Authentication;
 use crate::transport::certificates::Identity;
-use crate::transport::error::{Reason, RequestError};
+use crate::transport::error::{Reason, RequestError, messages};
 use crate::transport::exchange::{Body, Exchange, Failed, Wire, is_expected, read_small};
 use crate::transport::ping::ping;
 use crate::transport::retry::RetryPolicy;
@@ -293,9 +293,12 @@ impl Client {
             }
             let unusable = authorization.is_none() && url.same_origin(home);
             if status == StatusCode::UNAUTHORIZED && unusable && authentication.has_credentials() {
-                return Err(Failed::protocol(
-                    "it answers 401 and asks for neither basic nor bearer authentication, so that the login cannot be used",
-                ));
+                return Err(Failed::lasting(Reason::OtherLogin {
+                    status: status.as_u16(),
+                    messages: messages(&body),
+                    origin: authentication.origin().unwrap_or_default(),
+                    takes_passwords: authentication.takes_passwords(),
+                }));
             }
             let credentials = authorization.and_then(|_| authentication.origin());
             return Err(Failed::status(&response, &body, credentials));

@@ -186,15 +186,7 @@ pub fn push(
         return Ok(pushed);
     }
 
-    let neighbours: Vec<Neighbour<'_>> = options
-        .mount_from
-        .iter()
-        .filter(|from| client.serves(from.registry()) && from.repository() != repository)
-        .map(|image| Neighbour {
-            image,
-            scopes: [scopes[0].clone(), scope(image.repository(), "pull")],
-        })
-        .collect();
+    let neighbours = neighbours(client, repository, options.mount_from, &scopes[0]);
     let uploads = Uploads {
         client,
         store,
@@ -211,15 +203,43 @@ pub fn push(
         &mut pushed,
     )?;
     for (descriptor, bytes) in &contents.manifests {
-        let own = descriptor.digest.to_string();
-        let name = if descriptor.digest == manifest.digest {
-            &identifier
+        let put = |name: &str| put_manifest(client, repository, name, descriptor, bytes, &scopes);
+        if descriptor.digest != manifest.digest {
+            put(&descriptor.digest.to_string())?;
+        } else if target.digest().is_some() && target.tag().is_none() {
+            put(&identifier)?;
         } else {
-            &own
-        };
-        put_manifest(client, repository, name, descriptor, bytes, &scopes)?;
+            put(&identifier).map_err(RequestError::of_a_tag)?;
+        }
     }
     Ok(pushed)
+}
+
+/// The other repositories of this registry, each once, in the order of the images.
+fn neighbours<'a>(
+    client: &Client,
+    repository: &str,
+    images: &'a [Reference],
+    push_here: &str,
+) -> Vec<Neighbour<'a>> {
+    let mut neighbours: Vec<Neighbour<'_>> = Vec::new();
+    let others = images
+        .iter()
+        .filter(|from| client.serves(from.registry()) && from.repository() != repository);
+    for image in others {
+        let there = image.repository();
+        let known = neighbours.iter_mut().find(|it| it.repository == there);
+        if let Some(known) = known {
+            known.images.push(image);
+        } else {
+            neighbours.push(Neighbour {
+                repository: there,
+                images: vec![image],
+                scopes: [push_here.to_owned(), scope(there, "pull")],
+            });
+        }
+    }
+    neighbours
 }
 
 fn upload_all(
@@ -433,9 +453,6 @@ pub fn check_push(client: &Client, target: &Reference) -> Result<(), RequestErro
     Ok(())
 }
 
-/// How the operation begins that gives an image its name.
-pub(crate) const UPLOAD_MANIFEST: &str = "upload the manifest";
-
 pub(crate) fn put_manifest(
     client: &Client,
     repository: &str,
@@ -444,7 +461,7 @@ pub(crate) fn put_manifest(
     bytes: &[u8],
     scopes: &[String],
 ) -> Result<(), RequestError> {
-    let operation = format!("{UPLOAD_MANIFEST} {name}");
+    let operation = format!("upload the manifest {name}");
     let cancelled = AtomicBool::new(false);
     let call = Call {
         repository,

@@ -1,11 +1,12 @@
 //! One blob from the store to a registry (distribution-spec, "Pushing blobs").
 
-use std::cell::{Cell, RefCell};
-use std::fs::File;
-use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, Ordering};
+mod blob_content;
 
-use oci_image::{BlobStore, Descriptor, Digest, Reference, StoreError, VerifyingReader};
+use std::cell::{Cell, RefCell};
+use std::io::Read;
+use std::sync::atomic::AtomicBool;
+
+use oci_image::{BlobStore, Descriptor, Digest, Reference};
 use ureq::http::{HeaderName, Method, Response, StatusCode, header};
 
 use crate::client::{Answer, Call, Client, Target};
@@ -14,6 +15,7 @@ use crate::transport::error::Reason;
 use crate::transport::exchange::{Body, Content, Failed, read_small};
 use crate::transport::url::{Url, encode};
 use crate::{Knows, Progress, Watch};
+use blob_content::BlobContent;
 
 pub(crate) const CONTENT_DIGEST: &str = "docker-content-digest";
 
@@ -23,7 +25,11 @@ const CHUNK_MIN_LENGTH: &str = "oci-chunk-min-length";
 /// proxies let through without being configured.
 const CHUNKS: [u64; 3] = [4 << 20, 1 << 20, 256 << 10];
 
-/// How many repositories are asked for a blob that could be sent as well: each costs a round trip.
+/// The longest chunk that a registry may ask for: each is held in memory, once for every blob under way.
+const LONGEST_CHUNK: u64 = 64 << 20;
+
+/// How many repositories are asked for a blob that could be sent as well. Each costs a round trip, and where the
+/// registry opens a session instead of mounting, another one to give that up, from the second on.
 const MOST_MOUNTS: usize = 3;
 
 /// Where blobs go, and what all uploads of one push share.
@@ -31,7 +37,7 @@ pub(crate) struct Uploads<'a> {
     pub(crate) client: &'a Client,
     pub(crate) store: &'a BlobStore,
     pub(crate) repository: &'a str,
-    /// Images in other repositories of the same registry that may have the blob.
+    /// Other repositories of the same registry that may have the blob.
     pub(crate) neighbours: &'a [Neighbour<'a>],
     /// See [`crate::PushOptions::knows`].
     pub(crate) knows: Option<Knows<'a>>,
@@ -41,9 +47,11 @@ pub(crate) struct Uploads<'a> {
     pub(crate) watch: Watch<'a>,
 }
 
-/// An image that a blob may be mounted from.
+/// A repository that a blob may be mounted from.
 pub(crate) struct Neighbour<'a> {
-    pub(crate) image: &'a Reference,
+    pub(crate) repository: &'a str,
+    /// Images in it.
+    pub(crate) images: Vec<&'a Reference>,
     /// To push here and to mount from there.
     pub(crate) scopes: [String; 2],
 }
@@ -141,7 +149,11 @@ impl Uploads<'_> {
             Opened::Mounted => return Ok(Outcome::Mounted),
             Opened::Session { url, least_chunk } => (url, least_chunk),
         };
-        complete.map_err(Stop::Image)?;
+        if let Err(incomplete) = complete {
+            // That it was opened told that one may push here: a refusal comes before anything is brought for it.
+            self.give_up(&url, operation);
+            return Err(Stop::Image(incomplete));
+        }
         let trouble = RefCell::new(None);
         let content = BlobContent {
             uploads: self,
@@ -166,6 +178,9 @@ impl Uploads<'_> {
             Way::Streamed => self
                 .patch(operation, &mut url, whole, None)
                 .and_then(|()| last(&url)),
+            Way::Chunks(_) if least_chunk > LONGEST_CHUNK => Err(Failed::protocol(format!(
+                "it refuses uploads for their length, and wants parts of {least_chunk} bytes at least"
+            ))),
             Way::Chunks(size) => match content.open() {
                 Ok(mut reader) => self
                     .send_chunks(operation, &mut url, size.max(least_chunk), &mut reader)
@@ -218,12 +233,14 @@ impl Uploads<'_> {
         Ok(length.is_none_or(|length| length == blob.size))
     }
 
-    /// The images to ask for a blob, those that are known to have it first. A blob that is not here to be sent is worth
-    /// asking for in every repository; for another one, those that may have it are asked if none is known to, as the
-    /// answer opens an upload session as well.
+    /// The repositories to ask for a blob, those that are known to have it first. A blob that is not here to be sent is
+    /// worth asking for in every one. For another, those that are known to have it are asked, up to a number; if none
+    /// is, the first of all, as the answer opens an upload session as well.
     fn candidates(&self, blob: &Digest, is_here: bool) -> Vec<&Neighbour<'_>> {
         let has = |neighbour: &&Neighbour<'_>| {
-            self.knows.is_some_and(|knows| knows(neighbour.image, blob))
+            let mut images = neighbour.images.iter();
+            self.knows
+                .is_some_and(|knows| images.any(|image| knows(image, blob)))
         };
         let (mut known, others): (Vec<_>, Vec<_>) = self.neighbours.iter().partition(has);
         match (is_here, known.is_empty()) {
@@ -235,17 +252,15 @@ impl Uploads<'_> {
     }
 
     /// Opens an upload session, or gets the blob mounted from another repository. A registry that will not mount
-    /// opens a session instead, in the same answer; one that refuses to be asked is asked without.
+    /// opens a session instead, in the same answer: the first of these is the one. One that refuses to be asked is
+    /// asked without.
     fn open(&self, blob: &Descriptor, operation: &str, is_here: bool) -> Result<Opened, Failed> {
-        let mut candidates = self
-            .candidates(&blob.digest, is_here)
-            .into_iter()
-            .peekable();
-        while let Some(neighbour) = candidates.next() {
+        let mut session = None;
+        for neighbour in self.candidates(&blob.digest, is_here) {
             let path = format!(
                 "blobs/uploads/?mount={}&from={}",
                 encode(&blob.digest.to_string()),
-                encode(neighbour.image.repository())
+                encode(neighbour.repository)
             );
             let call = Call {
                 scopes: &neighbour.scopes,
@@ -256,44 +271,49 @@ impl Uploads<'_> {
                     read_small(&mut answer.response);
                     if answer.response.status() == StatusCode::CREATED {
                         check_stored(&answer.response, blob.digest)?;
+                        if let Some((unused, _)) = &session {
+                            self.give_up(unused, operation);
+                        }
                         return Ok(Opened::Mounted);
                     }
-                    if is_here && candidates.peek().is_none() {
-                        return self.session(&answer);
+                    let (url, least_chunk) = self.session(&answer)?;
+                    if session.is_none() {
+                        session = Some((url, least_chunk));
+                    } else {
+                        self.give_up(&url, operation);
                     }
-                    self.give_up(&answer, operation);
                 }
                 Err(failed) if failed.temporary => return Err(failed),
                 Err(_) => {}
             }
         }
-        let mut answer =
-            self.client
-                .attempt(&self.call(Method::POST, operation, "blobs/uploads/"))?;
-        read_small(&mut answer.response);
-        self.session(&answer)
+        let (url, least_chunk) = if let Some(session) = session {
+            session
+        } else {
+            let call = self.call(Method::POST, operation, "blobs/uploads/");
+            let mut answer = self.client.attempt(&call)?;
+            read_small(&mut answer.response);
+            self.session(&answer)?
+        };
+        Ok(Opened::Session { url, least_chunk })
     }
 
     /// Ends a session that nothing goes into. One that stays open is the registry's to clear away, and not all of them
     /// take this request.
-    fn give_up(&self, answer: &Answer, operation: &str) {
-        if let Ok(upload) = self.client.location(answer) {
-            drop(self.client.attempt(&Call {
-                target: Target::Given(&upload),
-                ..self.call(Method::DELETE, operation, "")
-            }));
-        }
+    fn give_up(&self, session: &Url, operation: &str) {
+        drop(self.client.attempt(&Call {
+            target: Target::Given(session),
+            ..self.call(Method::DELETE, operation, "")
+        }));
     }
 
-    fn session(&self, answer: &Answer) -> Result<Opened, Failed> {
+    /// Where an opened session is, and how long its chunks have to be.
+    fn session(&self, answer: &Answer) -> Result<(Url, u64), Failed> {
         let least_chunk = answer.response.headers().get(CHUNK_MIN_LENGTH);
         let least_chunk = least_chunk
             .and_then(|value| value.to_str().ok()?.parse().ok())
             .unwrap_or(0);
-        Ok(Opened::Session {
-            url: self.client.location(answer)?,
-            least_chunk,
-        })
+        Ok((self.client.location(answer)?, least_chunk))
     }
 
     fn put(&self, operation: &str, url: &Url, body: Body<'_>) -> Result<Answer, Failed> {
@@ -426,82 +446,5 @@ pub(crate) fn check_stored(
             }))
         }
         _ => Ok(()),
-    }
-}
-
-/// A blob of the store, as often as it has to be sent.
-struct BlobContent<'a> {
-    uploads: &'a Uploads<'a>,
-    blob: &'a Descriptor,
-    passed: &'a Cell<u64>,
-    trouble: &'a RefCell<Option<StoreError>>,
-}
-
-impl Content for BlobContent<'_> {
-    fn open(&self) -> io::Result<Box<dyn Read + '_>> {
-        let Uploads {
-            store,
-            cancelled,
-            watch,
-            ..
-        } = *self.uploads;
-        if self.passed.get() > 0 {
-            watch(Progress::Repeated(self.passed.replace(0)));
-        }
-        let file = store.open_blob(&self.blob.digest).map_err(|error| {
-            *self.trouble.borrow_mut() = Some(error);
-            io::Error::other("the blob could not be opened")
-        })?;
-        Ok(Box::new(BlobBody {
-            content: VerifyingReader::new(file, self.blob.digest, Some(self.blob.size)),
-            path: store.path(&self.blob.digest),
-            size: self.blob.size,
-            passed: self.passed,
-            trouble: self.trouble,
-            cancelled,
-            watch,
-        }))
-    }
-}
-
-/// A blob's content on its way out. The last bytes are only handed out once the whole has the right digest, so that
-/// a damaged blob never becomes a complete upload.
-struct BlobBody<'a> {
-    content: VerifyingReader<File>,
-    path: std::path::PathBuf,
-    size: u64,
-    passed: &'a Cell<u64>,
-    trouble: &'a RefCell<Option<StoreError>>,
-    cancelled: &'a AtomicBool,
-    watch: Watch<'a>,
-}
-
-impl Read for BlobBody<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.cancelled.load(Ordering::Relaxed) {
-            return Err(io::Error::other("cancelled"));
-        }
-        let result = self.content.read(buffer).and_then(|count| {
-            if count > 0 && self.passed.get() + count as u64 == self.size {
-                self.content.read(&mut [0])?;
-            }
-            Ok(count)
-        });
-        match result {
-            Ok(count) => {
-                self.passed.set(self.passed.get() + count as u64);
-                (self.watch)(Progress::Passed(count as u64));
-                Ok(count)
-            }
-            Err(source) => {
-                let path = self.path.clone();
-                let kind = source.kind();
-                *self.trouble.borrow_mut() = Some(match kind {
-                    io::ErrorKind::InvalidData => StoreError::Damaged { path, source },
-                    _ => StoreError::Read { path, source },
-                });
-                Err(io::Error::new(kind, "the blob could not be read"))
-            }
-        }
     }
 }

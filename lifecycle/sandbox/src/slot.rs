@@ -103,12 +103,16 @@ impl Slot {
         let mut places = places(work)?;
         places.sort_by_key(|path| !is_of(path, identity));
         let next = places.len();
-        let mut patience = BETWEEN_FORK_AND_EXEC;
+        // One of another tree is not worth waiting for.
+        let best = places.first().filter(|path| is_of(path, identity)).cloned();
         for path in places {
+            let patience = match &best {
+                Some(best) if *best == path => BETWEEN_FORK_AND_EXEC,
+                _ => Duration::ZERO,
+            };
             if let Some(slot) = Self::take_within(path, patience)? {
                 return Ok(slot);
             }
-            patience = Duration::ZERO;
         }
         for number in next.. {
             let path = work.join(number.to_string());

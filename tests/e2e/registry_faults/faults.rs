@@ -344,6 +344,22 @@ fn uploads() -> Vec<Row> {
                 stored_other(Response::new(201)),
             )),
         ),
+        Row::new("chunks of a tebibyte at least", PUSH, 4, |profile| {
+            profile.largest_body = Some(1 << 20);
+            profile.faults = vec![Fault::change("POST", "/uploads/", |answer| {
+                answer.with("OCI-Chunk-Min-Length", 1_u64 << 40)
+            })];
+        }),
+        Row::new(
+            "blobs that are there with another length",
+            PUSH,
+            0,
+            always(Fault::answer(
+                "HEAD",
+                "/blobs/",
+                Response::new(200).with("Content-Length", 7),
+            )),
+        ),
         Row::new("uploads that always break off", PUSH, 4, |profile| {
             profile.dropped_uploads = 10_000.into();
         }),

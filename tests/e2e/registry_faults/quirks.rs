@@ -6,8 +6,11 @@ use test_support::registry::{Auth, Fault, Mount, Response};
 
 const MIB: usize = 1 << 20;
 
+/// What is wrong with these is in requests that are not to be made.
+pub(super) const UNMET: [&str; 2] = ["Google: no chunks at all", "Quay: mounts name where from"];
+
 pub(super) fn rows() -> Vec<Row> {
-    [uploads(), answers(), refusals()]
+    [uploads(), manifests(), answers(), refusals()]
         .into_iter()
         .flatten()
         .collect()
@@ -74,19 +77,6 @@ fn uploads() -> Vec<Row> {
             // What is mounted needs no session.
             profile.faults = vec![Fault::answer("PUT", "/uploads/", Response::new(405))];
         }),
-        Row::new("Lambda's registry: no indexes", PUSH, 0, |profile| {
-            let kind = json(400, "MANIFEST_INVALID", "only plain manifests");
-            profile.faults = vec![Fault::answer("PUT", "/manifests/sha256", kind)];
-        }),
-        Row::new(
-            "Artifactory: a tag may not be overwritten",
-            PUSH,
-            4,
-            |profile| {
-                let kept = json(403, "MANIFEST_INVALID", "manifest invalid");
-                profile.faults = vec![Fault::answer("PUT", "/manifests/", kept)];
-            },
-        ),
         Row::new(
             "old Artifactory: no upload in one piece",
             PUSH,
@@ -95,6 +85,46 @@ fn uploads() -> Vec<Row> {
                 profile.no_whole_uploads = true;
             },
         ),
+    ]
+}
+
+fn manifests() -> Vec<Row> {
+    vec![
+        Row::new(
+            "Lambda's registry: no indexes",
+            "manifest push local/app:1 HOST/team/app:2",
+            4,
+            |profile| {
+                let kind = json(400, "MANIFEST_INVALID", "only plain manifests");
+                profile.faults = vec![Fault::answer("PUT", "/manifests/2", kind)];
+            },
+        )
+        .with(|setup| setup.first = Some("manifest create local/app:1 LAYOUT:1")),
+        Row::new(
+            "Artifactory: a tag may not be overwritten",
+            PUSH,
+            4,
+            |profile| {
+                let kept = json(403, "MANIFEST_INVALID", "manifest invalid");
+                profile.faults = vec![Fault::answer("PUT", "/manifests/1", kept)];
+            },
+        ),
+        Row::new("the same, with a login", PUSH, 4, |profile| {
+            let kept = json(403, "MANIFEST_INVALID", "manifest invalid");
+            profile.auth = Auth::Basic;
+            profile.faults = vec![Fault::answer("PUT", "/manifests/1", kept)];
+        })
+        .with(|setup| setup.login = Some("ann:pw")),
+        Row::new(
+            "an image of an index may not be pushed",
+            "manifest push local/app:1 HOST/team/app:2",
+            4,
+            |profile| {
+                let denied = json(403, "DENIED", "requested access to the resource is denied");
+                profile.faults = vec![Fault::answer("PUT", "/manifests/sha256", denied)];
+            },
+        )
+        .with(|setup| setup.first = Some("manifest create local/app:1 LAYOUT:1")),
         Row::new("GitLab: not on the list of types", PUSH, 4, |profile| {
             let kind = json(400, "MANIFEST_INVALID", "unknown artifact type");
             profile.faults = vec![Fault::answer("PUT", "/manifests/", kind)];

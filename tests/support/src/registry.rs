@@ -29,6 +29,8 @@ struct Content {
     blobs: HashMap<(String, Digest), Vec<u8>>,
     manifests: HashMap<(String, String), (String, Vec<u8>)>,
     uploads: HashMap<String, Vec<u8>>,
+    /// Uploads that were ever begun: their ids.
+    begun: usize,
     log: Vec<Request>,
 }
 
@@ -76,6 +78,13 @@ impl Registry {
     /// From now on it is another one.
     pub fn becomes(&self, profile: Profile) {
         *self.state.profile.lock().unwrap() = Arc::new(profile);
+    }
+
+    /// The faults of the present profile that no request has met.
+    pub fn unmet_faults(&self) -> Vec<String> {
+        let profile = self.state.profile();
+        let unmet = profile.faults.iter().filter(|fault| !fault.was_met());
+        unmet.map(|fault| format!("{fault:?}")).collect()
     }
 
     /// Has it hold a blob.
@@ -141,6 +150,11 @@ impl Registry {
                 (format!("{repository}:{name}"), Digest::of(bytes))
             })
             .collect()
+    }
+
+    /// Uploads that were begun and neither completed nor given up.
+    pub fn open_uploads(&self) -> usize {
+        self.state.content.lock().unwrap().uploads.len()
     }
 
     /// The requests so far.

@@ -111,7 +111,11 @@ impl<R: Read> Read for Decoded<R> {
         let count = match &mut self.decoder {
             Decoder::Plain(reader) => reader.read(buffer)?,
             Decoder::Gzip(reader) => reader.read(buffer)?,
-            Decoder::Zstd(reader) => reader.read(buffer)?,
+            Decoder::Zstd(reader) => reader.read(buffer).map_err(|error| match error.kind() {
+                // zstd's own errors have no kind.
+                io::ErrorKind::Other => io::Error::new(io::ErrorKind::InvalidData, error),
+                _ => error,
+            })?,
         };
         self.hasher.update(&buffer[..count]);
         let length = self.hasher.length();

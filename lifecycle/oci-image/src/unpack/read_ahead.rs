@@ -1,7 +1,7 @@
 //! A layer's bytes, read, decompressed and hashed by a thread of their own while others use them.
 
 use std::io::{self, Read};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use super::UnpackRules;
@@ -19,12 +19,21 @@ pub(super) struct ReadAhead<'scope>(ScopedJoinHandle<'scope, (Digest, u64)>);
 
 /// What it reads, to its end or its first error.
 pub(super) struct Chunks {
-    receiver: Receiver<io::Result<Vec<u8>>>,
-    chunk: Vec<u8>,
+    receiver: Receiver<io::Result<Chunk>>,
+    /// Buffers go back this way, to be filled again.
+    used: Sender<Vec<u8>>,
+    chunk: Chunk,
     /// How much of the chunk is taken.
     taken: usize,
     /// Bytes given out.
     offset: u64,
+}
+
+/// A buffer, and how much of it is filled.
+#[derive(Default)]
+struct Chunk {
+    buffer: Vec<u8>,
+    length: usize,
 }
 
 impl<'scope> ReadAhead<'scope> {
@@ -34,8 +43,9 @@ impl<'scope> ReadAhead<'scope> {
         rules: &'env UnpackRules,
     ) -> (Self, Chunks) {
         let (sender, receiver) = sync_channel(WAITING);
+        let (used, empty) = channel();
         let thread = scope.spawn(move || match Decoded::new(reader, rules) {
-            Ok(decoded) => pump(decoded, &sender),
+            Ok(decoded) => pump(decoded, &sender, &empty),
             Err(error) => {
                 // Whoever would hear it has gone: it has an error of its own to tell.
                 drop(sender.send(Err(error)));
@@ -44,7 +54,8 @@ impl<'scope> ReadAhead<'scope> {
         });
         let chunks = Chunks {
             receiver,
-            chunk: Vec::new(),
+            used,
+            chunk: Chunk::default(),
             taken: 0,
             offset: 0,
         };
@@ -61,14 +72,15 @@ impl<'scope> ReadAhead<'scope> {
 
 fn pump(
     mut decoded: Decoded<impl Read>,
-    sender: &SyncSender<io::Result<Vec<u8>>>,
+    sender: &SyncSender<io::Result<Chunk>>,
+    empty: &Receiver<Vec<u8>>,
 ) -> (Digest, u64) {
     loop {
-        let mut chunk = Vec::with_capacity(CHUNK);
-        let read = decoded.by_ref().take(CHUNK as u64).read_to_end(&mut chunk);
-        let is_end = read.is_err() || chunk.is_empty();
+        let mut buffer = empty.try_recv().unwrap_or_else(|_| vec![0; CHUNK]);
+        let (length, read) = fill(&mut decoded, &mut buffer);
+        let is_end = read.is_err() || length == 0;
         // What was read before an error counts first.
-        let sent = chunk.is_empty() || sender.send(Ok(chunk)).is_ok();
+        let sent = length == 0 || sender.send(Ok(Chunk { buffer, length })).is_ok();
         if let Err(error) = read {
             drop(sender.send(Err(error)));
         }
@@ -78,17 +90,37 @@ fn pump(
     }
 }
 
+/// Reads until the buffer is full or the end comes. Returns how much was read, before an error too.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> (usize, io::Result<()>) {
+    let mut length = 0;
+    while length < buffer.len() {
+        match reader.read(&mut buffer[length..]) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (length, Err(error)),
+        }
+    }
+    (length, Ok(()))
+}
+
 impl Read for Chunks {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.taken == self.chunk.len() {
+        if self.taken == self.chunk.length {
             match self.receiver.recv() {
-                Ok(chunk) => self.chunk = chunk?,
+                Ok(chunk) => {
+                    let used = std::mem::replace(&mut self.chunk, chunk?);
+                    if !used.buffer.is_empty() {
+                        // The thread may have come to the end, with nothing left to fill.
+                        drop(self.used.send(used.buffer));
+                    }
+                }
                 // The thread has come to the end.
                 Err(_) => return Ok(0),
             }
             self.taken = 0;
         }
-        let rest = &self.chunk[self.taken..];
+        let rest = &self.chunk.buffer[self.taken..self.chunk.length];
         let count = rest.len().min(buffer.len());
         buffer[..count].copy_from_slice(&rest[..count]);
         self.taken += count;

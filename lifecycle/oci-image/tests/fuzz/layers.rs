@@ -5,45 +5,113 @@ use oci_image::{
     BlobStore, Descriptor, Digest, Existing, UnpackRules, archive, contents, decompress,
     media_type, unpack_layer,
 };
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use test_support::{Seeds, fuzz, seal_headers};
 
 const KEPT: &str = "untouched";
 
-/// A folder with something beside the place to unpack into, which must stay as it is.
-fn unpacks_inside(layer: &[u8], existing: Existing) {
-    let scratch = tempfile::tempdir().unwrap();
-    let (into, outside) = (
-        scratch.path().join("a/into"),
-        scratch.path().join("outside"),
-    );
-    fs::create_dir_all(&into).unwrap();
-    fs::write(&outside, KEPT).unwrap();
-    fs::write(scratch.path().join("a/outside"), KEPT).unwrap();
+/// A folder, at the same place each time, with something at each step of the way to where layers are unpacked.
+struct Surroundings {
+    folder: tempfile::TempDir,
+    /// Whether it is as it was made.
+    untouched: Cell<bool>,
+}
+
+impl Surroundings {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            untouched: Cell::new(false),
+        }
+    }
+
+    /// Where `../../..` from the layer leads.
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("scratch")
+    }
+
+    /// Whatever the layer says, all of it stays as it was.
+    fn hold(&self, layer: &[u8], existing: Existing) {
+        let into = self.path().join("a/b/into");
+        if !self.untouched.replace(false) {
+            self.make(&into);
+        }
+        fs::create_dir(&into).unwrap();
+        let before = (self.around(&into), at_the_root());
+        unpack(layer, &into, existing);
+        assert_eq!((self.around(&into), at_the_root()), before);
+        // What a layer locked, the folder's owner can still remove.
+        open(&into);
+        fs::remove_dir_all(&into).unwrap();
+        self.untouched.set(true);
+    }
+
+    /// Anew, after a layer that failed the test.
+    fn make(&self, into: &Path) {
+        let scratch = self.path();
+        if scratch.exists() {
+            open(&scratch);
+            fs::remove_dir_all(&scratch).unwrap();
+        }
+        fs::create_dir_all(into.parent().unwrap()).unwrap();
+        for place in ["", "a", "a/b"] {
+            fs::write(scratch.join(place).join("outside"), KEPT).unwrap();
+        }
+    }
+
+    /// Everything but what is in `into`, with what it is.
+    fn around(&self, into: &Path) -> BTreeMap<PathBuf, String> {
+        let mut found = BTreeMap::new();
+        let mut waiting = vec![self.folder.path().to_owned()];
+        while let Some(folder) = waiting.pop() {
+            for entry in fs::read_dir(&folder).unwrap() {
+                let path = entry.unwrap().path();
+                let metadata = fs::symlink_metadata(&path).unwrap();
+                if path != into && metadata.is_dir() {
+                    waiting.push(path.clone());
+                }
+                let content = if metadata.is_file() {
+                    fs::read_to_string(&path).unwrap()
+                } else {
+                    String::new()
+                };
+                let kind = (metadata.file_type(), metadata.nlink(), content);
+                // Its own mode is the layer's to say.
+                let shown = if path == into {
+                    String::new()
+                } else {
+                    format!("{kind:?} {:o}", metadata.mode())
+                };
+                found.insert(path, shown);
+            }
+        }
+        found
+    }
+}
+
+fn at_the_root() -> bool {
+    Path::new("/outside").exists()
+}
+
+fn unpack(layer: &[u8], into: &Path, existing: Existing) {
     let rules = UnpackRules {
         existing,
         max_bytes: 4 << 20,
         max_entries: 5000,
         ..UnpackRules::default()
     };
-    if let Ok(report) = unpack_layer(layer, &into, &rules) {
+    if let Ok(report) = unpack_layer(layer, into, &rules) {
         let mut tar = Vec::new();
         let mut decoded = decompress(layer, &rules).unwrap();
         decoded.read_to_end(&mut tar).unwrap();
         assert_eq!(report.diff_id, Digest::of(&tar));
         assert_eq!(report.bytes, tar.len() as u64);
     }
-    assert_eq!(fs::read_to_string(&outside).unwrap(), KEPT);
-    assert_eq!(names(scratch.path()), ["a", "outside"]);
-    assert_eq!(
-        fs::read_to_string(scratch.path().join("a/outside")).unwrap(),
-        KEPT
-    );
-    assert_eq!(names(&scratch.path().join("a")), ["into", "outside"]);
-    // What a layer locked, the folder's owner can still remove.
-    open(&into);
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -72,7 +140,8 @@ fn sealed(layer: &[u8]) -> Vec<u8> {
 
 #[test]
 fn plain_layers() {
-    let inputs = layers();
+    let around = Surroundings::new();
+    let inputs = layers(&around.path());
     let seeds = Seeds {
         inputs: &inputs,
         words: &WORDS,
@@ -80,7 +149,7 @@ fn plain_layers() {
     fuzz("layers", seeds, |layer| {
         for layer in [layer, &sealed(layer)] {
             for existing in [Existing::Refuse, Existing::Replace] {
-                unpacks_inside(layer, existing);
+                around.hold(layer, existing);
             }
         }
     });
@@ -94,7 +163,8 @@ fn gzip(content: &[u8]) -> Vec<u8> {
 
 #[test]
 fn compressed_layers() {
-    let inputs: Vec<Vec<u8>> = layers()
+    let around = Surroundings::new();
+    let inputs: Vec<Vec<u8>> = layers(&around.path())
         .iter()
         .flat_map(|tar| {
             let (first, second) = tar.split_at(700);
@@ -113,14 +183,14 @@ fn compressed_layers() {
         words: &["\u{1f}", "\u{8}\0", "(\u{b5}/", "\0\0\0\0"],
     };
     fuzz("compressed layers", seeds, |layer| {
-        unpacks_inside(layer, Existing::Refuse);
+        around.hold(layer, Existing::Refuse);
     });
 }
 
 /// Single files of a layer that is not unpacked, and the diffID of what a store has.
 #[test]
 fn layers_in_a_store() {
-    let inputs = layers();
+    let inputs = layers(Path::new("/tmp"));
     let seeds = Seeds {
         inputs: &inputs,
         words: &WORDS,

@@ -1,6 +1,7 @@
 //! Tars to mutate.
 
 use oci_image::{LayerTar, Owner};
+use std::path::Path;
 use test_support::{tar_entry as entry, tar_of as joined};
 
 fn written(write: impl FnOnce(&mut LayerTar<'_>)) -> Vec<u8> {
@@ -11,8 +12,10 @@ fn written(write: impl FnOnce(&mut LayerTar<'_>)) -> Vec<u8> {
     bytes
 }
 
-/// Layers of every kind: plain, with long names, with whiteouts, with links that climb.
-pub(crate) fn layers() -> Vec<Vec<u8>> {
+/// Layers of every kind: plain, with long names, with whiteouts, with links that lead to `outside`, by climbing three
+/// times or as it is.
+pub(crate) fn layers(outside: &Path) -> Vec<Vec<u8>> {
+    let outside = outside.to_str().unwrap();
     let long = format!("{}/{}", "d".repeat(120), "f".repeat(160));
     let pax = "30 mtime=1350244992.023960108\n20 path=pax/name/é\n".as_bytes();
     vec![
@@ -40,9 +43,17 @@ pub(crate) fn layers() -> Vec<Vec<u8>> {
         joined(&[
             entry(b'2', "up", "../../..", b""),
             entry(b'2', "abs", "/", b""),
+            entry(b'0', "up/new", "", b"n"),
             entry(b'0', "up/outside", "", b"x"),
             entry(b'1', "hard", "up/outside", b""),
             entry(b'0', "abs/outside", "", b"y"),
+        ]),
+        joined(&[
+            entry(b'2', "up", outside, b""),
+            entry(b'0', "up/new", "", b"n"),
+            entry(b'0', "up/outside", "", b"x"),
+            entry(b'5', "up/a", "", b""),
+            entry(b'1', "hard", &format!("{outside}/outside"), b""),
         ]),
         joined(&[
             entry(b'x', "pax", "", pax),

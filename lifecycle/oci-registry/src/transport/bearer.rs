@@ -65,6 +65,11 @@ impl Authentication {
         self.credentials.is_some()
     }
 
+    /// Whether the registry asks for a user name and a password.
+    pub(crate) fn takes_passwords(&self) -> bool {
+        self.challenge == Some(Challenge::Basic)
+    }
+
     pub(crate) fn set_challenge(&mut self, challenge: Challenge) {
         self.challenge = Some(challenge);
     }
@@ -117,7 +122,10 @@ impl Authentication {
             return false;
         };
         let usable = match challenge {
-            Challenge::Basic => sent.is_none() && self.credentials.is_some(),
+            Challenge::Basic => {
+                let credentials = self.credentials.as_ref();
+                sent.is_none() && credentials.is_some_and(|it| it.credentials.basic().is_some())
+            }
             Challenge::Bearer { .. } => true,
         };
         self.challenge = Some(challenge);

@@ -36,6 +36,28 @@ pub enum Reason {
         /// Where the credentials that were sent came from, if any were.
         credentials: Option<String>,
     },
+    /// The registry has all that an image is made of, and refuses the tag (403).
+    #[error("the registry answered {}{}", StatusText(403), Messages(.messages))]
+    TagForbidden {
+        /// What the registry says about it.
+        messages: Vec<RegistryMessage>,
+        /// Where the credentials that were sent came from, if any were.
+        credentials: Option<String>,
+    },
+    /// There is a login, of a kind that the registry does not ask for.
+    #[error(
+        "the registry answered {}{}; {}", StatusText(*.status), Messages(.messages), Mismatch(.origin, *.takes_passwords)
+    )]
+    OtherLogin {
+        /// The HTTP status.
+        status: u16,
+        /// What the registry says about it.
+        messages: Vec<RegistryMessage>,
+        /// Where the login came from.
+        origin: String,
+        /// Whether it asks for a user name and a password, and the login is a token.
+        takes_passwords: bool,
+    },
     /// The server that gives out tokens refused.
     #[error("the token server {server} answered {}{}", StatusText(*.status), Messages(.messages))]
     Token {
@@ -118,8 +140,30 @@ impl RequestError {
     /// The HTTP status, when the registry or its token server answered with one.
     pub fn status(&self) -> Option<u16> {
         match &*self.reason {
-            Reason::Status { status, .. } | Reason::Token { status, .. } => Some(*status),
+            Reason::Status { status, .. }
+            | Reason::Token { status, .. }
+            | Reason::OtherLogin { status, .. } => Some(*status),
+            Reason::TagForbidden { .. } => Some(403),
             _ => None,
+        }
+    }
+
+    /// The same failure of the request that was to give an image its tag.
+    pub(crate) fn of_a_tag(self) -> Self {
+        let reason = match *self.reason {
+            Reason::Status {
+                status: 403,
+                messages,
+                credentials,
+            } => Reason::TagForbidden {
+                messages,
+                credentials,
+            },
+            other => other,
+        };
+        Self {
+            reason: Box::new(reason),
+            ..self
         }
     }
 
@@ -134,9 +178,16 @@ impl RequestError {
                 }
             }
             // Registries that guard tags say no more than this.
-            Reason::Status { status: 403, credentials: Some(origin), .. } if self.operation.starts_with(crate::push::UPLOAD_MANIFEST) => format!(
-                "the registry has the layers and refused the name: where tags may not be overwritten, push under another tag; else the account whose credentials came from {origin} may not push here"
-            ),
+            Reason::TagForbidden { credentials, .. } => {
+                let refused = "the registry has the layers and refused the name: where tags may not be overwritten, push under another tag; else";
+                match credentials {
+                    Some(origin) => format!("{refused} the account whose credentials came from {origin} may not push here"),
+                    None => format!("{refused} log in: slugc login {registry}"),
+                }
+            }
+            Reason::OtherLogin { takes_passwords: true, .. } => {
+                format!("log in with a user name and a password: slugc login {registry}")
+            }
             Reason::Status { status: 403, credentials, .. } => match credentials {
                 Some(origin) => format!(
                     "the account whose credentials came from {origin} may not do this in {}: ask for the right, or name another repository",
@@ -179,6 +230,26 @@ impl fmt::Display for StatusText {
         match name {
             Some(name) => write!(formatter, " {name}"),
             None => Ok(()),
+        }
+    }
+}
+
+/// What is wrong with a login from here.
+struct Mismatch<'a>(&'a str, bool);
+
+impl fmt::Display for Mismatch<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(origin, takes_passwords) = self;
+        if *takes_passwords {
+            write!(
+                formatter,
+                "the credentials from {origin} are a token, and the registry takes passwords only"
+            )
+        } else {
+            write!(
+                formatter,
+                "it asks for neither basic nor bearer authentication, so that the credentials from {origin} cannot be used"
+            )
         }
     }
 }

@@ -6,6 +6,7 @@
 mod documents;
 mod images;
 mod installed;
+mod mounts;
 mod pull;
 mod push;
 mod referrers;

@@ -139,6 +139,33 @@ fn a_layer_that_is_not_its_diff_id_does_not_arrive() {
 }
 
 #[test]
+fn a_token_is_no_password() {
+    for token in [
+        Credentials::IdentityToken("secret-word".to_owned()),
+        Credentials::RegistryToken("secret-word".to_owned()),
+    ] {
+        let registry = Registry::start(Profile {
+            auth: Auth::Basic,
+            ..Profile::default()
+        });
+        let client = client_as(&registry.host(), token);
+        let error = client.check_credentials().unwrap_err();
+        assert_eq!(error.status(), Some(401));
+        let text = chain(&error);
+        assert!(
+            text.ends_with(
+                "the credentials from the test's own file are a token, and the registry takes passwords only"
+            ),
+            "{text}"
+        );
+        let advice = error.advice().unwrap_or_default();
+        assert!(advice.contains("slugc login 127."), "{advice}");
+        // First contact, and the request once.
+        assert_eq!(registry.log().len(), 2);
+    }
+}
+
+#[test]
 fn credentials_are_checked() {
     let profile = || Profile {
         auth: Auth::Basic,

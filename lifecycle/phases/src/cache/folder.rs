@@ -32,6 +32,15 @@ pub enum CacheError {
         #[source]
         source: io::Error,
     },
+    /// What is said of its layers is not in its format.
+    #[error("could not understand {}", path.display())]
+    Metadata {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
     /// A layer could not be read or written.
     #[error("could not cache layer {layer}")]
     Layer {
@@ -99,7 +108,8 @@ impl LayerCache for CacheFolder {
     fn metadata(&self) -> Result<CacheMetadata, CacheError> {
         let path = self.committed.join(CACHE_METADATA);
         match fs::read(&path) {
-            Ok(text) => Ok(serde_json::from_slice(&text).unwrap_or_default()),
+            Ok(text) => serde_json::from_slice(&text)
+                .map_err(|source| CacheError::Metadata { path, source }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(CacheMetadata::default()),
             Err(source) => Err(failed("read", &path)(source)),
         }

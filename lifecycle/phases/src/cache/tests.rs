@@ -256,12 +256,16 @@ fn a_commit_that_was_killed_half_way_is_put_back() {
 }
 
 #[test]
-fn broken_metadata_is_an_empty_cache() {
+fn broken_metadata_is_an_empty_cache_and_said_so() {
     let world = World::new();
     let path = world.committed();
     drop(world.cache());
     fs::write(path.join("io.buildpacks.lifecycle.cache.metadata"), "{").unwrap();
-    assert_eq!(world.restore(), Vec::<String>::new());
+    let warnings = world.restore();
+    assert!(
+        warnings[0].starts_with("Not using the cache: could not understand "),
+        "{warnings:?}"
+    );
     assert!(!Path::new(&world.layers().join("a_b")).exists());
 }
 

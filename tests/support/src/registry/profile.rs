@@ -1,6 +1,6 @@
 //! How a registry departs from a friendly one.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::server::{Request, Response};
@@ -86,6 +86,8 @@ pub struct Fault {
     before: AtomicUsize,
     /// How many requests are affected; it counts down.
     left: AtomicUsize,
+    /// Whether any request was affected.
+    met: AtomicBool,
     pub(super) does: Does,
 }
 
@@ -108,6 +110,7 @@ impl Fault {
             part,
             before: AtomicUsize::new(0),
             left: AtomicUsize::new(usize::MAX),
+            met: AtomicBool::new(false),
             does,
         }
     }
@@ -161,7 +164,14 @@ impl Fault {
 
     /// Takes one of the times; false when there is none left.
     pub(super) fn happens(&self) -> bool {
-        !take(&self.before) && (self.left.load(Ordering::Relaxed) == usize::MAX || take(&self.left))
+        let happens = !take(&self.before)
+            && (self.left.load(Ordering::Relaxed) == usize::MAX || take(&self.left));
+        self.met.fetch_or(happens, Ordering::Relaxed);
+        happens
+    }
+
+    pub(super) fn was_met(&self) -> bool {
+        self.met.load(Ordering::Relaxed)
     }
 }
 

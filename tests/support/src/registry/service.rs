@@ -123,7 +123,8 @@ impl State {
                         _ => {}
                     }
                 }
-                let id = format!("u{}", content.log.len());
+                content.begun += 1;
+                let id = format!("u{}", content.begun);
                 content.uploads.insert(id.clone(), Vec::new());
                 Response::new(202).with("Location", location(&id))
             }
@@ -161,6 +162,10 @@ impl State {
                 content.blobs.insert((repository.to_owned(), digest), bytes);
                 Response::new(201).with("Docker-Content-Digest", digest)
             }
+            "DELETE" => match content.uploads.remove(upload) {
+                Some(_) => Response::new(204),
+                None => refuse(404, "BLOB_UPLOAD_UNKNOWN"),
+            },
             _ => Response::new(405),
         }
     }
