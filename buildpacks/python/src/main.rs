@@ -201,6 +201,10 @@ impl Buildpack for PythonBuildpack {
 
     fn on_error(&self, error: libcnb::Error<BuildpackError>) {
         errors::explain(&error);
+        if wheels::stock::store().is_some() {
+            // The platform tells the build's user the last line of a stocking that failed.
+            eprintln!("{}", errors::in_short(&error));
+        }
     }
 }
 

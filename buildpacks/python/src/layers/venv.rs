@@ -167,7 +167,7 @@ pub(crate) fn provide(
         .filter(|_| inputs.plan.is_none_or(|plan| !plan.locked))
         .filter(|value| tool_env::is_on(value));
     let period = refresh.map(|value| value.to_string_lossy().into_owned());
-    let forced = period.as_deref().is_some_and(is_switch);
+    let forced = period.as_deref().is_some_and(tool_env::is_switch);
     let wanted = Metadata {
         layout: LAYOUT.to_owned(),
         python: identity(inputs.python),
@@ -277,7 +277,7 @@ fn take(
         plan,
         version,
         python: inputs.python,
-        settings: &venv.metadata.settings,
+        env: inputs.env,
         // Of a new environment, HTTP's own rules say how new its packages are.
         refresh: forced && !is_new,
     };
@@ -462,14 +462,6 @@ fn platform(context: &BuildContext<PythonBuildpack>) -> String {
     format!(
         "{} {} {}",
         target.arch, target.distro_name, target.distro_version
-    )
-}
-
-/// Whether the variable says "look now" rather than naming a period.
-fn is_switch(value: &str) -> bool {
-    matches!(
-        value.trim().to_ascii_lowercase().as_str(),
-        "1" | "true" | "yes" | "on"
     )
 }
 
