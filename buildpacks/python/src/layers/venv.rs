@@ -105,6 +105,8 @@ pub(crate) struct Venv {
     pub(crate) site_packages: PathBuf,
     /// What this Python adds to the names of its bytecode files.
     bytecode_tag: String,
+    /// The packages of the last build from which weight was left out.
+    before: Installed,
     /// Modules that have no bytecode yet.
     pub(crate) uncompiled: Vec<PathBuf>,
     /// What compiles modules since before they were installed.
@@ -137,6 +139,13 @@ impl Venv {
             != LayerState::Restored {
                 cause: Decision::Reuse,
             }
+    }
+
+    /// The `.dist-info` folders of packages that are not the last build's, where weight is left out.
+    pub(crate) fn new_packages(&self) -> io::Result<Vec<OsString>> {
+        let now = records::installed(&self.site_packages)?;
+        let new = changed(&now, &self.before);
+        Ok(new.map(|(name, _)| name.clone()).collect())
     }
 
     /// Writes what describes the environment beside it.
@@ -199,8 +208,11 @@ pub(crate) fn provide(
         },
     )?;
     let path = layer.path();
+    let site_packages = site_packages(&path, inputs.python);
+    let before = slim::done(inputs.env, &site_packages);
     let mut venv = Venv {
-        site_packages: site_packages(&path, inputs.python),
+        before: before.map_err(|source| error_at(&path, source))?,
+        site_packages,
         path,
         bytecode_tag: inputs.python.bytecode_tag.clone(),
         uncompiled: Vec::new(),
@@ -208,11 +220,7 @@ pub(crate) fn provide(
         layer,
         metadata: wanted,
     };
-    let freshness = if forced || inputs.plan.is_some_and(|plan| plan.local_sources) {
-        Freshness::Revalidated
-    } else {
-        Freshness::Cached
-    };
+    let freshness = freshness(inputs, forced);
     match venv.layer.state {
         LayerState::Restored {
             cause: Decision::Reuse,
@@ -260,6 +268,14 @@ pub(crate) fn provide(
     clear(&venv.path).map_err(|source| error_at(&venv.path, source))?;
     make(&mut venv, inputs, freshness, context)?;
     Ok(venv)
+}
+
+fn freshness(inputs: &Inputs, forced: bool) -> Freshness {
+    if forced || inputs.plan.is_some_and(|plan| plan.local_sources) {
+        Freshness::Revalidated
+    } else {
+        Freshness::Cached
+    }
 }
 
 /// Takes the packages from the wheel store, where the platform has one and the app's are of the kind that is kept there.
