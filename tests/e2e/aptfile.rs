@@ -117,6 +117,11 @@ fn mistakes() {
             "Similar: libutf8proc3",
         ],
     );
+    // To apt-get this is an expression that thousands of names match.
+    failed(
+        "hello.\n",
+        &["[Error: There is no package hello. (perhaps hello)]"],
+    );
     failed(
         "hello=0.1\n",
         &[

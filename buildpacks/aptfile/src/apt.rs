@@ -344,6 +344,7 @@ fn conf(settings: &Path, cache: &Path) -> String {
          Dir::Cache \"{cache}\";\n\
          Dir::Cache::archives \"{cache}/archives\";\n\
          Debug::NoLocking \"1\";\n\
+         APT::Cmd::Pattern-Only \"true\";\n\
          APT::Install-Recommends \"false\";\n\
          APT::Install-Suggests \"false\";\n\
          APT::Get::AllowUnauthenticated \"false\";\n\
