@@ -133,10 +133,13 @@ pub(crate) fn explain(error: &libcnb::Error<BuildpackError>) {
 /// One line about why the build stopped.
 pub(crate) fn in_short(error: &libcnb::Error<BuildpackError>) -> String {
     let text = match error {
-        // The installer's own words are behind the title.
-        libcnb::Error::BuildpackError(BuildpackError::Install(error)) => {
-            install::explain(error).title
-        }
+        libcnb::Error::BuildpackError(BuildpackError::Install(error)) => install::without_wheel(
+            error.source.output(),
+        )
+        .map_or_else(
+            || install::explain(error).title,
+            |package| format!("there is no wheel of {package}, and nothing is built for the store"),
+        ),
         libcnb::Error::BuildpackError(error) => chain(error),
         framework => chain(framework),
     };

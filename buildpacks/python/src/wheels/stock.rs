@@ -144,7 +144,6 @@ fn environment(user: &Env) -> Env {
             env.insert(name, value);
         }
     }
-    env.insert("UV_NO_BUILD", "true");
     // The app's own code may be running: a file that it writes by now must not name a folder for uv to write to.
     env.insert("UV_NO_CONFIG", "true");
     env
