@@ -117,6 +117,11 @@ fn mistakes() {
             "Similar: libutf8proc3",
         ],
     );
+    // To apt-get this is an expression that thousands of names match.
+    failed(
+        "hello.\n",
+        &["[Error: There is no package hello. (perhaps hello)]"],
+    );
     failed(
         "hello=0.1\n",
         &[
@@ -187,4 +192,83 @@ fn mirrors_that_lie() {
         .run()
         .success()
         .says(&["[Warning: It is not known whether there are newer Debian packages]"]);
+
+    // A mirror that begins to lie is none that is down, though there are lists of it.
+    let mirror = LyingMirror::honest().unwrap();
+    let refresh = |mirror: &LyingMirror| {
+        let url = mirror.url();
+        t.slugc_in(&app)
+            .args(["build", ".", "--refresh", "--mirror", &url])
+            .run()
+    };
+    refresh(&mirror)
+        .success()
+        .says(&["The packages of the last build are the newest ones."]);
+    for (lie, title) in [
+        (
+            Lie::AlteredRelease,
+            "[Error: The mirror's lists are not signed by Debian]",
+        ),
+        (
+            Lie::UnsignedRelease,
+            "[Error: The mirror's lists are not signed by Debian]",
+        ),
+        (Lie::Empty, "[Error: The mirror does not have this Debian]"),
+    ] {
+        mirror.tell(lie);
+        refresh(&mirror).failure(51).says(&[title]);
+    }
+}
+
+/// The archives are asked once in each period that the user names, and not where the user says no.
+#[test]
+fn periods() {
+    let Some(t) = context(Who::Plain) else { return };
+    let app = t.fixture(FIXTURE);
+    app.write("requirements.txt", "");
+    app.write("check.py", "");
+    app.write("Aptfile", "hello\n");
+    let build = |value: &str, expected: &str| {
+        // Something else has to be new, or nothing is built.
+        app.append("check.py", "print()\n");
+        let variable = format!("BP_PYTHON_REFRESH={value}");
+        t.slugc_in(&app)
+            .args(["build", ".", "-e", &variable])
+            .run()
+            .success()
+            .says(&[expected]);
+    };
+    let (asked, reused) = ("for the newest lists.", "Reusing the packages");
+    // The platform has a first build look whatever the user says.
+    build("0", asked);
+    build("0", reused);
+    build("2026-11-23", asked);
+    build("2026-11-23", reused);
+    build("2026-11-24", asked);
+    build("2026-11-24", reused);
+    build("1", asked);
+}
+
+/// What Debian's packages set for compilers is nothing to wheels; what must be compiled is not of the wheel store.
+#[test]
+fn beside_the_wheel_store() {
+    let Some(t) = context(Who::Plain) else { return };
+    let app = t.fixture("flask-gunicorn");
+    app.write("Aptfile", "libutf8proc-dev\n");
+    let build = |app: &App| {
+        t.slugc_in(app)
+            .args(["build", ".", "-v", "-e", "BP_SHARED_WHEELS=1"])
+            .run()
+            .success()
+    };
+    build(&app).says(&["from the wheel store."]);
+    app.write("requirements.txt", "click==8.1.8\n");
+    build(&app).says(&["from the wheel store."]);
+
+    // There is no wheel of it.
+    app.write("requirements.txt", "docopt==0.6.2\n");
+    build(&app).says(&[
+        " + docopt==0.6.2",
+        "Not from the wheel store: there is no wheel of docopt, and nothing is built for the store",
+    ]);
 }

@@ -2,6 +2,8 @@
 //! and how to fetch it. Nothing is installed: packages are only fetched here.
 
 use crate::aptfile::Wanted;
+use crate::fault::Fault;
+use crate::mirror::{Sources, has_own_sources, sources, without_password};
 use libcnb::Env;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -9,17 +11,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-/// The folder with `dists` and `pool` that packages come from; the image's own sources count where it is not set.
-pub(crate) const MIRROR_VARIABLE: &str = "BP_DEBIAN_MIRROR";
-/// The same of the security archive, where it is not the mirror's neighbour.
-pub(crate) const SECURITY_MIRROR_VARIABLE: &str = "BP_DEBIAN_SECURITY_MIRROR";
-
-/// Debian's keys, where its package debian-archive-keyring puts them.
-const KEYRINGS: [&str; 2] = [
-    "/usr/share/keyrings/debian-archive-keyring.pgp",
-    "/usr/share/keyrings/debian-archive-keyring.gpg",
-];
+use tempfile::TempDir;
 
 /// Why apt could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -58,17 +50,9 @@ pub(crate) enum AptError {
 impl AptError {
     /// Whether the archives could not be reached, and not what they have is wrong.
     pub(crate) fn is_of_network(&self) -> bool {
-        const WRONG: [&str; 6] = [
-            "GPG error",
-            "NO_PUBKEY",
-            "is not signed",
-            "is no longer signed",
-            "Hash Sum mismatch",
-            "signatures",
-        ];
         match self {
             Self::Update { output, .. } | Self::Download { output } => {
-                !WRONG.iter().any(|words| output.contains(words))
+                Fault::of(output) == Fault::Unreachable
             }
             _ => false,
         }
@@ -81,6 +65,8 @@ pub(crate) struct Chosen {
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) architecture: String,
+    /// The version in the image that runs the app, if it has another one.
+    pub(crate) replaces: Option<String>,
 }
 
 impl Chosen {
@@ -97,42 +83,50 @@ impl Chosen {
 
 /// apt with settings for one build; they are gone with the value.
 pub(crate) struct Apt<'a> {
-    settings: tempfile::TempDir,
-    /// Keeps lists and packages for the next build.
-    cache: PathBuf,
+    /// In memory where the platform has it so: passwords may be in it.
+    settings: TempDir,
+    /// With the packages that were fetched. Of packages that are there already apt compares the size, not the digest:
+    /// what an earlier build left would not be believed.
+    scratch: TempDir,
     env: &'a Env,
     mirror: String,
 }
 
+/// Packages that were fetched; they are gone with the value.
+pub(crate) struct Fetched {
+    /// In the order in which they were asked for.
+    pub(crate) files: Vec<PathBuf>,
+    _scratch: TempDir,
+}
+
 impl<'a> Apt<'a> {
-    /// Writes the settings. `status` is dpkg's list of what is there.
-    pub(crate) fn new(cache: &Path, status: &str, env: &'a Env) -> Result<Self, AptError> {
-        let settings = tempfile::tempdir().map_err(|source| AptError::File {
-            path: std::env::temp_dir(),
-            source,
-        })?;
+    /// Writes the settings. `cache` keeps lists for the next build, packages lie in `scratch` meanwhile; `status` is dpkg's
+    /// list of what is there.
+    pub(crate) fn new(
+        cache: &Path,
+        scratch: &Path,
+        status: &str,
+        env: &'a Env,
+    ) -> Result<Self, AptError> {
+        let failed = |path: &Path| {
+            let path = path.to_path_buf();
+            move |source| AptError::File { path, source }
+        };
+        let settings = tempfile::tempdir().map_err(failed(&std::env::temp_dir()))?;
+        let scratch = tempfile::tempdir_in(scratch).map_err(failed(scratch))?;
         let write = |name: &str, text: &str| {
             let path = settings.path().join(name);
-            fs::write(&path, text).map_err(|source| AptError::File { path, source })
+            fs::write(&path, text).map_err(failed(&path))
         };
-        // Of packages that are there already apt compares the size, not the digest; what a build left is not believed.
-        let archives = cache.join("archives");
-        match fs::remove_dir_all(&archives) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(AptError::File {
-                    path: archives,
-                    source: error,
-                });
-            }
-            _ => {}
-        }
-        for folder in ["lists/partial", "archives/partial"] {
-            let path = cache.join(folder);
-            fs::create_dir_all(&path).map_err(|source| AptError::File { path, source })?;
+        for path in [
+            cache.join("lists/partial"),
+            scratch.path().join("archives/partial"),
+        ] {
+            fs::create_dir_all(&path).map_err(failed(&path))?;
         }
         write("status", status)?;
         let sources = sources(env)?;
-        let mut conf = conf(settings.path(), cache);
+        let mut conf = conf(settings.path(), cache, scratch.path());
         let mirror = if let Some(Sources { mirror, lines }) = sources {
             write("sources.list", &lines)?;
             // Writing into a String can't fail.
@@ -156,7 +150,7 @@ impl<'a> Apt<'a> {
         write("apt.conf", &conf)?;
         Ok(Self {
             settings,
-            cache: cache.to_path_buf(),
+            scratch,
             env,
             mirror,
         })
@@ -181,7 +175,7 @@ impl<'a> Apt<'a> {
 
     /// What has to be brought so that the wanted packages work.
     pub(crate) fn resolve(&self, wanted: &[Wanted]) -> Result<Vec<Chosen>, AptError> {
-        let words: Vec<String> = ["-qq", "--simulate", "install", "--"]
+        let words: Vec<String> = ["-qq", "--simulate", "--no-remove", "install", "--"]
             .into_iter()
             .map(str::to_owned)
             .chain(wanted.iter().map(ToString::to_string))
@@ -211,8 +205,8 @@ impl<'a> Apt<'a> {
         Ok(chosen)
     }
 
-    /// Fetches packages; apt compares them with the signed lists. Returns their files, in order.
-    pub(crate) fn fetch(&self, chosen: &[Chosen]) -> Result<Vec<PathBuf>, AptError> {
+    /// Fetches packages; apt compares them with the signed lists.
+    pub(crate) fn fetch(self, chosen: &[Chosen]) -> Result<Fetched, AptError> {
         let words: Vec<String> = ["-qq", "--yes", "--download-only", "--allow-downgrades"]
             .into_iter()
             .map(str::to_owned)
@@ -224,7 +218,7 @@ impl<'a> Apt<'a> {
             )
             .collect();
         let output = self.run("apt-get", &words)?;
-        let archives = self.cache.join("archives");
+        let archives = self.scratch.path().join("archives");
         let files: Vec<PathBuf> = chosen
             .iter()
             .map(|package| archives.join(package.file_name()))
@@ -234,24 +228,10 @@ impl<'a> Apt<'a> {
                 output: output.text(),
             });
         }
-        self.forget_others(&archives, &files)?;
-        Ok(files)
-    }
-
-    /// Removes packages that no build needs any more, and what can be made again in a moment.
-    fn forget_others(&self, archives: &Path, needed: &[PathBuf]) -> Result<(), AptError> {
-        let failed = |path: &Path| {
-            let path = path.to_path_buf();
-            move |source| AptError::File { path, source }
-        };
-        let caches = ["pkgcache.bin", "srcpkgcache.bin"].map(|name| self.cache.join(name));
-        let packages = fs::read_dir(archives).map_err(failed(archives))?;
-        for path in packages.flatten().map(|entry| entry.path()).chain(caches) {
-            if path.is_file() && !needed.contains(&path) {
-                fs::remove_file(&path).map_err(failed(&path))?;
-            }
-        }
-        Ok(())
+        Ok(Fetched {
+            files,
+            _scratch: self.scratch,
+        })
     }
 
     fn run<S: AsRef<OsStr>>(
@@ -314,36 +294,16 @@ fn is_progress(line: &str) -> bool {
     .any(|start| line.starts_with(start))
 }
 
-/// `http://user:password@host/` as `http://***@host/`.
-fn without_password(line: &str) -> String {
-    let mut shown = String::new();
-    let mut rest = line;
-    while let Some((before, after)) = rest.split_once("://") {
-        shown.push_str(before);
-        shown.push_str("://");
-        let end = after
-            .find(|c: char| c == '/' || c.is_whitespace())
-            .unwrap_or(after.len());
-        rest = match after[..end].rfind('@') {
-            Some(at) => {
-                shown.push_str("***");
-                &after[at..]
-            }
-            None => after,
-        };
-    }
-    shown + rest
-}
-
-fn conf(settings: &Path, cache: &Path) -> String {
-    let (settings, cache) = (settings.display(), cache.display());
+fn conf(settings: &Path, cache: &Path, scratch: &Path) -> String {
+    let (settings, cache, scratch) = (settings.display(), cache.display(), scratch.display());
     format!(
         "Dir::State \"{settings}\";\n\
          Dir::State::status \"{settings}/status\";\n\
          Dir::State::lists \"{cache}/lists\";\n\
-         Dir::Cache \"{cache}\";\n\
-         Dir::Cache::archives \"{cache}/archives\";\n\
+         Dir::Cache \"{scratch}\";\n\
+         Dir::Cache::archives \"{scratch}/archives\";\n\
          Debug::NoLocking \"1\";\n\
+         APT::Cmd::Pattern-Only \"true\";\n\
          APT::Install-Recommends \"false\";\n\
          APT::Install-Suggests \"false\";\n\
          APT::Get::AllowUnauthenticated \"false\";\n\
@@ -360,88 +320,13 @@ fn conf(settings: &Path, cache: &Path) -> String {
     )
 }
 
-struct Sources {
-    mirror: String,
-    lines: String,
-}
-
-/// Lines for the mirror that the user or the platform names; none where it names none.
-fn sources(env: &Env) -> Result<Option<Sources>, AptError> {
-    let value = |variable: &'static str| -> Result<Option<String>, AptError> {
-        let Some(value) = env.get(variable).filter(|value| !value.is_empty()) else {
-            return Ok(None);
-        };
-        let value = value.to_string_lossy().trim_end_matches('/').to_owned();
-        let is_address = ["http://", "https://"].iter().any(|scheme| {
-            value
-                .strip_prefix(scheme)
-                .is_some_and(|rest| !rest.is_empty())
-        }) && !value
-            .contains(|c: char| c.is_whitespace() || c.is_control() || "[]#\"".contains(c));
-        if !is_address {
-            return Err(AptError::BadMirror {
-                variable,
-                value: without_password(&value),
-            });
-        }
-        Ok(Some(value))
-    };
-    let Some(mirror) = value(MIRROR_VARIABLE)? else {
-        return Ok(None);
-    };
-    let security = value(SECURITY_MIRROR_VARIABLE)?.unwrap_or_else(|| format!("{mirror}-security"));
-    let path = Path::new("/etc/os-release");
-    let release = match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        read => read.map_err(|source| AptError::File {
-            path: path.to_owned(),
-            source,
-        })?,
-    };
-    let suite = release
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
-        .map(|name| name.trim_matches('"'))
-        .filter(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase()));
-    let (Some(suite), true) = (suite, release.lines().any(|line| line == "ID=debian")) else {
-        // The variable is about Debian; other systems' images have sources of their own.
-        return Ok(None);
-    };
-    let signed = KEYRINGS
-        .iter()
-        .find(|path| Path::new(path).is_file())
-        .map_or_else(String::new, |path| format!("[signed-by={path}] "));
-    Ok(Some(Sources {
-        lines: format!(
-            "deb {signed}{mirror} {suite} main\n\
-             deb {signed}{mirror} {suite}-updates main\n\
-             deb {signed}{security} {suite}-security main\n"
-        ),
-        mirror: without_password(&mirror),
-    }))
-}
-
-/// Whether an image says itself where its packages come from.
-fn has_own_sources(apt: &Path) -> bool {
-    let names_one = |path: &Path| {
-        fs::read_to_string(path).is_ok_and(|text| {
-            text.lines().any(|line| {
-                line.starts_with("deb ") || line.starts_with("deb [") || line.starts_with("URIs:")
-            })
-        })
-    };
-    let parts = fs::read_dir(apt.join("sources.list.d"));
-    names_one(&apt.join("sources.list"))
-        || parts
-            .into_iter()
-            .flatten()
-            .flatten()
-            .any(|entry| names_one(&entry.path()))
-}
-
 /// `Inst libpq5 [17.5-1] (17.6-1 Debian:13.1/stable [amd64])`, of which the middle is an installed version.
 fn chosen(line: &str) -> Option<Chosen> {
     let (name, rest) = line.strip_prefix("Inst ")?.split_once(' ')?;
+    let replaces = rest
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+        .map(|(version, _)| version.to_owned());
     // What follows in brackets is about others.
     let inner = rest.split_once('(')?.1.split_once(')')?.0;
     let (version, rest) = inner.split_once(' ')?;
@@ -451,6 +336,7 @@ fn chosen(line: &str) -> Option<Chosen> {
         name: name.split(':').next()?.to_owned(),
         version: version.to_owned(),
         architecture: architecture.to_owned(),
+        replaces,
     })
 }
 
@@ -514,16 +400,19 @@ mod tests {
     fn lines_of_a_simulated_install() {
         let said = "NOTE: x\nInst libfoo3 [1:2.8-1] (1:2.9.0-1+b2 Debian:13.8/stable, Debian-Security:13 [amd64]) []\n\
                     Inst cowsay (3.03+dfsg2-8 Debian:13.8/stable [all])\nConf cowsay (3.03 x [all])\n";
-        let found: Vec<String> = said
+        let found: Vec<_> = said
             .lines()
             .filter_map(chosen)
-            .map(|package| package.file_name())
+            .map(|package| (package.file_name(), package.replaces))
             .collect();
         assert_eq!(
             found,
             [
-                "libfoo3_1%3a2.9.0-1+b2_amd64.deb",
-                "cowsay_3.03+dfsg2-8_all.deb"
+                (
+                    "libfoo3_1%3a2.9.0-1+b2_amd64.deb".to_owned(),
+                    Some("1:2.8-1".to_owned())
+                ),
+                ("cowsay_3.03+dfsg2-8_all.deb".to_owned(), None)
             ]
         );
     }
@@ -546,30 +435,5 @@ mod tests {
             unlocated("E: Unable to locate package ffmpg\nE: other\n"),
             ["ffmpg"]
         );
-    }
-
-    #[test]
-    fn passwords_are_not_shown() {
-        assert_eq!(
-            without_password("Err http://me:pw@host.example/debian and https://b/ x@y"),
-            "Err http://***@host.example/debian and https://b/ x@y"
-        );
-    }
-
-    #[test]
-    fn a_mirror_is_an_address() {
-        let mut env = Env::new();
-        for bad in [
-            "ftp://host",
-            "http://",
-            "http://host trusted=yes",
-            "/srv/debian",
-        ] {
-            env.insert(MIRROR_VARIABLE, bad);
-            assert!(
-                matches!(sources(&env), Err(AptError::BadMirror { .. })),
-                "{bad}"
-            );
-        }
     }
 }

@@ -61,13 +61,7 @@ impl<'a> Paragraph<'a> {
 
 /// The part of dpkg's list that holds for the run image as well. `knows_stack`: whether that may be slugc's own.
 pub(crate) fn status(of_build_image: &str, knows_stack: bool) -> String {
-    let paragraphs: Vec<Paragraph<'_>> = of_build_image
-        .split("\n\n")
-        .map(Paragraph::new)
-        .filter(|paragraph| {
-            !paragraph.name().is_empty() && paragraph.get("status").ends_with(" installed")
-        })
-        .collect();
+    let paragraphs: Vec<Paragraph<'_>> = paragraphs(of_build_image).collect();
     let installed: BTreeSet<&str> = paragraphs.iter().map(Paragraph::name).collect();
     let of_stack = if knows_stack { of_stack() } else { None };
     let kept = match &of_stack {
@@ -84,6 +78,20 @@ pub(crate) fn status(of_build_image: &str, knows_stack: bool) -> String {
         }
     }
     text
+}
+
+/// The names of the packages in dpkg's list that are installed, and not only known.
+pub(crate) fn installed(status: &str) -> BTreeSet<&str> {
+    paragraphs(status)
+        .map(|paragraph| paragraph.name())
+        .collect()
+}
+
+fn paragraphs(status: &str) -> impl Iterator<Item = Paragraph<'_>> {
+    let all = status.split("\n\n").map(Paragraph::new);
+    all.filter(|paragraph| {
+        !paragraph.name().is_empty() && paragraph.get("status").ends_with(" installed")
+    })
 }
 
 /// The packages of the run image of slugc's stack.
@@ -150,6 +158,10 @@ mod tests {
              Package: gone\nStatus: deinstall ok config-files\nPriority: required\n"
         );
         assert_eq!(names(&status(&text, true)), ["base", "libc6", "mawk"]);
+        assert_eq!(
+            installed(&text),
+            BTreeSet::from(["base", "gcc", "libc6", "mawk"])
+        );
     }
 
     #[test]

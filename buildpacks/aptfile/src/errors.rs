@@ -1,7 +1,9 @@
 //! Everything that can stop a build, and all words about it: what happened, why, what to do.
 
-use crate::apt::{AptError, MIRROR_VARIABLE};
+use crate::apt::AptError;
 use crate::aptfile::{APTFILE, AptfileError, Mistake, Problem};
+use crate::fault::Fault;
+use crate::mirror::MIRROR_VARIABLE;
 use crate::unpack::UnpackError;
 use std::error::Error;
 use std::fmt::Write as _;
@@ -50,9 +52,7 @@ pub(crate) fn words(error: &BuildpackError) -> (String, String) {
         BuildpackError::Apt(error) => of_apt(error),
         BuildpackError::Unpack(UnpackError::Package { package, output }) => (
             format!("The package {package} can't be unpacked"),
-            format!(
-                "{output}\nIf the disk is full, make room. If not, the file in the cache is damaged: build with a cleared cache."
-            ),
+            format!("{output}\nIf the disk is full, make room. If not, build again."),
         ),
         BuildpackError::Unpack(UnpackError::Missing(_)) => no_apt(error),
         BuildpackError::Unpack(_) | BuildpackError::Sbom(_) | BuildpackError::Clear(_) => (
@@ -150,13 +150,26 @@ fn of_apt(error: &AptError) -> (String, String) {
         ),
         AptError::Update { mirror, output } => update(mirror, output),
         AptError::Resolve { output, unknown } => resolve(output, unknown),
-        AptError::Download { output } => (
-            "The packages could not be fetched".to_owned(),
-            format!(
-                "{output}\n\nIf the network was down for a moment, build again: what arrived is kept. If a file was not found, the \
-                 mirror was\njust being updated; build again in some minutes, or name another one: {MIRROR_VARIABLE}"
-            ),
-        ),
+        AptError::Download { output } => {
+            let advice = match Fault::of(output) {
+                Fault::Disk => "Make room on the disk, and build again.",
+                Fault::Unreachable => {
+                    "If the network was down for a moment, build again. If not, name another mirror:"
+                }
+                Fault::Altered | Fault::Unsigned => {
+                    "What the mirror sent is not what Debian signed; nothing of it is used. Name another mirror:"
+                }
+                Fault::NotThere | Fault::Untimely => {
+                    "The mirror was just being updated. Build again in some minutes, or name another one:"
+                }
+            };
+            (
+                "The packages could not be fetched".to_owned(),
+                format!(
+                    "{output}\n\n{advice}\n    -e {MIRROR_VARIABLE}=https://mirror.example/debian"
+                ),
+            )
+        }
         AptError::File { .. } => (
             "The build could not go on".to_owned(),
             format!(
@@ -168,34 +181,33 @@ fn of_apt(error: &AptError) -> (String, String) {
 }
 
 fn update(mirror: &str, output: &str) -> (String, String) {
-    let has = |texts: &[&str]| texts.iter().any(|text| output.contains(text));
-    let (title, advice) = if has(&[
-        "NO_PUBKEY",
-        "is not signed",
-        "signatures were invalid",
-        "BADSIG",
-        "OpenPGP",
-    ]) {
-        (
+    let (title, advice) = match Fault::of(output) {
+        Fault::Disk => (
+            "There is no room for the mirror's lists",
+            "Make room on the disk, and build again.",
+        ),
+        Fault::Unsigned => (
             "The mirror's lists are not signed by Debian",
             "What this mirror sends was not signed by a key of the image's, or was changed since. Nothing of it is used. Name another \
              mirror.",
-        )
-    } else if has(&["is not valid yet", "is expired", "Release file expired"]) {
-        (
+        ),
+        Fault::Altered => (
+            "The mirror's lists are not those that Debian signed",
+            "The mirror was just being updated, or what it sends was changed. Nothing of it is used. Build again in some minutes, or \
+             name\nanother mirror.",
+        ),
+        Fault::Untimely => (
             "The mirror's lists are not of this time",
             "The mirror is out of date, or this machine's clock is wrong. Set the clock, or name another mirror.",
-        )
-    } else if has(&["does not have a Release file", "404 "]) {
-        (
+        ),
+        Fault::NotThere => (
             "The mirror does not have this Debian",
             "The address is not that of a Debian mirror (a folder with dists/ and pool/), or the mirror does not have this release.",
-        )
-    } else {
-        (
+        ),
+        Fault::Unreachable => (
             "The mirror of Debian packages can't be reached",
             "If the network was down for a moment, build again. If this network has no way to it, name a mirror that it has.",
-        )
+        ),
     };
     (
         title.to_owned(),

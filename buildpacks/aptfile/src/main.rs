@@ -10,13 +10,17 @@ mod apt;
 mod aptfile;
 mod base;
 mod errors;
+mod fault;
 mod layer_env;
+mod mirror;
+mod refresh;
 mod sbom;
 mod unpack;
 
-use crate::apt::{Apt, Chosen};
+use crate::apt::{Apt, AptError, Chosen, Fetched};
 use crate::aptfile::{APTFILE, AptfileError, Wanted};
 use crate::errors::BuildpackError;
+use crate::refresh::Refresh;
 use crate::unpack::UnpackError;
 use libcnb::build::{BuildContext, BuildResult, BuildResultBuilder};
 use libcnb::data::build_plan::BuildPlanBuilder;
@@ -34,11 +38,10 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Set by a platform that wants what is not pinned looked up again.
-const REFRESH_VARIABLE: &str = "BP_PYTHON_REFRESH";
 const STACK_VARIABLE: &str = "CNB_STACK_ID";
 const OWN_STACK: &str = "slug-13";
 /// dpkg's list of what the build image has.
@@ -55,6 +58,9 @@ struct Metadata {
     key: String,
     /// `name=version`.
     packages: Vec<String>,
+    /// In which the archives were asked last, if the user names periods.
+    #[serde(default)]
+    period: String,
 }
 
 /// What a cache was filled on.
@@ -99,7 +105,15 @@ impl Buildpack for AptfileBuildpack {
         for (name, value) in context.platform.env() {
             env.insert(name, value);
         }
-        let of_build_image = fs::read_to_string(STATUS).unwrap_or_default();
+        let of_build_image = match fs::read_to_string(STATUS) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            other => other.map_err(|source| {
+                BuildpackError::Apt(AptError::File {
+                    path: STATUS.into(),
+                    source,
+                })
+            })?,
+        };
         let is_own = env.get(STACK_VARIABLE).is_none_or(|id| id == OWN_STACK)
             && !env.contains_key(base::OTHER_RUN_IMAGE_VARIABLE);
         let status = base::status(&of_build_image, is_own);
@@ -113,8 +127,9 @@ impl Buildpack for AptfileBuildpack {
             }
             _ => None,
         };
+        let refresh = Refresh::of(&env);
         if let Some((one, other)) = &last
-            && !env.contains_key(REFRESH_VARIABLE)
+            && !refresh.is_due(&one.period)
         {
             println!(
                 "Reusing the packages of the last build ({}).",
@@ -122,21 +137,41 @@ impl Buildpack for AptfileBuildpack {
             );
             return BuildResultBuilder::new().build();
         }
-        match bring(
-            &context,
-            &env,
-            &wanted,
-            &status,
-            &of_build_image,
-            last.as_ref(),
-        ) {
-            Ok(None) => println!("The packages of the last build are the newest ones."),
-            Ok(Some(found)) => fill(&context, &key, &packages, &headers, &found)?,
+        let asked = Asked {
+            wanted: &wanted,
+            status: &status,
+            of_build_image: base::installed(&of_build_image),
+        };
+        match bring(&context, &env, &asked, last.as_ref()) {
+            Ok(Found::Same) => {
+                println!("The packages of the last build are the newest ones.");
+                if let Some((one, other)) = last {
+                    for (layer, metadata) in [(&packages, one), (&headers, other)] {
+                        layer.write_metadata(Metadata {
+                            period: refresh.period().to_owned(),
+                            ..metadata
+                        })?;
+                    }
+                }
+            }
+            Ok(Found::New(found)) => {
+                fill(
+                    &context,
+                    (&key, refresh.period()),
+                    &packages,
+                    &headers,
+                    &found,
+                )?;
+            }
             // Without a network the app builds as it did.
-            Err(BuildpackError::Apt(error)) if last.is_some() && error.is_of_network() => println!(
-                "\n[Warning: It is not known whether there are newer Debian packages]\n{error}. Those of the last build are used.\n"
-            ),
-            Err(error) => Err(error)?,
+            Err(libcnb::Error::BuildpackError(BuildpackError::Apt(error)))
+                if last.is_some() && error.is_of_network() =>
+            {
+                println!(
+                    "\n[Warning: It is not known whether there are newer Debian packages]\n{error}. Those of the last build are used.\n"
+                );
+            }
+            Err(error) => return Err(error),
         }
         BuildResultBuilder::new().build()
     }
@@ -146,29 +181,44 @@ impl Buildpack for AptfileBuildpack {
     }
 }
 
-/// What was fetched: packages with their files.
-struct Found {
-    for_app: Vec<(Chosen, PathBuf)>,
-    for_build: Vec<(Chosen, PathBuf)>,
+/// What is asked for, and what is there.
+struct Asked<'a> {
+    wanted: &'a [Wanted],
+    /// dpkg's list of what the image that runs the app has.
+    status: &'a str,
+    /// The names of what the build image has.
+    of_build_image: BTreeSet<&'a str>,
 }
 
-/// Finds out what is needed and fetches it; `None` if the last build's packages are just these.
+/// What the archives have.
+enum Found {
+    /// Just the last build's packages.
+    Same,
+    New(Packages),
+}
+
+/// What was fetched: packages with their files.
+struct Packages {
+    for_app: Vec<(Chosen, PathBuf)>,
+    for_build: Vec<(Chosen, PathBuf)>,
+    /// Has the files.
+    _fetched: Option<Fetched>,
+}
+
+/// Finds out what is needed and fetches it.
 fn bring(
     context: &BuildContext<AptfileBuildpack>,
     env: &Env,
-    wanted: &[Wanted],
-    status: &str,
-    of_build_image: &str,
+    asked: &Asked<'_>,
     last: Option<&(Metadata, Metadata)>,
-) -> Result<Option<Found>, BuildpackError> {
-    let cache = cache(context).map_err(|error| match error {
-        libcnb::Error::BuildpackError(error) => error,
-        other => BuildpackError::Clear(std::io::Error::other(other.to_string())),
-    })?;
-    let apt = Apt::new(&cache, status, env)?;
+) -> libcnb::Result<Found, BuildpackError> {
+    let wanted = asked.wanted;
+    let cache = cache(context)?;
+    let apt =
+        Apt::new(&cache, &context.layers_dir, asked.status, env).map_err(BuildpackError::Apt)?;
     println!("Asking {} for the newest lists.", apt.mirror());
-    apt.update()?;
-    let mut chosen = apt.resolve(wanted)?;
+    apt.update().map_err(BuildpackError::Apt)?;
+    let mut chosen = apt.resolve(wanted).map_err(BuildpackError::Apt)?;
     chosen.retain(|package| !NEVER.contains(&package.name.as_str()));
     if chosen.is_empty() {
         println!("The stack has all of it: {}.", names(wanted));
@@ -177,34 +227,49 @@ fn bring(
         let known: BTreeSet<&String> = one.packages.iter().chain(&other.packages).collect();
         let now: Vec<String> = chosen.iter().map(described).collect();
         // Of those that only the build needs, what the build image has was left out.
-        let of_image = installed(of_build_image);
         let same = now.iter().zip(&chosen).all(|(text, package)| {
-            known.contains(text) || of_image.contains(package.name.as_str())
+            known.contains(text) || asked.of_build_image.contains(package.name.as_str())
         }) && known.iter().all(|text| now.contains(text));
         if same {
-            return Ok(None);
+            return Ok(Found::Same);
         }
     }
-    let files = if chosen.is_empty() {
-        Vec::new()
+    tell_of_replaced(&chosen);
+    let fetched = if chosen.is_empty() {
+        None
     } else {
         println!("Fetching {} packages.", chosen.len());
-        apt.fetch(&chosen)?
+        Some(apt.fetch(&chosen).map_err(BuildpackError::Apt)?)
     };
-    let asked: BTreeSet<&str> = wanted.iter().map(|package| package.name.as_str()).collect();
-    let of_image = installed(of_build_image);
-    let mut found = Found {
-        for_app: Vec::new(),
-        for_build: Vec::new(),
-    };
+    let files = fetched
+        .as_ref()
+        .map_or_else(Vec::new, |fetched| fetched.files.clone());
+    let named: BTreeSet<&str> = wanted.iter().map(|package| package.name.as_str()).collect();
+    let (mut for_app, mut for_build) = (Vec::new(), Vec::new());
     for (package, file) in chosen.into_iter().zip(files) {
-        if !is_for_build(&package, &file, &asked)? {
-            found.for_app.push((package, file));
-        } else if !of_image.contains(package.name.as_str()) {
-            found.for_build.push((package, file));
+        if !is_for_build(&package, &file, &named).map_err(BuildpackError::Unpack)? {
+            for_app.push((package, file));
+        } else if !asked.of_build_image.contains(package.name.as_str()) {
+            for_build.push((package, file));
         }
     }
-    Ok(Some(found))
+    Ok(Found::New(Packages {
+        for_app,
+        for_build,
+        _fetched: fetched,
+    }))
+}
+
+/// The layer's libraries are found before the image's.
+fn tell_of_replaced(chosen: &[Chosen]) {
+    for package in chosen {
+        if let Some(version) = &package.replaces {
+            println!(
+                "{} {} is used in place of the stack's {version}.",
+                package.name, package.version
+            );
+        }
+    }
 }
 
 /// Whether a package is of use to compilers alone.
@@ -228,10 +293,10 @@ fn is_for_build(
 
 fn fill(
     context: &BuildContext<AptfileBuildpack>,
-    key: &str,
+    (key, period): (&str, &str),
     packages: &Layer,
     headers: &Layer,
-    found: &Found,
+    found: &Packages,
 ) -> libcnb::Result<(), BuildpackError> {
     for (layer, files) in [(packages, &found.for_app), (headers, &found.for_build)] {
         // A build that ends here leaves nothing that the next one would believe.
@@ -253,6 +318,7 @@ fn fill(
         layer.write_metadata(Metadata {
             key: key.to_owned(),
             packages: chosen.iter().map(described).collect(),
+            period: period.to_owned(),
         })?;
     }
     tell("For the app", &found.for_app);
@@ -294,7 +360,7 @@ fn layer(
     )
 }
 
-/// Lists and packages for the next build.
+/// The archives' lists for the next build.
 fn cache(context: &BuildContext<AptfileBuildpack>) -> libcnb::Result<PathBuf, BuildpackError> {
     let system = System {
         arch: context.target.arch.clone(),
@@ -334,7 +400,7 @@ fn key(context: &BuildContext<AptfileBuildpack>, wanted: &[Wanted], status: &str
     let mut hash = Sha256::new();
     hash.update(format!("{} {}\n", context.target.arch, distro(context)));
     hash.update(names(wanted));
-    for name in installed(status) {
+    for name in base::installed(status) {
         hash.update(format!("\n{name}"));
     }
     let mut hex = String::new();
@@ -354,15 +420,7 @@ fn described(package: &Chosen) -> String {
     format!("{}={}", package.name, package.version)
 }
 
-/// The names in dpkg's list.
-fn installed(status: &str) -> BTreeSet<&str> {
-    status
-        .lines()
-        .filter_map(|line| line.strip_prefix("Package: "))
-        .collect()
-}
-
-fn clear(folder: &Path) -> std::io::Result<()> {
+fn clear(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
@@ -401,7 +459,7 @@ fn doctor() -> ExitCode {
             warn_of_python_packages(&wanted);
             println!("{}", names(&wanted));
         }
-        Err(AptfileError::Read(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(AptfileError::Read(error)) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => errors::explain(&BuildpackError::Aptfile(error).into()),
     }
     ExitCode::SUCCESS

@@ -130,6 +130,22 @@ pub(crate) fn explain(error: &libcnb::Error<BuildpackError>) {
     log::error(&explanation.title, &explanation.body);
 }
 
+/// One line about why the build stopped.
+pub(crate) fn in_short(error: &libcnb::Error<BuildpackError>) -> String {
+    let text = match error {
+        libcnb::Error::BuildpackError(BuildpackError::Install(error)) => install::without_wheel(
+            error.source.output(),
+        )
+        .map_or_else(
+            || install::explain(error).title,
+            |package| format!("there is no wheel of {package}, and nothing is built for the store"),
+        ),
+        libcnb::Error::BuildpackError(error) => chain(error),
+        framework => chain(framework),
+    };
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Title and body of the explanation of a failure, for those who only look.
 pub(crate) fn words(error: &BuildpackError) -> (String, String) {
     let explanation = explanation_of(error);
@@ -157,7 +173,8 @@ fn explanation_of(error: &BuildpackError) -> Explanation {
         BuildpackError::Bytecode(error) => environment::broken(error),
         BuildpackError::StaticFiles(error) => environment::broken(error),
         BuildpackError::Sbom(error) => environment::broken(error),
-        BuildpackError::Slim(_) | BuildpackError::NotShared(_) => environment::broken(error),
+        BuildpackError::Slim(_) => environment::broken(error),
+        BuildpackError::NotShared(_) => environment::not_shared(error),
     }
 }
 

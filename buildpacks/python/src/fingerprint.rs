@@ -29,22 +29,6 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The bytes in URL-safe base64 without padding (RFC 4648), as `RECORD` files write digests.
-pub(crate) fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let bits = group
-            .iter()
-            .fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte))
-            << (8 * (3 - group.len()));
-        for digit in 0..=group.len() {
-            text.push(char::from(DIGITS[bits >> (18 - 6 * digit) & 63]));
-        }
-    }
-    text
-}
-
 /// Adds a file's content, or a folder's names, executable bits and contents in lexical order.
 pub(crate) fn add_path(hash: &mut Sha256, path: &Path) -> Result<(), FingerprintError> {
     let failed = |source| FingerprintError {
@@ -103,7 +87,7 @@ pub(crate) fn add_content(hash: &mut Sha256, file: &Path) -> io::Result<()> {
     }
 }
 
-/// In letters, as lists of files have digests: base64 for addresses, without its end (RFC 4648 §5).
+/// The bytes in URL-safe base64 without padding (RFC 4648 §5), as `RECORD` files write digests.
 pub(crate) fn base64_url(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);

@@ -148,7 +148,7 @@ fn versions_of_python() {
     mutate("runtime.txt", "python-3.13.2\n", &[]);
 }
 
-/// Whatever stands around an address, its password goes.
+/// Whatever stands around an address and in its password, the password goes.
 #[test]
 fn addresses_with_passwords() {
     let inputs = [
@@ -161,7 +161,12 @@ fn addresses_with_passwords() {
     };
     fuzz("addresses", seeds, |bytes| {
         let text = String::from_utf8_lossy(bytes);
+        // What ends an address's user information.
+        let inside = text.replace(|c: char| "/?#\"'`>)".contains(c) || c.is_whitespace(), "");
+        let text = format!("{text}https://ann:s3cret{inside}@files.example/{text}");
         let once = redacted(&text);
+        assert!(!once.contains("s3cret"), "{once}");
+        assert!(once.contains("://****@files.example/"), "{once}");
         assert_eq!(redacted(&once), once);
     });
 }

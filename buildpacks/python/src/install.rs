@@ -54,8 +54,8 @@ pub(crate) enum Freshness {
     Cached,
     /// Everything is asked for again.
     Revalidated,
-    /// As HTTP's own rules allow, into an empty environment: what the cache has of a wheel stands. (To uv, an upgrade
-    /// means that it asks for each wheel again.)
+    /// As HTTP's own rules allow, into an empty environment and from wheels alone: what the cache has of a wheel stands.
+    /// (To uv, an upgrade means that it asks for each wheel again.)
     Shared,
 }
 

@@ -36,7 +36,7 @@ mod web;
 mod weight;
 mod wheels;
 
-use crate::bytecode::BytecodeError;
+use crate::bytecode::{BytecodeError, Compilation};
 use crate::errors::BuildpackError;
 use crate::hooks::Hook;
 use crate::project::Plan;
@@ -146,16 +146,25 @@ impl Buildpack for PythonBuildpack {
         let modules = std::mem::take(&mut venv.uncompiled);
         let is_new = !modules.is_empty();
         // The app's own script may still write to the environment.
-        let is_announced =
-            venv.is_changed() && !slim.is_asked_for() && !Hook::After.is_there(&context.app_dir);
-        let compilation = bytecode::start(&venv.python(), modules, venv.ahead.take())
-            .map_err(BuildpackError::Bytecode)?;
+        let is_announced = venv.is_changed() && !Hook::After.is_there(&context.app_dir);
+        let mut compilation = Some(
+            bytecode::start(&venv.python(), modules, venv.ahead.take())
+                .map_err(BuildpackError::Bytecode)?,
+        );
+        let mut compiled = 0;
+        if slim.is_asked_for() && venv.is_changed() {
+            // Django is to see what the image gets.
+            if let Some(compilation) = compilation.take() {
+                compiled = compilation.finish().map_err(BuildpackError::Bytecode)?;
+            }
+            slim::leave_out(&slim, &venv, &env).map_err(BuildpackError::Slim)?;
+        }
         let collecting = AtomicBool::new(true);
         let uv = tools.known_uv();
         let (compiled, django) = std::thread::scope(|scope| {
             let consistency = scope.spawn(|| consistency::check(uv, &venv, plan.as_ref(), &env));
             let compilation = scope.spawn(|| {
-                let compiled = compilation.finish();
+                let compiled = compilation.map_or(Ok(compiled), Compilation::finish);
                 // A layer that nobody waits for is as well read afterwards.
                 if compiled.is_ok() && is_announced && collecting.load(Ordering::Relaxed) {
                     layers::announce(&context, &env, &layers::venv::NAME);
@@ -175,9 +184,6 @@ impl Buildpack for PythonBuildpack {
             (compiled.map_err(BuildpackError::Bytecode), django)
         });
         let compiled = compiled?;
-        if slim.is_asked_for() && venv.is_changed() {
-            slim::leave_out(&slim, &venv, &env).map_err(BuildpackError::Slim)?;
-        }
         // The environment is complete whatever Django said: a mended project need not install again.
         sbom::write(&context, &venv, python.version, plan.as_ref(), &env)?;
         venv.seal()?;
@@ -201,6 +207,10 @@ impl Buildpack for PythonBuildpack {
 
     fn on_error(&self, error: libcnb::Error<BuildpackError>) {
         errors::explain(&error);
+        if wheels::stock::store().is_some() {
+            // The platform tells the build's user the last line of a stocking that failed.
+            eprintln!("{}", errors::in_short(&error));
+        }
     }
 }
 

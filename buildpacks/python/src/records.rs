@@ -66,15 +66,12 @@ pub(crate) fn infos(site_packages: &Path) -> io::Result<BTreeSet<OsString>> {
 pub(crate) fn installed(site_packages: &Path) -> io::Result<Installed> {
     let mut installed = Installed::new();
     for name in infos(site_packages)? {
-        match read_record(&site_packages.join(&name).join("RECORD")) {
-            Ok(package) => {
-                if let Some(intruder) = intruders::first(site_packages, &name, &package.files) {
-                    return Err(io::Error::other(intruder));
-                }
-                installed.insert(name, package);
+        let record = site_packages.join(&name).join("RECORD");
+        if let Some(package) = if_there(read_record(&record))? {
+            if let Some(intruder) = intruders::first(site_packages, &name, &package.files) {
+                return Err(io::Error::other(intruder));
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+            installed.insert(name, package);
         }
     }
     Ok(installed)
@@ -93,15 +90,17 @@ fn first_lie(site_packages: &Path, since: SystemTime) -> io::Result<Option<Lie>>
     let since = since
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0));
+    let infos = infos(site_packages)?;
     let mut wrong = Vec::new();
-    let mut claims: HashMap<PathBuf, usize> = HashMap::new();
-    for name in infos(site_packages)? {
-        let path = site_packages.join(&name).join("RECORD");
-        let (Ok(record), Ok(metadata)) = (std::fs::read(&path), std::fs::metadata(&path)) else {
+    for name in &infos {
+        let path = site_packages.join(name).join("RECORD");
+        let Some(metadata) = if_there(std::fs::metadata(&path))? else {
             continue;
         };
-        let is_new = metadata.ctime() >= since;
-        for line in String::from_utf8_lossy(&record).lines() {
+        if metadata.ctime() < since {
+            continue;
+        }
+        for line in String::from_utf8_lossy(&std::fs::read(&path)?).lines() {
             let Some(file) = first_field(line) else {
                 continue;
             };
@@ -109,12 +108,12 @@ fn first_lie(site_packages: &Path, since: SystemTime) -> io::Result<Option<Lie>>
             let listed: Option<u64> = line
                 .rsplit_once(',')
                 .and_then(|(_, size)| size.trim().parse().ok());
-            if let Some(listed) = listed.filter(|_| is_new)
+            if let Some(listed) = listed
                 && let Ok(found) = std::fs::symlink_metadata(&place)
                 && found.len() != listed
             {
                 wrong.push((
-                    place.clone(),
+                    place,
                     Lie {
                         package: name.to_string_lossy().into_owned(),
                         file,
@@ -123,13 +122,45 @@ fn first_lie(site_packages: &Path, since: SystemTime) -> io::Result<Option<Lie>>
                     },
                 ));
             }
-            *claims.entry(place).or_default() += 1;
         }
     }
-    let unshared = wrong
+    if wrong.is_empty() {
+        return Ok(None);
+    }
+    // How many packages claim each place.
+    let mut claims: HashMap<&PathBuf, usize> = wrong.iter().map(|(place, _)| (place, 0)).collect();
+    for name in &infos {
+        let path = site_packages.join(name).join("RECORD");
+        let Some(record) = if_there(std::fs::read(path))? else {
+            continue;
+        };
+        let places: HashSet<PathBuf> = String::from_utf8_lossy(&record)
+            .lines()
+            .filter_map(first_field)
+            .map(|file| without_detours(&site_packages.join(file)))
+            .collect();
+        for place in &places {
+            if let Some(count) = claims.get_mut(place) {
+                *count += 1;
+            }
+        }
+    }
+    let unshared: HashSet<PathBuf> = claims
         .into_iter()
-        .find(|(place, _)| claims.get(place) == Some(&1));
-    Ok(unshared.map(|(_, lie)| lie))
+        .filter(|(_, count)| *count == 1)
+        .map(|(place, _)| place.clone())
+        .collect();
+    Ok(wrong
+        .into_iter()
+        .find_map(|(place, lie)| unshared.contains(&place).then_some(lie)))
+}
+
+/// Not every package has a record.
+fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 /// Adds every record: they name all installed files with their digests.
@@ -214,11 +245,15 @@ fn plain(path: String) -> String {
 /// Whether two packages claim the same file. Removing or replacing one of them then harms the other,
 /// and which one's file is there depends on the order: only a fresh install is right.
 pub(crate) fn share_files(installed: &Installed) -> bool {
-    let mut claimed = HashSet::new();
-    installed
-        .values()
-        .flat_map(|package| &package.files)
-        .any(|file| !claimed.insert(file))
+    let mut claims = HashMap::new();
+    installed.iter().any(|(name, package)| {
+        let mut files = package.files.iter();
+        files.any(|file| {
+            claims
+                .insert(file, name)
+                .is_some_and(|before| before != name)
+        })
+    })
 }
 
 /// Removes `uv_cache.json`, which uv writes for packages from folders and URLs: it holds times, so it
@@ -312,6 +347,8 @@ mod tests {
         package(site.path(), "a", &["a.py"]);
         package(site.path(), "b", &["b.py"]);
         assert!(!shares());
+        package(site.path(), "b", &["b.py", "./b.py"]);
+        assert!(!shares(), "one package lists it twice");
         package(site.path(), "b", &["b.py", "./a.py"]);
         assert!(shares());
     }
@@ -335,6 +372,8 @@ mod tests {
         assert!(!lies(start));
         info("a", "a.py,sha256=x,5\n");
         assert!(lies(start) && !lies(later));
+        info("a", "a.py,sha256=x,5\n./a.py,sha256=x,5\n");
+        assert!(lies(start), "one package says it twice");
         info("b", "\"./a.py\",sha256=x,4\n");
         assert!(!lies(start), "two packages claim it");
     }

@@ -221,11 +221,10 @@ pub(crate) fn name(requirement: &str) -> Option<String> {
     is_name.then(|| normalized(name))
 }
 
-/// Whether a line means the same in every app's folder.
+/// Whether a line, which has no comment any more, means the same in every app's folder.
 fn is_of_indexes(line: &str) -> bool {
     const INDEXES: [&str; 3] = ["-i", "--index-url", "--extra-index-url"];
     const INCLUDES: [&str; 4] = ["-r", "--requirement", "-c", "--constraint"];
-    let line = line.split(" #").next().unwrap_or_default().trim();
     if line.contains("${") {
         return false;
     }
@@ -234,8 +233,11 @@ fn is_of_indexes(line: &str) -> bool {
         // What a login shows is for those who have it.
         return rest.trim().starts_with("https://") && !rest.contains('@');
     }
-    let is_other = line.starts_with('-') || line.contains(['/', '\\', '@']);
-    line.is_empty() || line.starts_with('#') || INCLUDES.contains(&first) || !is_other
+    if INCLUDES.contains(&first) {
+        // What is fetched is read by the installer alone, and is another file tomorrow.
+        return !rest.contains("://");
+    }
+    !line.starts_with('-') && !line.contains(['/', '\\', '@'])
 }
 
 /// A package's name in the one spelling that counts (PEP 503).

@@ -6,7 +6,7 @@
 use crate::checks::CheckError;
 use crate::files::{self, without_detours};
 use crate::layers::venv::Venv;
-use crate::records::{self, first_field};
+use crate::records::{self, Installed, first_field};
 use crate::{fingerprint, log};
 use libcnb::Env;
 use sha2::{Digest, Sha256};
@@ -87,12 +87,20 @@ pub(crate) fn note(env: &Env) -> String {
     }
 }
 
+/// The packages from which the last build left it out; a layer that was filled otherwise is not there any more.
+pub(crate) fn done(env: &Env, site_packages: &Path) -> io::Result<Installed> {
+    if note(env).is_empty() || !site_packages.exists() {
+        return Ok(Installed::new());
+    }
+    records::installed(site_packages)
+}
+
 /// Leaves it out.
 pub(crate) fn leave_out(slim: &Slim, venv: &Venv, env: &Env) -> io::Result<()> {
     let site_packages = &venv.site_packages;
     let strip = Strip::find(slim, env);
     let mut saved = 0;
-    for info in records::infos(site_packages)? {
+    for info in venv.new_packages()? {
         let folder = site_packages.join(&info);
         if slim.has(Weight::Pip) && info.to_string_lossy().starts_with("pip-") {
             saved += remove_package(site_packages, &folder)?;
@@ -154,25 +162,15 @@ fn slim_package(
     info: &Path,
 ) -> io::Result<u64> {
     let record = info.join("RECORD");
-    let text = match fs::read_to_string(&record) {
-        Ok(text) => text,
-        // Names that are not UTF-8 are rare enough to stay.
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::InvalidData
-            ) =>
-        {
-            return Ok(0);
-        }
-        Err(error) => return Err(error),
+    let Some(text) = read(&record)? else {
+        return Ok(0);
     };
-    // Libraries that were moved into a wheel have been patched, and strip can break what was patched.
-    let is_patched = text.lines().filter_map(first_field).any(|name| {
-        let top = name.split('/').next().unwrap_or_default();
-        Path::new(top).extension().is_some_and(|end| end == "libs")
-    });
-    let strip = strip.filter(|_| !is_patched);
+    // strip can break what was patched.
+    let is_patched = || {
+        let mut names = text.lines().filter_map(first_field);
+        names.any(|name| is_moved_in(&name))
+    };
+    let strip = strip.filter(|_| !is_patched());
     let (mut kept, mut saved, mut folders) = (String::new(), 0, BTreeSet::new());
     for line in text.split_inclusive('\n') {
         let Some(name) = first_field(line) else {
@@ -224,6 +222,36 @@ fn slim_package(
     Ok(saved)
 }
 
+/// A list of files; none where there is none, or it has names that are not UTF-8: those are rare enough to stay.
+fn read(record: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(record) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::InvalidData
+            ) =>
+        {
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
+}
+
+/// Whether this is a library of the system's that was moved into the wheel, and the wheel's modules were patched to find
+/// it: `numpy.libs/libx.so`, or with a part of its digest in its name (auditwheel), `torch/lib/libgomp-a34b3233.so.1`.
+fn is_moved_in(name: &str) -> bool {
+    const DIGITS: usize = 8;
+    let (top, _) = name.split_once('/').unwrap_or_default();
+    let last = name.rsplit('/').next().unwrap_or_default();
+    let digest = last
+        .split_once(".so")
+        .and_then(|(stem, _)| stem.rsplit_once('-'))
+        .map_or("", |(_, digest)| digest);
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    Path::new(top).extension().is_some_and(|end| end == "libs")
+        || digest.len() == DIGITS && digest.bytes().all(is_digit)
+}
+
 /// `numpy/linalg/tests/test_linalg.py`; what other packages import from such folders is none of a package's promises.
 fn is_test(name: &Path) -> bool {
     name.parent()
@@ -243,7 +271,9 @@ fn is_compiled(name: &str) -> bool {
 /// All files of a package with its list.
 fn remove_package(site_packages: &Path, info: &Path) -> io::Result<u64> {
     let (mut saved, mut folders) = (0, BTreeSet::new());
-    let text = fs::read_to_string(info.join("RECORD")).unwrap_or_default();
+    let Some(text) = read(&info.join("RECORD"))? else {
+        return Ok(0);
+    };
     for name in text.lines().filter_map(first_field) {
         let path = without_detours(&site_packages.join(name));
         let root = site_packages.ancestors().nth(3).unwrap_or(site_packages);
@@ -310,6 +340,7 @@ fn remove_bytecode(folder: &Path) -> io::Result<u64> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -337,6 +368,35 @@ mod tests {
             asked("docs"),
             Err(CheckError::UnknownWeight { word }) if word == "docs"
         ));
+    }
+
+    #[test]
+    fn libraries_that_were_moved_in() {
+        for (name, expected) in [
+            ("numpy.libs/libgfortran.so.5", true),
+            ("torch/lib/libgomp-a34b3233.so.1", true),
+            ("libx-0123abcd.so", true),
+            ("torch/lib/libtorch.so", false),
+            ("a/_x.cpython-313-x86_64-linux-gnu.so", false),
+            ("a/lib-A34B3233.so", false),
+            ("a/x-a34b3233.py", false),
+        ] {
+            assert_eq!(is_moved_in(name), expected, "{name}");
+        }
+    }
+
+    /// What cannot be read is no reason to lose what says whose files are there.
+    #[test]
+    fn a_package_whose_list_cannot_be_read_stays() {
+        let site = tempfile::tempdir().unwrap();
+        let info = site.path().join("pip-1.dist-info");
+        fs::create_dir(&info).unwrap();
+        fs::write(info.join("RECORD"), b"caf\xe9.py,,\n").unwrap();
+        assert_eq!(remove_package(site.path(), &info).unwrap(), 0);
+        fs::remove_file(info.join("RECORD")).unwrap();
+        fs::create_dir(info.join("RECORD")).unwrap();
+        remove_package(site.path(), &info).unwrap_err();
+        assert!(info.is_dir());
     }
 
     #[test]

@@ -196,23 +196,31 @@ const TRANSPORT: [&str; 4] = [
 /// A digest of every variable that can change what an install gives. It ends up in an image's label, so
 /// passwords in addresses stay out of it: a new token must not make a new image, nor be guessed from one.
 pub(crate) fn fingerprint(env: &Env) -> String {
+    digest(env, |name| {
+        is_of_installers(name) || COMPILERS.contains(&name)
+    })
+}
+
+/// The same for an install that compiles nothing.
+pub(crate) fn fingerprint_of_wheels(env: &Env) -> String {
+    digest(env, is_of_installers)
+}
+
+fn is_of_installers(name: &str) -> bool {
+    let is_secret = ["PASSWORD", "TOKEN", "USERNAME"]
+        .iter()
+        .any(|word| name.contains(word));
+    !is_secret
+        && !TRANSPORT.contains(&name)
+        && ["PIP_", "UV_", "POETRY_", "PDM_", "PIPENV_"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+}
+
+fn digest(env: &Env, counts: impl Fn(&str) -> bool) -> String {
     let mut relevant: Vec<_> = env
         .iter()
-        .filter(|(name, _)| {
-            let name = name.to_string_lossy();
-            if ["PASSWORD", "TOKEN", "USERNAME"]
-                .iter()
-                .any(|word| name.contains(word))
-            {
-                return false;
-            }
-            name.starts_with("PIP_") && !TRANSPORT.contains(&name.as_ref())
-                || name.starts_with("UV_")
-                || name.starts_with("POETRY_")
-                || name.starts_with("PDM_")
-                || name.starts_with("PIPENV_")
-                || COMPILERS.contains(&name.as_ref())
-        })
+        .filter(|(name, _)| counts(&name.to_string_lossy()))
         .collect();
     relevant.sort();
     let mut hash = Sha256::new();
@@ -245,6 +253,14 @@ pub(crate) fn is_on(value: &OsString) -> bool {
     !matches!(
         value.to_string_lossy().trim().to_ascii_lowercase().as_str(),
         "" | "0" | "false" | "no" | "off"
+    )
+}
+
+/// Whether the value of `BP_PYTHON_REFRESH` says "look now" rather than naming a period.
+pub(crate) fn is_switch(value: &str) -> bool {
+    matches!(
+        value.trim().to_ascii_lowercase().as_str(),
+        "1" | "true" | "yes" | "on"
     )
 }
 
@@ -307,6 +323,10 @@ mod tests {
             assert_eq!(plain, fingerprint(&env(&[(secret, "one")])));
         }
         assert_ne!(plain, fingerprint(&env(&[("PIP_PRE", "1")])));
+        let compiled = env(&[("CFLAGS", "-O3"), ("CPATH", "/layers/apt/include")]);
+        assert_ne!(plain, fingerprint(&compiled));
+        assert_eq!(plain, fingerprint_of_wheels(&compiled));
+        assert_ne!(plain, fingerprint_of_wheels(&env(&[("PIP_PRE", "1")])));
         assert_ne!(
             fingerprint(&env(&[("PIP_PRE", "1")])),
             fingerprint(&env(&[("PIP_PRE1", "")]))

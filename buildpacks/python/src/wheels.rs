@@ -18,7 +18,11 @@
 pub(crate) mod stock;
 pub(crate) mod take;
 
+use crate::interpreter::Interpreter;
+use crate::layers::venv;
 use crate::project::{Origin, Plan, Source};
+use crate::tool_env;
+use libcnb::Env;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -43,6 +47,28 @@ struct Order {
     refresh: bool,
     /// Packages that were found to be damaged, to be fetched again.
     damaged: BTreeSet<String>,
+    of: Identity,
+}
+
+/// What an install is made of. The build and the stock each say it of what they see: where another buildpack sets
+/// something for installers, they do not see the same.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+struct Identity {
+    python: String,
+    requirements: String,
+    settings: String,
+}
+
+impl Identity {
+    /// `env`: the user's variables over the buildpack's.
+    fn new(python: &Interpreter, plan: &Plan, env: &Env) -> Self {
+        Self {
+            python: venv::identity(python),
+            requirements: plan.fingerprint.clone(),
+            settings: tool_env::fingerprint_of_wheels(env),
+        }
+    }
 }
 
 /// The digests of bytecode by its path, relative to `site-packages`; empty for a module that cannot be compiled.
@@ -52,9 +78,7 @@ type Bytecode = BTreeMap<String, String>;
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Stocked {
-    python: String,
-    requirements: String,
-    settings: String,
+    of: Identity,
     /// What uv said.
     said: String,
     /// How many modules were compiled for it.

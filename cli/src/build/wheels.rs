@@ -58,7 +58,7 @@ const LONGEST_ORDER: u64 = 64 * 1024;
 /// What no build used for so long is removed by `slugc cache prune`.
 const KEPT: Duration = Duration::from_hours(30 * 24);
 /// Raised when what is kept changes.
-const LAYOUT: &str = "1";
+const LAYOUT: &str = "2";
 
 /// Settings of installers that say where packages come from: each set of values has a store of its own.
 const SOURCES: [&str; 6] = [

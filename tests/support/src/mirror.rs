@@ -3,7 +3,7 @@
 use crate::http::FileServer;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// What the mirror does to what it passes on.
@@ -26,26 +26,50 @@ pub enum Lie {
 pub struct LyingMirror {
     server: FileServer,
     path: String,
+    lie: Arc<Mutex<Option<Lie>>>,
 }
 
 impl LyingMirror {
     /// Starts one; `None` where no mirror is known among apt's sources.
     pub fn start(lie: Lie) -> Option<Self> {
+        let mirror = Self::honest()?;
+        mirror.tell(lie);
+        Some(mirror)
+    }
+
+    /// Starts one that passes on what there is until it is made to lie.
+    pub fn honest() -> Option<Self> {
+        let lie = Arc::default();
+        let told = Arc::clone(&lie);
         let Upstream { origin, path } = upstream()?;
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .timeout_global(Some(Duration::from_mins(2)))
             .build()
             .into();
         let server = FileServer::answering(Arc::new(move |path: &str| {
-            tell(lie, path, |path| fetch(&agent, &format!("{origin}{path}")))
+            let fetch = |path: &str| fetch(&agent, &format!("{origin}{path}"));
+            let lie = *locked(&told);
+            match lie {
+                Some(lie) => tell(lie, path, fetch),
+                None => fetch(path),
+            }
         }));
-        Some(Self { server, path })
+        Some(Self { server, path, lie })
+    }
+
+    /// Has it lie from now on.
+    pub fn tell(&self, lie: Lie) {
+        *locked(&self.lie) = Some(lie);
     }
 
     /// What to give to `--mirror`.
     pub fn url(&self) -> String {
         self.server.url() + &self.path
     }
+}
+
+fn locked(lie: &Mutex<Option<Lie>>) -> MutexGuard<'_, Option<Lie>> {
+    lie.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The address of the Debian mirror that the machine's apt uses, if it uses one.

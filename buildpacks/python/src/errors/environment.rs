@@ -1,6 +1,6 @@
 //! Words about the stack and the tools.
 
-use super::{Explanation, chain};
+use super::{BuildpackError, Explanation, chain};
 use crate::interpreter::InterpreterError;
 use crate::layers::pip::PipError;
 use crate::layers::project_tool::ProjectToolError;
@@ -161,6 +161,14 @@ pub(super) fn interpreter(error: &InterpreterError) -> Explanation {
              with a working Python\n(slug-13 has one), or name another version in {PYTHON_VERSION_FILE}.",
             chain(error)
         ),
+    )
+}
+
+/// Only the wheel store's own log has it: the build goes on without the store.
+pub(super) fn not_shared(error: &BuildpackError) -> Explanation {
+    Explanation::new(
+        "The packages are not for the wheel store",
+        format!("{error}.\nThe app gets the same packages, fetched for it alone."),
     )
 }
 

@@ -33,6 +33,15 @@ pub(super) fn explain(error: &InstallError) -> Explanation {
     )
 }
 
+/// The package that uv would have to build and may not.
+pub(super) fn without_wheel(output: &str) -> Option<&str> {
+    between(output, "Wheels are required for `", "`").or_else(|| {
+        let found = between(output, "Distribution `", "`")?;
+        let package = found.split([' ', '=']).next()?;
+        output.contains("marked as `--no-build`").then_some(package)
+    })
+}
+
 /// Title and advice. The order matters: a failed build may contain the words of all other failures.
 fn cause(error: &InstallError, output: &str) -> (String, String) {
     let has = |texts: &[&str]| texts.iter().any(|text| output.contains(text));

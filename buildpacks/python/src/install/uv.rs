@@ -71,8 +71,15 @@ pub(crate) fn install(
     if !env.contains_key("UV_LINK_MODE") {
         command.env("UV_LINK_MODE", "hardlink");
     }
-    if freshness == Freshness::Revalidated {
-        command.arg("--refresh");
+    match freshness {
+        Freshness::Cached => {}
+        Freshness::Revalidated => {
+            command.arg("--refresh");
+        }
+        // A source package's code would run where all apps' packages can be written to. `uv pip` has no variable for it.
+        Freshness::Shared => {
+            command.arg("--no-build");
+        }
     }
     command::stream_and_keep(&mut command)
 }

@@ -105,6 +105,8 @@ pub(crate) struct Venv {
     pub(crate) site_packages: PathBuf,
     /// What this Python adds to the names of its bytecode files.
     bytecode_tag: String,
+    /// The packages of the last build from which weight was left out.
+    before: Installed,
     /// Modules that have no bytecode yet.
     pub(crate) uncompiled: Vec<PathBuf>,
     /// What compiles modules since before they were installed.
@@ -139,6 +141,13 @@ impl Venv {
             }
     }
 
+    /// The `.dist-info` folders of packages that are not the last build's, where weight is left out.
+    pub(crate) fn new_packages(&self) -> io::Result<Vec<OsString>> {
+        let now = records::installed(&self.site_packages)?;
+        let new = changed(&now, &self.before);
+        Ok(new.map(|(name, _)| name.clone()).collect())
+    }
+
     /// Writes what describes the environment beside it.
     pub(crate) fn write_sboms(&self, sboms: &[Sbom]) -> libcnb::Result<(), BuildpackError> {
         self.layer.write_sboms(sboms)
@@ -167,7 +176,7 @@ pub(crate) fn provide(
         .filter(|_| inputs.plan.is_none_or(|plan| !plan.locked))
         .filter(|value| tool_env::is_on(value));
     let period = refresh.map(|value| value.to_string_lossy().into_owned());
-    let forced = period.as_deref().is_some_and(is_switch);
+    let forced = period.as_deref().is_some_and(tool_env::is_switch);
     let wanted = Metadata {
         layout: LAYOUT.to_owned(),
         python: identity(inputs.python),
@@ -199,8 +208,11 @@ pub(crate) fn provide(
         },
     )?;
     let path = layer.path();
+    let site_packages = site_packages(&path, inputs.python);
+    let before = slim::done(inputs.env, &site_packages);
     let mut venv = Venv {
-        site_packages: site_packages(&path, inputs.python),
+        before: before.map_err(|source| error_at(&path, source))?,
+        site_packages,
         path,
         bytecode_tag: inputs.python.bytecode_tag.clone(),
         uncompiled: Vec::new(),
@@ -208,11 +220,7 @@ pub(crate) fn provide(
         layer,
         metadata: wanted,
     };
-    let freshness = if forced || inputs.plan.is_some_and(|plan| plan.local_sources) {
-        Freshness::Revalidated
-    } else {
-        Freshness::Cached
-    };
+    let freshness = freshness(inputs, forced);
     match venv.layer.state {
         LayerState::Restored {
             cause: Decision::Reuse,
@@ -262,6 +270,14 @@ pub(crate) fn provide(
     Ok(venv)
 }
 
+fn freshness(inputs: &Inputs, forced: bool) -> Freshness {
+    if forced || inputs.plan.is_some_and(|plan| plan.local_sources) {
+        Freshness::Revalidated
+    } else {
+        Freshness::Cached
+    }
+}
+
 /// Takes the packages from the wheel store, where the platform has one and the app's are of the kind that is kept there.
 fn take(
     venv: &mut Venv,
@@ -277,7 +293,7 @@ fn take(
         plan,
         version,
         python: inputs.python,
-        settings: &venv.metadata.settings,
+        env: inputs.env,
         // Of a new environment, HTTP's own rules say how new its packages are.
         refresh: forced && !is_new,
     };
@@ -462,14 +478,6 @@ fn platform(context: &BuildContext<PythonBuildpack>) -> String {
     format!(
         "{} {} {}",
         target.arch, target.distro_name, target.distro_version
-    )
-}
-
-/// Whether the variable says "look now" rather than naming a period.
-fn is_switch(value: &str) -> bool {
-    matches!(
-        value.trim().to_ascii_lowercase().as_str(),
-        "1" | "true" | "yes" | "on"
     )
 }
 

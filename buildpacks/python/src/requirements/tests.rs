@@ -139,3 +139,31 @@ fn encodings() {
         }))
     ));
 }
+
+#[test]
+fn lines_that_mean_the_same_in_every_app() {
+    for (line, expected) in [
+        ("flask==3.1.0", true),
+        ("psycopg[binary]>=3 ; python_version < '3.14'", true),
+        ("flask==3.1.0 --hash=sha256:e3b0c442", true),
+        ("-r base.txt", true),
+        ("--requirement=deps/base.txt", true),
+        ("-c constraints.txt", true),
+        ("-r https://host.example/base.txt", false),
+        ("--requirement=https://host.example/base.txt", false),
+        ("-c http://host.example/constraints.txt", false),
+        ("--constraint file:///etc/constraints.txt", false),
+        ("-i https://host.example/simple", true),
+        ("--extra-index-url=https://host.example/simple", true),
+        ("--index-url http://host.example/simple", false),
+        ("--index-url https://ann:x@host.example/simple", false),
+        ("--index-url https://${HOST}/simple", false),
+        ("--pre", false),
+        ("-e .", false),
+        ("./lib", false),
+        ("lib @ https://host.example/lib-1.0.tar.gz", false),
+        ("git+https://host.example/lib.git", false),
+    ] {
+        assert_eq!(is_of_indexes(line), expected, "{line}");
+    }
+}

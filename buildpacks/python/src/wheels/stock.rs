@@ -1,7 +1,9 @@
 //! Stocks the wheel store: installs an app's packages into an empty environment that is linked from uv's cache, and
 //! compiles what no app had before.
 
-use super::{Bytecode, DESCRIPTION, ORDER_VARIABLE, Order, STORE_VARIABLE, Stocked, is_shared};
+use super::{
+    Bytecode, DESCRIPTION, Identity, ORDER_VARIABLE, Order, STORE_VARIABLE, Stocked, is_shared,
+};
 use crate::bytecode::{self, Ahead};
 use crate::command::{self, CommandError};
 use crate::install::{Freshness, InstallError, Installer, uv};
@@ -15,6 +17,7 @@ use libcnb::build::{BuildContext, BuildResult, BuildResultBuilder};
 use libcnb::{Env, Platform as _};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
@@ -77,6 +80,12 @@ pub(crate) fn run(
     }
     let mut tools = Tools::new(&context, &env)?.of_stack_alone();
     let python = tools.python(Some(&plan.source))?;
+    let of = Identity::new(&python, &plan, &all_settings);
+    if of != order.of {
+        Err(BuildpackError::NotShared(
+            "another buildpack of the build sets something for installers",
+        ))?;
+    }
     let installer = tools.installer(&python, Some(&plan))?;
     let Installer::Uv { program, .. } = &installer else {
         Err(BuildpackError::NotShared("uv does not install them"))?
@@ -113,9 +122,7 @@ pub(crate) fn run(
         })?;
     let (compiled, bytecode) = stocking.compile(ahead).map_err(failed)?;
     let stocked = Stocked {
-        python: venv::identity(&python),
-        requirements: plan.fingerprint,
-        settings: tool_env::fingerprint(&all_settings),
+        of,
         said,
         compiled,
         bytecode,
@@ -137,7 +144,6 @@ fn environment(user: &Env) -> Env {
             env.insert(name, value);
         }
     }
-    env.insert("UV_NO_BUILD", "true");
     // The app's own code may be running: a file that it writes by now must not name a folder for uv to write to.
     env.insert("UV_NO_CONFIG", "true");
     env
@@ -230,6 +236,7 @@ impl Stocking<'_> {
         let tag = self.python.bytecode_tag.clone();
         let (mut notes, mut without, mut modules) = (Vec::new(), Vec::new(), Vec::new());
         for (name, package) in &installed {
+            let files = LazyCell::new(|| package.files.iter().collect::<BTreeSet<_>>());
             records::drop_cache_note(&site_packages, name)?;
             let note = self.note(&site_packages, name)?;
             let known = read_note(&note);
@@ -238,14 +245,12 @@ impl Stocking<'_> {
             for module in venv::modules(&site_packages, package) {
                 let bytecode = bytecode::place(&module, &tag);
                 let path = relative(&bytecode, &site_packages);
-                if known.bytecode.get(&path).is_some_and(String::is_empty)
-                    || package.files.contains(&path)
+                let digest = known.bytecode.get(&path);
+                if digest.is_some_and(|digest| digest.is_empty() || bytecode.exists())
+                    || files.contains(&path)
                     // Whoever copies the package finds out, and has it fetched again.
                     || !module.exists()
                 {
-                    continue;
-                }
-                if known.bytecode.contains_key(&path) && bytecode.exists() {
                     continue;
                 }
                 has_all = false;
@@ -363,7 +368,8 @@ impl Stocking<'_> {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 _ => {}
             }
-            let staged = folder.join(unique());
+            // What a killed process leaves must not be among the wheel's files.
+            let staged = self.notes.join(unique());
             files::remove_if_there(&staged)?;
             fs::hard_link(site_packages.join(bytecode), &staged)?;
             fs::rename(&staged, &target)?;

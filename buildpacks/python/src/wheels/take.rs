@@ -3,7 +3,7 @@
 //!
 //! Copies, not links: the app's own code may write to its layers while it is built, and a link would lead into the store.
 
-use super::{DESCRIPTION, OFFER_VARIABLE, ORDERS, Order, Stocked, is_shared};
+use super::{DESCRIPTION, Identity, OFFER_VARIABLE, ORDERS, Order, Stocked, is_shared};
 use crate::files::without_detours;
 use crate::interpreter::Interpreter;
 use crate::layers::uv::UV_VERSION;
@@ -12,8 +12,8 @@ use crate::project::Plan;
 use crate::records::{self, Installed};
 use crate::requirements::normalized;
 use crate::{PythonBuildpack, bytecode, files, fingerprint, log};
-use libcnb::Platform as _;
 use libcnb::build::BuildContext;
+use libcnb::{Env, Platform as _};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -42,7 +42,8 @@ pub(crate) struct Wish<'a> {
     /// uv's version.
     pub(crate) version: &'a str,
     pub(crate) python: &'a Interpreter,
-    pub(crate) settings: &'a str,
+    /// The user's variables over the buildpack's.
+    pub(crate) env: &'a Env,
     /// Whether everything is to be asked for again.
     pub(crate) refresh: bool,
 }
@@ -109,7 +110,8 @@ impl<'a> Offer<'a> {
     pub(crate) fn supply(&self) -> io::Result<Supply> {
         let mut order = Order {
             refresh: self.wish.refresh,
-            ..Order::default()
+            damaged: BTreeSet::new(),
+            of: Identity::new(self.wish.python, self.wish.plan, self.wish.env),
         };
         let mut supply = Supply::None;
         for number in 1..=ORDERS_AT_MOST {
@@ -152,10 +154,7 @@ impl<'a> Offer<'a> {
             thread::sleep(LOOK_AGAIN);
         }
         let stocked: Stocked = serde_json::from_slice(&fs::read(folder.join(DESCRIPTION))?)?;
-        let is_wanted = stocked.python == venv::identity(self.wish.python)
-            && stocked.requirements == self.wish.plan.fingerprint
-            && stocked.settings == self.wish.settings;
-        Ok(is_wanted.then_some((folder, stocked)))
+        Ok((stocked.of == order.of).then_some((folder, stocked)))
     }
 
     /// Makes the environment hold what an install holds; returns the names of packages whose files are not what their
@@ -366,7 +365,7 @@ impl Copy<'_> {
         let digest = hash.finalize();
         Ok(match &self.expected {
             Expected::Anything => true,
-            Expected::Base64(expected) => fingerprint::base64(&digest) == *expected,
+            Expected::Base64(expected) => fingerprint::base64_url(&digest) == *expected,
             Expected::Hex(expected) => fingerprint::hex(&digest) == *expected,
         })
     }

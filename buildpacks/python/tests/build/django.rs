@@ -3,7 +3,7 @@
 use crate::context::{Context, skip};
 use std::fmt::Write as _;
 
-const SETTINGS: &str = "
+pub(crate) const SETTINGS: &str = "
 from pathlib import Path
 BASE_DIR = Path(__file__).resolve().parent.parent
 SECRET_KEY = 'x'
@@ -23,15 +23,20 @@ if __name__ == '__main__':
 /// A Django project with its packages installed, or `None` where there is no index.
 fn project() -> Option<Context> {
     let nowhere = tempfile::tempdir().unwrap();
+    project_with("django>=5.2,<5.3\n", nowhere.path())
+}
+
+/// The same with other requirements, of which some are in a folder.
+pub(crate) fn project_with(requirements: &str, packages: &std::path::Path) -> Option<Context> {
     let context = Context::with_uv(
         &[
-            ("requirements.txt", "django>=5.2,<5.3\n"),
+            ("requirements.txt", requirements),
             ("manage.py", MANAGE),
             ("site_/__init__.py", ""),
             ("site_/settings.py", SETTINGS),
             ("assets/style.css", "a { color: red }\n"),
         ],
-        nowhere.path(),
+        packages,
     )?;
     // Here the index is wanted.
     context.set("PIP_NO_INDEX", "0");
@@ -118,12 +123,12 @@ fn static_files() {
     );
 }
 
-const RUNNING: &str = "Running manage.py collectstatic";
-const STANDS: &str = "Static files are those of the last build";
+pub(crate) const RUNNING: &str = "Running manage.py collectstatic";
+pub(crate) const STANDS: &str = "Static files are those of the last build";
 
 /// Builds in an app folder as a platform lays it out each time: without what the last build added.
 #[track_caller]
-fn build(context: &Context, expected: &str) {
+pub(crate) fn build(context: &Context, expected: &str) {
     let collected = context.app().join("collected");
     if collected.exists() {
         std::fs::remove_dir_all(&collected).unwrap();

@@ -1,6 +1,7 @@
 //! What is left out where the user asks for it.
 
 use crate::context::{Context, contents};
+use crate::django::{RUNNING, SETTINGS, STANDS, build, project_with};
 use crate::packages::wheel;
 
 /// Adds up what each package's list of files says, which has to be what is there.
@@ -72,4 +73,30 @@ fn tests_and_bytecode() {
     context.set("BP_PYTHON_SLIM", "0");
     context.build().success();
     assert!(context.has("alpha.tests") && context.has("beta.tests"));
+}
+
+/// Django runs on what the image gets, and a change of requirements has it run once.
+#[test]
+fn django_sees_what_is_shipped() {
+    const REQUIREMENTS: &str = "django>=5.2,<5.3\nalpha\n";
+    let packages = tempfile::tempdir().unwrap();
+    let tests = [("alpha/tests/__init__.py", "")];
+    wheel(packages.path(), "alpha", "1.0", &[], &tests);
+    wheel(packages.path(), "beta", "1.0", &[], &[]);
+    let Some(context) = project_with(REQUIREMENTS, packages.path()) else {
+        return;
+    };
+    let settings = format!("{SETTINGS}\nimport alpha.tests\n");
+    context.write("site_/settings.py", settings);
+    build(&context, RUNNING);
+    context.set("BP_PYTHON_SLIM", "1");
+    let explanation = context.build().explanation();
+    assert!(explanation.contains("alpha.tests"), "{explanation}");
+
+    context.write("site_/settings.py", SETTINGS);
+    build(&context, RUNNING);
+    build(&context, STANDS);
+    context.write("requirements.txt", format!("{REQUIREMENTS}beta\n"));
+    build(&context, RUNNING);
+    build(&context, STANDS);
 }
