@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 mod copies;
 mod secrets;
@@ -53,6 +54,24 @@ impl Stat {
             modified: (meta.mtime(), meta.mtime_nsec()),
             changed: (meta.ctime(), meta.ctime_nsec()),
         }
+    }
+
+    /// Whether the file changed so short a time ago that the next change may leave the same time behind: file systems
+    /// stamp with ticks of a clock, some with whole seconds.
+    fn may_change_unseen(&self, now: SystemTime) -> bool {
+        let (seconds, nanoseconds) = self.changed;
+        let tick = if nanoseconds == 0 {
+            Duration::from_secs(2)
+        } else {
+            Duration::from_millis(20)
+        };
+        let changed = u64::try_from(seconds)
+            .ok()
+            .zip(u32::try_from(nanoseconds).ok());
+        changed.is_none_or(|(seconds, nanoseconds)| {
+            let changed = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds);
+            now.duration_since(changed).is_ok_and(|age| age < tick)
+        })
     }
 }
 

@@ -213,7 +213,9 @@ fn make(phases: &Phases<'_>, source: &Source, inputs: String) -> Result<Built, F
     phases.restore(&work, &group)?;
     clock.lap("restore");
     printer.heading("Building");
-    let built = phases.build(&work, &group);
+    let built = phases
+        .build(&work, &group)
+        .inspect_err(|_| work.note(copies.as_ref()));
     // A build that failed later on has fetched its tools all the same.
     tools::keep(store, parts, &app.layers())
         .unwrap_or_else(|failure| printer.warning(&chain(&failure)));

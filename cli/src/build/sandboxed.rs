@@ -143,10 +143,19 @@ impl Workplace {
         Ok(())
     }
 
-    /// Ends with the build: `copies` tells what the copy of the source looked like before the build, if it is to stay.
+    /// Ends with the build: the copy of the source stays if `copies` tells what it looked like before the build.
     pub(crate) fn finish(&self, copies: Option<&Copies>) -> Result<(), Failure> {
         self.clear(copies.is_some())?;
-        copies.map_or(Ok(()), |copies| copies.write(&self.copies()))
+        self.note(copies);
+        Ok(())
+    }
+
+    /// Notes for the next build what the copy of the source looked like before this one. Nothing of the build may run any
+    /// more. What cannot be noted costs the next one a copy.
+    pub(crate) fn note(&self, copies: Option<&Copies>) {
+        if let Some(copies) = copies {
+            drop(copies.write(&self.copies()));
+        }
     }
 
     fn copies(&self) -> PathBuf {

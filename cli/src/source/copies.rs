@@ -15,10 +15,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// So many entries are copied sooner than a thread is started.
 const FEW: usize = 200;
@@ -26,6 +26,9 @@ const FEW: usize = 200;
 /// From so many files or bytes on, a copy is worth its place on the disk: below, it is made again in a moment.
 const MANY_FILES: usize = 2000;
 const MANY_BYTES: u64 = 32 << 20;
+
+/// The mode of every folder of a copy.
+const FOLDER: u32 = 0o755;
 
 /// More than a tick of the clock that file systems stamp changes with: what changes later than that shows it.
 const TICK: Duration = Duration::from_millis(20);
@@ -91,29 +94,31 @@ impl Source {
     /// What `known` tells of a copy that is there already is not copied again.
     pub(crate) fn copy(&self, into: &Path, known: Option<&Copies>) -> Result<(), Failure> {
         let known = known.filter(|known| known.root == self.root);
-        let there = known.and_then(|known| {
-            let mut there = Vec::new();
-            // Build code may have closed a folder.
-            survey(into, Path::new(""), &mut there).ok()?;
-            Some((known, there))
-        });
-        let Some((known, there)) = there else {
+        // Build code may have closed a folder: then nothing of the copy is kept.
+        let kept = known.and_then(|known| self.keep(into, known).ok());
+        if kept.is_none() {
             remove_tree(into)?;
             fs::create_dir_all(into)
                 .or_fail(Exit::Store, || format!("cannot make {}", into.display()))?;
-            return self.make(into, &self.entries.iter().collect::<Vec<_>>());
-        };
-        let kept = self.keep(into, known, &there)?;
+            fs::set_permissions(into, fs::Permissions::from_mode(FOLDER))
+                .or_fail(Exit::Store, || format!("cannot open {}", into.display()))?;
+        }
+        let kept = kept.unwrap_or_default();
         let missing = self.entries.iter();
         let missing: Vec<_> = missing
-            .filter(|entry| !kept.contains(&*entry.path))
+            .filter(|entry| !kept.contains(&entry.path))
             .collect();
         self.make(into, &missing)
     }
 
-    /// Notes what the copy in `into` looks like, which nobody has changed yet.
+    /// Notes what the copy in `into` looks like, which nobody has changed yet. `None` where a change may not show.
     pub(crate) fn note(&self, into: &Path) -> Option<Copies> {
+        shows_changes(into).then(|| self.describe(into)).flatten()
+    }
+
+    fn describe(&self, into: &Path) -> Option<Copies> {
         thread::sleep(TICK);
+        let now = SystemTime::now();
         let mut files = BTreeMap::new();
         for entry in &self.entries {
             // What has no note is copied again.
@@ -121,7 +126,8 @@ impl Source {
                 &entry.kind,
                 entry.path.to_str(),
                 fs::symlink_metadata(into.join(&entry.path)),
-            ) {
+            ) && !entry.stat.may_change_unseen(now)
+            {
                 files.insert(path.to_owned(), mark(entry, &copy));
             }
         }
@@ -133,42 +139,45 @@ impl Source {
     }
 
     /// Removes what is not as it was copied, or not in the source any more; returns the paths of the rest.
-    fn keep<'t>(
-        &self,
-        into: &Path,
-        known: &Copies,
-        there: &'t [(PathBuf, Metadata)],
-    ) -> Result<HashSet<&'t Path>, Failure> {
+    fn keep(&self, into: &Path, known: &Copies) -> io::Result<HashSet<PathBuf>> {
+        let top = fs::symlink_metadata(into)?;
+        if !is_as_made(into, &top, &top) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let mut there = Vec::new();
+        survey(into, Path::new(""), &mut there)?;
         let entries: HashMap<&Path, &Entry> = self
             .entries
             .iter()
             .map(|entry| (entry.path.as_path(), entry))
             .collect();
         let mut kept = HashSet::new();
-        let mut removed: Option<&Path> = None;
+        let mut removed: Option<PathBuf> = None;
         for (path, found) in there {
-            if removed.is_some_and(|removed| path.starts_with(removed)) {
+            if removed
+                .as_ref()
+                .is_some_and(|removed| path.starts_with(removed))
+            {
                 continue;
             }
-            let full = into.join(path);
+            let full = into.join(&path);
             let is_right = entries
                 .get(path.as_path())
                 .is_some_and(|entry| match &entry.kind {
-                    Kind::Folder => found.is_dir() && found.permissions().mode() & 0o7777 == 0o755,
+                    Kind::Folder => is_as_made(&full, &found, &top),
                     Kind::Link { target } => {
                         found.is_symlink()
                             && fs::read_link(&full).is_ok_and(|link| link == **target)
                     }
-                    Kind::File { .. } => found.is_file() && known.has(entry, found),
+                    Kind::File { .. } => found.is_file() && known.has(entry, &found),
                 });
             if is_right {
-                kept.insert(path.as_path());
+                kept.insert(path);
             } else if found.is_dir() {
-                remove_tree(&full)?;
+                fs::remove_dir_all(&full)?;
                 removed = Some(path);
             } else {
-                fs::remove_file(&full)
-                    .or_fail(Exit::Store, || format!("cannot remove {}", full.display()))?;
+                fs::remove_file(&full)?;
             }
         }
         Ok(kept)
@@ -214,6 +223,30 @@ impl Source {
         }
         Ok(())
     }
+}
+
+/// Whether a folder has the mode that it was made with, the owner that all have, and no rules of its own for what is made
+/// in it.
+fn is_as_made(path: &Path, found: &Metadata, top: &Metadata) -> bool {
+    let has = |name: &str| {
+        let read = rustix::fs::lgetxattr(path, name, &mut [0_u8; 0]);
+        !matches!(read, Err(Errno::NODATA | Errno::OPNOTSUPP))
+    };
+    found.is_dir()
+        && found.permissions().mode() & 0o7777 == FOLDER
+        && (found.uid(), found.gid()) == (top.uid(), top.gid())
+        && !has("system.posix_acl_access")
+        && !has("system.posix_acl_default")
+}
+
+/// Whether everything that is written to a file moves its time of change. On tmpfs, what goes through a mapping does not;
+/// of other file systems it is not known.
+fn shows_changes(folder: &Path) -> bool {
+    const EXT4: u64 = 0xef53;
+    const XFS: u64 = 0x5846_5342;
+    const BTRFS: u64 = 0x9123_683e;
+    let kind = rustix::fs::statfs(folder).map(|system| u64::try_from(system.f_type));
+    matches!(kind, Ok(Ok(EXT4 | XFS | BTRFS)))
 }
 
 /// Everything below a folder, each folder right before what is in it. Links are not followed.
@@ -264,7 +297,7 @@ fn copy_file(from: &Path, to: &Path, mode: u32, listed: Stat) -> Result<(), Fail
         .or_fail(Exit::Store, writing)
 }
 
-/// Copies up to `size` bytes; returns how many there were. The kernel does it where it can, and is asked no more often
+/// Copies `size` bytes, and not many more; returns how many there were. The kernel does it where it can, and is asked no more often
 /// than needed: that is what small files cost.
 fn transfer(input: &File, output: &File, size: u64) -> io::Result<u64> {
     let mut copied = 0;
@@ -280,7 +313,8 @@ fn transfer(input: &File, output: &File, size: u64) -> io::Result<u64> {
         }
     }
     if copied == 0 {
-        let mut rest = input.take(size);
+        // One byte more: some file systems say of files that they are empty, or how long they are, and it is not so.
+        let mut rest = input.take(size + 1);
         copied = io::copy(&mut rest, &mut &*output)?;
     }
     Ok(copied)

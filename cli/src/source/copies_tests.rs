@@ -35,7 +35,7 @@ impl World {
     fn copy(&self, known: Option<&Copies>) -> Copies {
         let source = Source::list(&self.source(), &Project::default()).unwrap();
         source.copy(&self.copied(), known).unwrap();
-        source.note(&self.copied()).unwrap()
+        source.describe(&self.copied()).unwrap()
     }
 
     /// Path, mode and content of everything in the copy.
@@ -120,6 +120,23 @@ fn what_build_code_did_to_the_copy_is_undone() {
         "outside"
     );
     assert_eq!(fs::metadata(outside.join("name")).unwrap().nlink(), 1);
+}
+
+#[test]
+fn a_folder_that_build_code_opened_or_closed_is_made_again() {
+    let world = World::new();
+    for mode in [0o777, 0o555] {
+        let known = world.copy(None);
+        let before = world.content();
+        let open = |mode| fs::set_permissions(world.copied(), fs::Permissions::from_mode(mode));
+        open(mode).unwrap();
+        world.write("package0/file1", "CONTENT");
+        world.copy(Some(&known));
+        let now = fs::metadata(world.copied()).unwrap();
+        assert_eq!(now.permissions().mode() & 0o7777, 0o755);
+        assert_ne!(world.content(), before);
+        world.write("package0/file1", "content");
+    }
 }
 
 #[test]

@@ -90,17 +90,6 @@ impl Image {
         Ok(Self { manifest, config })
     }
 
-    /// The blob of the layer with this diffID, if it is one of the image's.
-    pub fn layer(&self, diff_id: &Digest) -> Option<&Descriptor> {
-        let number = self
-            .config
-            .rootfs
-            .diff_ids
-            .iter()
-            .position(|id| id == diff_id)?;
-        self.manifest.layers.get(number)
-    }
-
     /// Saves configuration and manifest, and returns the manifest's descriptor.
     ///
     /// The same image always gives the same bytes: fields in a fixed order, maps sorted, unknown fields in the order

@@ -6,13 +6,16 @@ use crate::record::{AppRecord, FileRecord, LayerSettings};
 use cnb_spec::labels::LayerSha;
 use cnb_spec::metadata::Slice;
 use oci_image::{
-    Fingerprint, Image, LayerBlob, LayerError, LayerTar, TreeRules, fingerprint, write_layer,
+    Digest, Fingerprint, LayerBlob, LayerError, LayerTar, TreeRules, fingerprint, write_layer,
 };
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::thread;
+
+/// Docker takes no image of more than 127 layers; buildpacks have theirs, and so may slices.
+const LAYERS_AT_MOST: usize = 100;
 
 /// Adds the layers; returns their part of the label, and what the next build may know of them.
 pub(super) fn add(
@@ -31,7 +34,7 @@ pub(super) fn add(
     }
     match inputs.cut_app_above {
         Some(above) => parts.extend(
-            pieces::cut(inputs.app_dir, paths.rest(), above)
+            pieces::cut(inputs.app_dir, paths.rest(), above, most(inputs))
                 .map_err(|(path, source)| ExportError::Read { path, source })?,
         ),
         None => parts.push(paths.rest()),
@@ -85,6 +88,12 @@ pub(super) fn add(
         label,
         Some(record).filter(|record| !record.parts.is_empty()),
     ))
+}
+
+/// How many pieces the app may be cut into: fewer on a base that has many layers.
+fn most(inputs: &Inputs<'_>) -> u64 {
+    let room = LAYERS_AT_MOST.saturating_sub(inputs.run_image.manifest.layers.len());
+    (room as u64).clamp(1, pieces::MOST)
 }
 
 fn name(index: usize) -> String {
@@ -146,10 +155,13 @@ fn look(
         .filter(|record| record.settings == *settings)
         .and_then(|record| record.app.as_ref())
         .filter(|app| app.path == inputs.app_path);
-    let known: HashMap<&Fingerprint, &LayerBlob> = record
-        .iter()
-        .flat_map(|app| &app.parts)
+    // What the image has otherwise may be compressed by others: the same app has the same blobs everywhere.
+    let parts_before = || record.iter().flat_map(|app| &app.parts);
+    let known: HashMap<&Fingerprint, &LayerBlob> = parts_before()
         .map(|part| (&part.fingerprint, &part.blob))
+        .collect();
+    let by_content: HashMap<Digest, &LayerBlob> = parts_before()
+        .map(|part| (part.blob.diff_id, &part.blob))
         .collect();
     let one = |index: usize, part: &Vec<OsString>| -> Result<Look, ExportError> {
         let fingerprint = fingerprint::entries_at_rest(inputs.app_dir, part).map_err(|source| {
@@ -163,8 +175,11 @@ fn look(
             .and_then(|fingerprint| known.get(fingerprint))
             .map(|blob| (*blob).clone());
         let mut read = 0;
-        if let (None, true, Some(previous)) = (&blob, hash, inputs.previous) {
-            (blob, read) = of_previous(inputs, previous, index, part)?;
+        if blob.is_none() && hash && !by_content.is_empty() {
+            let (diff_id, size) =
+                hashed(|tar| entries(inputs, part, tar)).map_err(failed(index))?;
+            blob = by_content.get(&diff_id).map(|blob| (*blob).clone());
+            read = size;
         }
         if let Some(found) = &blob
             && !inputs.has_blob(|| name(index), found)?
@@ -199,23 +214,4 @@ fn look(
         }
         Ok(looks)
     })
-}
-
-/// The layer that the previous image has of this part, and the bytes that were read, and hashed only, to find out.
-fn of_previous(
-    inputs: &Inputs<'_>,
-    previous: &Image,
-    index: usize,
-    part: &[OsString],
-) -> Result<(Option<LayerBlob>, u64), ExportError> {
-    let (diff_id, uncompressed_size) =
-        hashed(|tar| entries(inputs, part, tar)).map_err(failed(index))?;
-    let blob = previous.layer(&diff_id).map(|layer| LayerBlob {
-        diff_id,
-        digest: layer.digest,
-        size: layer.size,
-        uncompressed_size,
-        media_type: layer.media_type.clone(),
-    });
-    Ok((blob, uncompressed_size))
 }

@@ -12,20 +12,21 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// So many pieces are aimed at in the largest apps, at most twice as many made: Docker takes no image of more than 127
-/// layers.
-const MOST: u64 = 32;
+/// So many pieces a large app has at most, half as many mostly.
+pub(super) const MOST: u64 = 64;
 
 /// What an entry costs in a tar besides its content, in bytes.
 const HEADER: u64 = 512;
 
-/// Cuts what is left of the app below `dir`, sorted, into pieces; one that is smaller than `above` bytes stays whole.
+/// Cuts what is left of the app below `dir`, sorted, into `most` pieces at most; one that is smaller than `above` bytes stays
+/// whole.
 ///
 /// Every piece has the folders above what it holds. The path that could not be looked at is named.
 pub(super) fn cut(
     dir: &Path,
     paths: Vec<OsString>,
     above: u64,
+    most: u64,
 ) -> Result<Vec<Vec<OsString>>, (PathBuf, io::Error)> {
     let mut sizes = Vec::with_capacity(paths.len());
     for path in &paths {
@@ -38,7 +39,8 @@ pub(super) fn cut(
         return Ok(vec![paths]);
     }
     // In powers of two, so that an app that grows a little is cut as before.
-    let aim = (above / 4).max((total / MOST).next_power_of_two());
+    // A piece has half of what is aimed at, at least.
+    let aim = (above / 4).max((2 * total / most).next_power_of_two());
     let mut pieces = Vec::new();
     let (mut piece, mut bytes) = (Vec::new(), 0);
     for (path, size) in paths.into_iter().zip(sizes) {
@@ -117,7 +119,7 @@ mod tests {
             paths.push(entry.strip_prefix(dir).unwrap().as_os_str().to_owned());
         }
         paths.sort();
-        cut(dir, paths, ABOVE).unwrap()
+        cut(dir, paths, ABOVE, MOST).unwrap()
     }
 
     fn walkdir(dir: &Path) -> Vec<PathBuf> {
@@ -142,7 +144,9 @@ mod tests {
     fn a_large_one_is_cut_and_every_piece_has_the_folders_above() {
         let dir = app(&files(1000));
         let pieces = pieces(dir.path());
-        assert!((10..=2 * 64).contains(&pieces.len()), "{}", pieces.len());
+        assert!((10..=64).contains(&pieces.len()), "{}", pieces.len());
+        let few = cut(dir.path(), pieces.concat(), ABOVE, 4).unwrap();
+        assert!((2..=4).contains(&few.len()), "{}", few.len());
         let mut seen = BTreeSet::new();
         for piece in &pieces {
             assert!(piece.is_sorted());
@@ -175,7 +179,7 @@ mod tests {
     #[test]
     fn what_vanishes_is_named() {
         let dir = app(&[]);
-        let (path, _) = cut(dir.path(), vec!["gone".into()], 0).unwrap_err();
+        let (path, _) = cut(dir.path(), vec!["gone".into()], 0, MOST).unwrap_err();
         assert_eq!(path, dir.path().join("gone"));
     }
 }
