@@ -302,6 +302,13 @@ pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Fai
     store::write_file(path, &bytes)
 }
 
+/// As [`write_json`], short and not waited for until it is on disk: for what may be lost in a power cut.
+pub(crate) fn write_json_unsynced<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
+    let bytes = serde_json::to_vec(value)
+        .or_fail(Exit::Store, || format!("cannot write {}", path.display()))?;
+    store::write_file_unsynced(path, &bytes)
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {

@@ -8,7 +8,7 @@ mod git;
 use crate::app::{self, App};
 use crate::build::Request;
 use crate::build::foundation::Foundation;
-use crate::failure::{Exit, Failure, OrFail};
+use crate::failure::{Exit, Failure};
 use crate::place::Source;
 use crate::sbom::Bill;
 use crate::signing::statement;
@@ -19,7 +19,6 @@ use jiff::Timestamp;
 use oci_image::{Descriptor, Digest, Reference};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// SLSA's provenance, version 1.
@@ -144,22 +143,8 @@ fn add(app: &App, build: Build) -> Result<(), Failure> {
     builds.builds.push(build);
     let surplus = builds.builds.len().saturating_sub(REMEMBERED);
     builds.builds.drain(..surplus);
-    write(app, &builds)
-}
-
-/// Staged and renamed, but not waited for until it is on disk: a build must not take longer for it, and what a power
-/// cut takes is only provenance.
-fn write(app: &App, builds: &Builds) -> Result<(), Failure> {
-    let path = file(app);
-    let attempt = || -> std::io::Result<()> {
-        let mut staged = tempfile::Builder::new()
-            .prefix(".tmp-")
-            .tempfile_in(app.folder())?;
-        staged.write_all(&serde_json::to_vec(builds)?)?;
-        staged.persist(&path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    attempt().or_fail(Exit::Store, || format!("cannot write {}", path.display()))
+    // A build must not take longer for it, and what a power cut takes is only provenance.
+    app::write_json_unsynced(&file(app), &builds)
 }
 
 fn file(app: &App) -> PathBuf {

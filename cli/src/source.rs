@@ -63,7 +63,7 @@ impl Stat {
         let tick = if nanoseconds == 0 {
             Duration::from_secs(2)
         } else {
-            Duration::from_millis(20)
+            copies::TICK
         };
         let changed = u64::try_from(seconds)
             .ok()
@@ -181,7 +181,7 @@ impl Source {
 
 fn make_folder(path: &Path) -> std::io::Result<()> {
     fs::create_dir(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+    fs::set_permissions(path, fs::Permissions::from_mode(copies::FOLDER))
 }
 
 fn vanished(path: &Path) -> Failure {

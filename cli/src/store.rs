@@ -260,13 +260,26 @@ fn open_lock(path: &Path) -> Result<File, Failure> {
 
 /// Replaces a file by one rename, its bytes on disk first: a reader sees the old one or the new.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    replace(path, bytes, File::sync_all)
+}
+
+/// As [`write_file`], but not waited for until it is on disk: for what may be lost in a power cut.
+pub(crate) fn write_file_unsynced(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    replace(path, bytes, |_| Ok(()))
+}
+
+fn replace(
+    path: &Path,
+    bytes: &[u8],
+    settle: impl Fn(&File) -> std::io::Result<()>,
+) -> Result<(), Failure> {
     let attempt = || -> std::io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("/"));
         let mut staged = tempfile::Builder::new()
             .prefix(".tmp-")
             .tempfile_in(folder)?;
         staged.write_all(bytes)?;
-        staged.as_file().sync_all()?;
+        settle(staged.as_file())?;
         staged.persist(path).map_err(|error| error.error)?;
         Ok(())
     };

@@ -122,7 +122,7 @@ pub(crate) fn without_password(line: &str) -> String {
 
 /// What of a text that should be an address holds no password, however it is spelled.
 fn after_password(value: &str) -> &str {
-    value.rsplit('@').next().unwrap_or_default()
+    value.rsplit_once('@').map_or(value, |(_, rest)| rest)
 }
 
 #[cfg(test)]

@@ -12,6 +12,21 @@ pub(crate) fn remove_if_there(file: &Path) -> io::Result<()> {
     }
 }
 
+/// What is in a file; none where there is none, or it is not UTF-8.
+pub(crate) fn read_if_text(file: &Path) -> io::Result<Option<String>> {
+    match std::fs::read_to_string(file) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::InvalidData
+            ) =>
+        {
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
+}
+
 /// Removes the folders given and those above them, up to `root`, as far as nothing is in them.
 pub(crate) fn remove_empty(root: &Path, folders: &BTreeSet<PathBuf>) -> io::Result<()> {
     // A folder sorts before what is in it.

@@ -4,7 +4,7 @@
 //! to those in an installer's cache: they are replaced, never written to.
 
 use crate::checks::CheckError;
-use crate::files::{self, without_detours};
+use crate::files::{self, read_if_text, without_detours};
 use crate::layers::venv::Venv;
 use crate::records::{self, Installed, first_field};
 use crate::{fingerprint, log};
@@ -162,7 +162,8 @@ fn slim_package(
     info: &Path,
 ) -> io::Result<u64> {
     let record = info.join("RECORD");
-    let Some(text) = read(&record)? else {
+    // Names that are not UTF-8 are rare enough for their package to stay as it is.
+    let Some(text) = read_if_text(&record)? else {
         return Ok(0);
     };
     // strip can break what was patched.
@@ -222,27 +223,13 @@ fn slim_package(
     Ok(saved)
 }
 
-/// A list of files; none where there is none, or it has names that are not UTF-8: those are rare enough to stay.
-fn read(record: &Path) -> io::Result<Option<String>> {
-    match fs::read_to_string(record) {
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::InvalidData
-            ) =>
-        {
-            Ok(None)
-        }
-        other => other.map(Some),
-    }
-}
-
 /// Whether this is a library of the system's that was moved into the wheel, and the wheel's modules were patched to find
 /// it: `numpy.libs/libx.so`, or with a part of its digest in its name (auditwheel), `torch/lib/libgomp-a34b3233.so.1`.
 fn is_moved_in(name: &str) -> bool {
     const DIGITS: usize = 8;
+    // A file at the top is in no folder that could be one of libraries.
     let (top, _) = name.split_once('/').unwrap_or_default();
-    let last = name.rsplit('/').next().unwrap_or_default();
+    let last = name.rsplit_once('/').map_or(name, |(_, last)| last);
     let digest = last
         .split_once(".so")
         .and_then(|(stem, _)| stem.rsplit_once('-'))
@@ -271,7 +258,7 @@ fn is_compiled(name: &str) -> bool {
 /// All files of a package with its list.
 fn remove_package(site_packages: &Path, info: &Path) -> io::Result<u64> {
     let (mut saved, mut folders) = (0, BTreeSet::new());
-    let Some(text) = read(&info.join("RECORD"))? else {
+    let Some(text) = read_if_text(&info.join("RECORD"))? else {
         return Ok(0);
     };
     for name in text.lines().filter_map(first_field) {

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -28,10 +28,10 @@ const MANY_FILES: usize = 2000;
 const MANY_BYTES: u64 = 32 << 20;
 
 /// The mode of every folder of a copy.
-const FOLDER: u32 = 0o755;
+pub(super) const FOLDER: u32 = 0o755;
 
 /// More than a tick of the clock that file systems stamp changes with: what changes later than that shows it.
-const TICK: Duration = Duration::from_millis(20);
+pub(super) const TICK: Duration = Duration::from_millis(20);
 
 /// What the files of a copy looked like, in the source and in the copy, by path.
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,16 +51,9 @@ impl Copies {
         (copies.boot == boot()?).then_some(copies)
     }
 
-    /// Staged and renamed, but not waited for until it is on disk: what a power cut takes is not believed anyway.
+    /// What a power cut takes of it is not believed anyway.
     pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
-        let attempt = || -> io::Result<()> {
-            let folder = path.parent().unwrap_or(Path::new("/"));
-            let mut staged = tempfile::NamedTempFile::new_in(folder)?;
-            staged.write_all(&serde_json::to_vec(self)?)?;
-            staged.persist(path).map_err(|error| error.error)?;
-            Ok(())
-        };
-        attempt().or_fail(Exit::Store, || format!("cannot write {}", path.display()))
+        app::write_json_unsynced(path, self)
     }
 
     fn has(&self, entry: &Entry, copy: &Metadata) -> bool {
@@ -101,7 +94,9 @@ impl Source {
             fs::create_dir_all(into)
                 .or_fail(Exit::Store, || format!("cannot make {}", into.display()))?;
             fs::set_permissions(into, fs::Permissions::from_mode(FOLDER))
-                .or_fail(Exit::Store, || format!("cannot open {}", into.display()))?;
+                .or_fail(Exit::Store, || {
+                    format!("cannot set the mode of {}", into.display())
+                })?;
         }
         let kept = kept.unwrap_or_default();
         let missing = self.entries.iter();
@@ -297,8 +292,8 @@ fn copy_file(from: &Path, to: &Path, mode: u32, listed: Stat) -> Result<(), Fail
         .or_fail(Exit::Store, writing)
 }
 
-/// Copies `size` bytes, and not many more; returns how many there were. The kernel does it where it can, and is asked no more often
-/// than needed: that is what small files cost.
+/// Copies `size` bytes, and not many more; returns how many there were. The kernel does it where it can, and is asked no
+/// more often than needed: that is what small files cost.
 fn transfer(input: &File, output: &File, size: u64) -> io::Result<u64> {
     let mut copied = 0;
     while copied < size {

@@ -14,7 +14,6 @@ use libcnb::layer::{
     CachedLayerDefinition, InvalidMetadataAction, LayerRef, LayerState, RestoredLayerAction,
 };
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -178,21 +177,11 @@ impl Before {
 
 /// The modules that were read; nothing when the run can't be remembered.
 fn read_trace(trace: &Path) -> io::Result<Option<Vec<String>>> {
-    match fs::read_to_string(trace) {
-        Ok(text) => Ok(Some(
-            text.split('\0')
-                .filter(|module| !module.is_empty())
-                .map(str::to_owned)
-                .collect(),
-        )),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::InvalidData
-            ) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
+    let text = crate::files::read_if_text(trace)?;
+    Ok(text.map(|text| {
+        text.split('\0')
+            .filter(|module| !module.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }))
 }

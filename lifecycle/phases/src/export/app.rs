@@ -80,14 +80,11 @@ pub(super) fn add(
             log.info(format_args!("{verb} {part}/{count} app layer(s)"));
         }
     }
-    let record = AppRecord {
+    let record = (!record.is_empty()).then(|| AppRecord {
         path: inputs.app_path.to_owned(),
         parts: record,
-    };
-    Ok((
-        label,
-        Some(record).filter(|record| !record.parts.is_empty()),
-    ))
+    });
+    Ok((label, record))
 }
 
 /// How many pieces the app may be cut into: fewer on a base that has many layers.
